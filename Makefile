@@ -1,0 +1,71 @@
+# Every target sets up what it needs; `make` alone lists them.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install sweep test test-fast check bench lock clean
+SHELL := /bin/bash
+
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	command -v $$python >/dev/null && $$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
+RUN := .venv/bin/python
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+BENCHMARKS ?= $(sort $(wildcard benchmarks/*.py))
+FAST := not slow and not browser and not slurm and not gpu
+SLOW := (slow or browser)
+# Tests that this machine can run beside the fast ones.
+EXTRA := $(SLOW)$(if $(shell command -v sbatch), or slurm, and not slurm)$(if $(shell command -v nvidia-smi), or gpu, and not gpu)
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: .venv/.installed  ## make .venv with everything, at the versions of requirements.lock (TORCH="torch==..." takes another torch)
+
+.venv/.installed: pyproject.toml requirements.lock
+	@[ -n "$(PYTHON)" ] || { echo "no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@[ -x $(RUN) ] || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "$(PYTHON) can't make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+ifdef TORCH
+	grep -v '^torch==' requirements.lock > .venv/constraints.txt
+	$(PIP) install --quiet $(TORCH)
+	$(PIP) install --quiet -e '.[dev]' -c .venv/constraints.txt
+else
+	$(PIP) install --quiet -e '.[dev]' -c requirements.lock
+endif
+	@touch $@
+
+sweep: .venv/.installed  ## plan, fine-tune, evaluate, track and report the default study; ARGS="seeds=[0,1]" overrides
+	$(RUN) -m cg_lab sweep $(ARGS)
+
+test: .venv/.installed  ## all tests that this machine can run, fast ones first; installs Chromium if it is missing
+	bash tests/install_system_packages.sh chromium
+	$(RUN) -m pytest -q -m "$(FAST)" $(ARGS)
+	$(RUN) -m pytest -q -m "$(EXTRA)" --durations=5 $(ARGS)
+
+test-fast: .venv/.installed  ## tests that are neither slow nor need a browser, Slurm or a GPU
+	$(RUN) -m pytest -q -m "$(FAST)" $(ARGS)
+
+check: .venv/.installed  ## format, lint, types, import contracts, fast tests
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/pyright
+	.venv/bin/lint-imports
+	$(RUN) -m pytest -q -m "$(FAST)" $(ARGS)
+
+bench: .venv/.installed  ## measure the figures that the docs quote (BENCHMARKS="benchmarks/one.py" runs one)
+	@for script in $(BENCHMARKS); do echo "== $$script"; $(RUN) $$script $(ARGS) || exit 1; done
+
+# A fresh environment, so that nothing that happens to be installed gets into the lock.
+lock: .venv/.installed  ## write requirements.lock anew: the newest versions that pyproject.toml allows, torch as it was
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	grep '^torch==' requirements.lock > "$$folder/torch.txt"; \
+	$(RUN) -m venv "$$folder/venv"; \
+	"$$folder/venv/bin/python" -m pip install --quiet '.[dev]' -c "$$folder/torch.txt"; \
+	sed '/^[^#]/,$$d' requirements.lock > "$$folder/lock"; \
+	"$$folder/venv/bin/python" -m pip freeze --exclude cg_lab \
+		| sed -E 's/\+[a-z0-9.]+$$//; /^(nvidia-|cuda-|triton)/d; / @ /d' >> "$$folder/lock"; \
+	cp "$$folder/lock" requirements.lock; \
+	git --no-pager diff --stat -- requirements.lock 2>/dev/null || true
+
+clean:  ## remove the environment, caches and build output; results stay
+	rm -rf .venv .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist
+	find cg_lab tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,1 @@
+"""From cells and predictions to effects with intervals and verdicts; pure."""

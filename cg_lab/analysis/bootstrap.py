@@ -1,0 +1,106 @@
+"""Crossed bootstrap over questions and seeds (Owen 2007, Pigeonhole bootstrap, Ann. Appl. Stat. 1(2))."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """An estimate with its two-sided percentile interval."""
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+    """Two-sided bootstrap p-value of the estimate being zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Right and wrong answers of one arm on one test set."""
+
+    questions: tuple[str, ...]
+    """Ids, the same and in the same order for every seed."""
+    groups: tuple[str, ...]
+    """Patient, slide or look-alike cluster of each question; the question's own id where it has none."""
+    correct_SQ: FloatArray  # seed, question; 0 or 1
+
+    def __post_init__(self) -> None:
+        assert self.correct_SQ.ndim == 2
+        assert self.correct_SQ.shape[1] == len(self.questions) == len(self.groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resampling:
+    """Bootstrap settings; the same ones give the same draws, so that intervals are reproducible byte for byte."""
+
+    num_resamples: int
+    seed: int
+    confidence: float
+
+
+def subtract(first: Scores, second: Scores) -> Scores:
+    """Pair two arms question by question, and seed by seed where both have seeds.
+
+    An arm with one row (the untouched backbone) is paired with every seed of the other.
+    """
+    assert first.questions == second.questions
+    num_first, num_second = first.correct_SQ.shape[0], second.correct_SQ.shape[0]
+    assert num_first == num_second or 1 in {num_first, num_second}
+    return Scores(questions=first.questions, groups=first.groups, correct_SQ=first.correct_SQ - second.correct_SQ)
+
+
+def resample_mean(scores: Scores, resampling: Resampling) -> FloatArray:
+    """Draw bootstrap replicates of the mean over seeds and questions.
+
+    Questions are drawn by group (groups stay whole), seeds are drawn independently of them, and every drawn seed
+    meets every drawn question.
+
+    Returns
+    -------
+    Array of shape (num_resamples,).
+
+    """
+    generator = np.random.default_rng(resampling.seed)
+    _, group_of = np.unique(np.array(scores.groups), return_inverse=True)
+    num_groups = int(group_of.max()) + 1
+    num_seeds = scores.correct_SQ.shape[0]
+    sizes_G = np.bincount(group_of, minlength=num_groups).astype(np.float64)
+    sums_SG = np.stack([np.bincount(group_of, weights=row, minlength=num_groups) for row in scores.correct_SQ])
+    drawn_RG = generator.multinomial(
+        num_groups, np.full(num_groups, 1 / num_groups), size=resampling.num_resamples
+    ).astype(np.float64)
+    drawn_RS = generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resampling.num_resamples)
+    means_RS = (drawn_RG @ sums_SG.T) / (drawn_RG @ sizes_G)[:, None]
+    return np.asarray((means_RS * drawn_RS).sum(axis=1) / num_seeds, dtype=np.float64)
+
+
+def summarize(estimate: float, replicates_R: FloatArray, confidence: float) -> Interval:
+    """Turn replicates into a percentile interval and a two-sided p-value (Davison and Hinkley 1997, section 4.2)."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(replicates_R, [tail, 1 - tail])
+    count = len(replicates_R)
+    below = (1 + int((replicates_R <= 0).sum())) / (count + 1)
+    above = (1 + int((replicates_R >= 0).sum())) / (count + 1)
+    return Interval(estimate=estimate, low=float(low), high=float(high), p_value=min(1.0, 2 * min(below, above)))
+
+
+def adjust_holm(p_values: tuple[float, ...]) -> tuple[float, ...]:
+    """Adjust p-values for their number (Holm 1979); the order is kept.
+
+    >>> adjust_holm((0.01, 0.04, 0.03))
+    (0.03, 0.06, 0.06)
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return tuple(adjusted)

@@ -1,0 +1,282 @@
+"""Effects of a study: accuracy of every arm, paired gains, and a verdict for each held-out question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean, subtract, summarize
+from cg_lab.analysis.verdict import Evidence, Verdict, decide
+from cg_lab.mat import Subset
+from cg_lab.planning.plan import Arm, Cell, Contrast, Plan, Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingCell:
+    """A planned number that does not exist, and why."""
+
+    cell: str
+    contrast: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmEffect:
+    """One arm of one contrast, seeds taken together."""
+
+    arm: Arm
+    subset: str
+    """Whose test questions were asked."""
+    seeds: tuple[int, ...]
+    """Seeds with a result; empty for the untouched backbone."""
+    num_questions: int
+    """Questions of one seed."""
+    chance: float
+    accuracy: Interval | None
+    """None if no cell of the arm has a result."""
+    over_zero_shot: Interval | None
+    """Paired gain on identical questions; None for the arm itself and where one side is missing."""
+    over_unrelated: Interval | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContrastEffect:
+    """What one held-out question showed."""
+
+    contrast: Contrast
+    target: Subset
+    arms: tuple[ArmEffect, ...]
+    over_blind: Interval | None
+    """Related with the image against related without."""
+    p_holm: float | None
+    """Adjusted p-value behind the verdict; None where nothing could be tested."""
+    verdict: Verdict
+    reason: str
+    check_mark: bool | None
+    """The papers' own mark: related above zero-shot and unrelated, without intervals."""
+
+    def arm(self, arm: Arm) -> ArmEffect | None:
+        """Give one arm; None if it was not planned (the `sources` arm has several, the first is given)."""
+        return next((effect for effect in self.arms if effect.arm is arm), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PooledEffect:
+    """The mean gain of the related arm over all contrasts that have it."""
+
+    over: Arm
+    num_contrasts: int
+    gain: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyEffects:
+    """All that a report says in numbers."""
+
+    plan: Plan
+    contrasts: tuple[ContrastEffect, ...]
+    pooled: tuple[PooledEffect, ...]
+    missing: tuple[MissingCell, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    contrast: Contrast
+    target: Subset
+    arms: tuple[ArmEffect, ...]
+    over_blind: Interval | None
+    replicates: Mapping[Arm, FloatArray]
+    """Bootstrap replicates of the related arm's gain over another arm."""
+
+
+def compute_effects(plan: Plan, scores: Mapping[str, Scores], reasons: Mapping[str, str]) -> StudyEffects:
+    """Compute every effect of a plan from what has been scored so far.
+
+    Parameters
+    ----------
+    plan
+        Its `rule` decides the intervals and the verdicts.
+    scores
+        For each evaluation's id, one row of right and wrong answers; missing evaluations are left out.
+    reasons
+        For evaluations without scores, why; `not run yet` is said of the others.
+
+    """
+    resampling = Resampling(num_resamples=plan.rule.resamples, seed=plan.rule.seed, confidence=plan.rule.confidence)
+    subsets = {subset.name: subset for subset in plan.subsets}
+    cells: dict[str, list[Cell]] = {contrast.id: [] for contrast in plan.contrasts}
+    for cell in plan.cells:
+        cells[cell.contrast].append(cell)
+    measured = [_measure(contrast, cells[contrast.id], scores, subsets, resampling) for contrast in plan.contrasts]
+    missing = tuple(
+        MissingCell(cell=cell.key, contrast=cell.contrast, reason=reasons.get(cell.eval_job, "not run yet"))
+        for cell in plan.cells
+        if cell.eval_job not in scores
+    )
+    return StudyEffects(
+        plan=plan, contrasts=_judge(measured, missing, plan.rule), pooled=_pool(measured, resampling), missing=missing
+    )
+
+
+def _measure(
+    contrast: Contrast,
+    cells: list[Cell],
+    scores: Mapping[str, Scores],
+    subsets: Mapping[str, Subset],
+    resampling: Resampling,
+) -> _Measured:
+    by_arm: dict[tuple[Arm, str], list[Cell]] = {}
+    for cell in cells:
+        by_arm.setdefault((cell.arm, cell.subset), []).append(cell)
+    stacked = {key: _stack(group, scores) for key, group in by_arm.items()}
+    target = contrast.target
+
+    def gain(arm: Arm, subset: str, over: Arm) -> tuple[Interval, FloatArray] | None:
+        if subset != target or arm is over:
+            return None
+        return _compare(stacked.get((arm, subset)), stacked.get((over, target)), resampling)
+
+    arms = tuple(
+        ArmEffect(
+            arm=arm,
+            subset=subset,
+            seeds=part[0] if part else (),
+            num_questions=subsets[subset].num_test if part is None else len(part[1].questions),
+            chance=subsets[subset].chance,
+            accuracy=_interval(part[1], resampling) if part else None,
+            over_zero_shot=_first(gain(arm, subset, Arm.ZERO_SHOT)),
+            over_unrelated=_first(gain(arm, subset, Arm.UNRELATED)),
+        )
+        for (arm, subset), part in stacked.items()
+    )
+    against = {over: gain(Arm.RELATED, target, over) for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND)}
+    return _Measured(
+        contrast=contrast,
+        target=subsets[target],
+        arms=arms,
+        over_blind=_first(against[Arm.BLIND]),
+        replicates={over: found[1] for over, found in against.items() if found},
+    )
+
+
+def _stack(cells: list[Cell], scores: Mapping[str, Scores]) -> tuple[tuple[int, ...], Scores] | None:
+    """Put an arm's seeds on top of each other; None if none has been scored."""
+    scored = sorted((cell for cell in cells if cell.eval_job in scores), key=lambda cell: cell.seed or 0)
+    if not scored:
+        return None
+    parts = [scores[cell.eval_job] for cell in scored]
+    assert all(part.questions == parts[0].questions for part in parts)
+    together = Scores(
+        questions=parts[0].questions,
+        groups=parts[0].groups,
+        correct_SQ=np.concatenate([part.correct_SQ for part in parts]),
+    )
+    return tuple(cell.seed for cell in scored if cell.seed is not None), together
+
+
+def _compare(
+    first: tuple[tuple[int, ...], Scores] | None,
+    second: tuple[tuple[int, ...], Scores] | None,
+    resampling: Resampling,
+) -> tuple[Interval, FloatArray] | None:
+    """Pair two arms on the seeds that both have; an arm without seeds meets them all."""
+    if first is None or second is None:
+        return None
+    (seeds_1, scores_1), (seeds_2, scores_2) = first, second
+    if seeds_1 and seeds_2:
+        common = [seed for seed in seeds_1 if seed in seeds_2]
+        if not common:
+            return None
+        scores_1 = _take_seeds(scores_1, [seeds_1.index(seed) for seed in common])
+        scores_2 = _take_seeds(scores_2, [seeds_2.index(seed) for seed in common])
+    difference = subtract(scores_1, scores_2)
+    replicates_R = resample_mean(difference, resampling)
+    return summarize(float(difference.correct_SQ.mean()), replicates_R, resampling.confidence), replicates_R
+
+
+def _take_seeds(scores: Scores, rows: list[int]) -> Scores:
+    return Scores(questions=scores.questions, groups=scores.groups, correct_SQ=scores.correct_SQ[rows])
+
+
+def _interval(scores: Scores, resampling: Resampling) -> Interval:
+    return summarize(float(scores.correct_SQ.mean()), resample_mean(scores, resampling), resampling.confidence)
+
+
+def _first(found: tuple[Interval, FloatArray] | None) -> Interval | None:
+    return found[0] if found else None
+
+
+def _judge(measured: list[_Measured], missing: tuple[MissingCell, ...], rule: Rule) -> tuple[ContrastEffect, ...]:
+    evidence = [
+        Evidence(
+            fully_covered=part.contrast.fully_covered,
+            complete=not any(cell.contrast == part.contrast.id for cell in missing),
+            over_zero_shot=_arm_of(part, Arm.RELATED, "over_zero_shot"),
+            over_unrelated=_arm_of(part, Arm.RELATED, "over_unrelated"),
+            over_blind=part.over_blind,
+            ceiling_over_zero_shot=_arm_of(part, Arm.CEILING, "over_zero_shot"),
+        )
+        for part in measured
+    ]
+    return tuple(
+        ContrastEffect(
+            contrast=part.contrast,
+            target=part.target,
+            arms=part.arms,
+            over_blind=part.over_blind,
+            p_holm=decision.p_holm,
+            verdict=decision.verdict,
+            reason=decision.reason,
+            check_mark=_check_mark(part),
+        )
+        for part, decision in zip(measured, decide(evidence, rule.confidence), strict=True)
+    )
+
+
+def _arm_of(part: _Measured, arm: Arm, gain: str) -> Interval | None:
+    effect = next((effect for effect in part.arms if effect.arm is arm), None)
+    if effect is None:
+        return None
+    return effect.over_zero_shot if gain == "over_zero_shot" else effect.over_unrelated
+
+
+def _check_mark(part: _Measured) -> bool | None:
+    """Apply the papers' criterion, Trained > max(Baseline, Baseline+) (Med-MAT, Table 3)."""
+    accuracies = {effect.arm: effect.accuracy for effect in part.arms if effect.arm is not Arm.SOURCES}
+    related, zero_shot, unrelated = (accuracies.get(arm) for arm in (Arm.RELATED, Arm.ZERO_SHOT, Arm.UNRELATED))
+    if related is None or zero_shot is None or unrelated is None:
+        return None
+    return related.estimate > max(zero_shot.estimate, unrelated.estimate)
+
+
+def _pool(measured: list[_Measured], resampling: Resampling) -> tuple[PooledEffect, ...]:
+    """Average the related arm's gains over contrasts; contrasts are resampled too (two-level bootstrap)."""
+    pooled: list[PooledEffect] = []
+    for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND):
+        parts = [part for part in measured if over in part.replicates]
+        if not parts:
+            continue
+        replicates_CR = np.stack([part.replicates[over] for part in parts])
+        generator = np.random.default_rng(resampling.seed + 1)
+        weights_RC = generator.multinomial(
+            len(parts), np.full(len(parts), 1 / len(parts)), size=resampling.num_resamples
+        )
+        mean_R = np.asarray((replicates_CR.T * weights_RC).sum(axis=1) / len(parts), dtype=np.float64)
+        estimate = float(np.mean([_gain_of(part, over) for part in parts]))
+        pooled.append(
+            PooledEffect(over=over, num_contrasts=len(parts), gain=summarize(estimate, mean_R, resampling.confidence))
+        )
+    return tuple(pooled)
+
+
+def _gain_of(part: _Measured, over: Arm) -> float:
+    gains = {
+        Arm.ZERO_SHOT: _arm_of(part, Arm.RELATED, "over_zero_shot"),
+        Arm.UNRELATED: _arm_of(part, Arm.RELATED, "over_unrelated"),
+        Arm.BLIND: part.over_blind,
+    }
+    gain = gains[over]
+    assert gain is not None
+    return gain.estimate

@@ -1,0 +1,30 @@
+"""Verbs on the command line; each verb imports what it needs and no more."""
+
+from __future__ import annotations
+
+import sys
+
+from cg_lab.cli.arguments import parse_arguments
+from cg_lab.errors import InterruptedByUserError, UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb.
+
+    Returns
+    -------
+    Exit status: 0 done, 1 some cells failed, 2 the user's input is wrong, 130 interrupted.
+
+    """
+    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+    try:
+        return arguments.run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except InterruptedByUserError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130

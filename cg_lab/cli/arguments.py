@@ -1,0 +1,76 @@
+"""The command line's grammar: verbs are ours, overrides are Hydra's."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cg_lab import __version__
+from cg_lab.config import list_choices
+
+Run = Callable[["Arguments"], int]
+
+EXAMPLES = """\
+examples:
+  python -m cg_lab plan                                   what the default study would do, and how long it would take
+  python -m cg_lab sweep                                  do it; the same command goes on where it stopped
+  python -m cg_lab sweep seeds=[0,1,2,3] targets=[ct-brain-mass]
+  python -m cg_lab sweep data=manifest data.path=images.csv design=all_related study=mine
+  python -m cg_lab ui                                     compare runs in MLflow
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """A parsed command line."""
+
+    run: Run
+    overrides: list[str]
+    config_dir: Path | None
+    cfg: bool
+    """Print the resolved configuration instead of running the verb."""
+    json: bool
+    host: str
+    port: int
+
+
+def parse_arguments(argv: list[str]) -> Arguments:
+    """Parse a command line; ends the process for `--help`, `--version` and unknown options."""
+    from cg_lab.cli import verbs
+
+    parser = argparse.ArgumentParser(
+        prog="python -m cg_lab",
+        description="Does a vision-language model recombine what it learned? Plan, run and report held-out combinations.",
+        epilog=EXAMPLES + "\n" + _describe_choices(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"cg_lab {__version__}")
+    commands = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, (run, text) in verbs.VERBS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides, see conf/")
+        command.add_argument("--config-dir", type=Path, help="a further folder of configuration")
+        command.add_argument("--cfg", choices=["job"], help="print the resolved configuration and end")
+        if name == "plan":
+            command.add_argument("--json", action="store_true", help="print the plan as JSON")
+        if name == "ui":
+            command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+            command.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
+        command.set_defaults(run=run)
+    parsed = parser.parse_args(argv)
+    return Arguments(
+        run=parsed.run,
+        overrides=parsed.overrides,
+        config_dir=parsed.config_dir,
+        cfg=parsed.cfg is not None,
+        json=getattr(parsed, "json", False),
+        host=getattr(parsed, "host", "127.0.0.1"),
+        port=getattr(parsed, "port", 5000),
+    )
+
+
+def _describe_choices() -> str:
+    lines = [f"  {group:<12} {', '.join(choices)}" for group, choices in list_choices().items() if choices]
+    return "groups of configuration, chosen with GROUP=CHOICE:\n" + "\n".join(lines)

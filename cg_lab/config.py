@@ -1,0 +1,117 @@
+"""Hydra and OmegaConf in, a typed `Study` out; the only module that sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cg_lab.errors import UserError, suggest
+from cg_lab.serialize import parse
+from cg_lab.study import Study
+
+CONFIG_NAME = "config"
+
+
+def find_config_dir() -> Path:
+    """Find `conf/`: inside the installed package, or beside it in a checkout.
+
+    Raises
+    ------
+    UserError
+        If neither is there.
+
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / f"{CONFIG_NAME}.yaml").is_file():
+            return folder
+    raise UserError(f"no conf/ in {package} or {package.parent}; the installation is incomplete: install cg_lab again")
+
+
+def read_study(overrides: list[str], *, config_dir: Path | None = None) -> Study:
+    """Compose the configuration with Hydra and check it as a whole.
+
+    Parameters
+    ----------
+    overrides
+        In Hydra's grammar: `seeds=[0,1]`, `data.world=entangled`, `model=tiny_llava`.
+    config_dir
+        A further folder of configuration, which comes after the project's own.
+
+    Raises
+    ------
+    UserError
+        For an override that Hydra refuses, and for values of a wrong kind, all of them at once.
+
+    """
+    return parse(Study, compose(overrides, config_dir=config_dir), where="the configuration")
+
+
+def compose(overrides: list[str], *, config_dir: Path | None = None) -> dict[str, Any]:
+    """Compose and resolve the configuration to plain data; `read_study` checks its types."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if config_dir is not None and not config_dir.is_dir():
+        raise UserError(f"--config-dir: no folder '{config_dir}'")
+    extra = [] if config_dir is None else [f"hydra.searchpath=[file://{config_dir.resolve()}]"]
+    try:
+        with initialize_config_dir(str(find_config_dir()), version_base="1.3"):
+            composed = hydra_compose(CONFIG_NAME, overrides=[*overrides, *extra])
+        missing = sorted(OmegaConf.missing_keys(composed))
+        if missing:
+            raise UserError("\n".join(f"{key}: must be given: {key}=VALUE" for key in missing))
+        plain = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error, overrides)) from None
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def list_choices() -> dict[str, tuple[str, ...]]:
+    """Give the groups of configuration and the choices of each, for `--help`."""
+    folder = find_config_dir()
+    groups = sorted(path for path in folder.iterdir() if path.is_dir())
+    return {group.name: tuple(sorted(file.stem for file in group.glob("*.yaml"))) for group in groups}
+
+
+def to_yaml(plain: dict[str, Any]) -> str:
+    """Write resolved configuration as YAML."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(plain))
+
+
+def _explain(error: Exception, overrides: list[str]) -> str:
+    """Say which override Hydra refused and what would be right."""
+    text = str(error)
+    for override in overrides:
+        key = override.split("=", 1)[0].lstrip("+~").split("@", 1)[0]
+        group, choices = key.split("/")[0], list_choices()
+        if "=" in override and group in choices and "Could not find" in text and f"'{group}/" in text:
+            value = override.split("=", 1)[1]
+            if value not in choices[group]:
+                return f"override '{override}': no {group} '{value}'; {suggest(value, choices[group])}"
+        if key and (f"'{key}'" in text or f"Key '{key.split('.')[-1]}'" in text):
+            return f"override '{override}': no key '{key}'; {suggest(key, _list_keys())}"
+    return "override: " + " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _list_keys() -> list[str]:
+    """Give every key of the default configuration, written with dots."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(find_config_dir()), version_base="1.3"):
+        plain = OmegaConf.to_container(hydra_compose(CONFIG_NAME), resolve=False)
+    return [*list_choices(), *_flatten(plain, "")]
+
+
+def _flatten(value: Any, prefix: str) -> list[str]:
+    if not isinstance(value, dict):
+        return [prefix]
+    return [key for name, item in value.items() for key in _flatten(item, f"{prefix}.{name}" if prefix else str(name))]

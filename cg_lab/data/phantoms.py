@@ -1,0 +1,135 @@
+"""The embedded source: phantoms, drawn when they are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby, product
+
+import numpy as np
+from PIL import Image
+
+from cg_lab.catalog import Catalog, PhantomData, build_catalog
+from cg_lab.data.phantom import (
+    DRAWING_VERSION,
+    QUESTIONS,
+    PhantomKey,
+    World,
+    draw_phantom_labels,
+    render_phantoms,
+)
+from cg_lab.data.samples import Sample, Split
+from cg_lab.mat import Subset, Triplet
+from cg_lab.study import PhantomSettings
+
+TEST_OFFSET = 1_000_000
+"""Numbers of test samples start here, so that a larger training set never reaches them."""
+
+
+def build_phantom_catalog(settings: PhantomSettings) -> Catalog:
+    """List a subset for every combination of the chosen elements.
+
+    Raises
+    ------
+    UserError
+        For elements that the phantoms do not have.
+
+    """
+    data = PhantomData(
+        version=DRAWING_VERSION,
+        world=settings.world,
+        seed=settings.seed,
+        image_size=settings.image_size,
+        train_per_subset=settings.train_per_subset,
+        test_per_subset=settings.test_per_subset,
+    )
+    keys = [
+        PhantomKey(modality=modality, area=area, task=task)
+        for modality, area, task in product(settings.modalities, settings.areas, settings.tasks)
+    ]
+    subsets = [
+        Subset(
+            name=name_subset(key),
+            triplet=Triplet(key.modality, key.area, key.task),
+            labels=tuple(sorted(key.labels)),
+            num_train=settings.train_per_subset,
+            num_test=settings.test_per_subset,
+        )
+        for key in keys
+    ]
+    return build_catalog(data, subsets)
+
+
+def name_subset(key: PhantomKey) -> str:
+    """Name a subset.
+
+    >>> name_subset(PhantomKey(modality="X-ray", area="Lung", task="Mass"))
+    'xray-lung-mass'
+    """
+    return "-".join(part.replace("-", "").lower() for part in (key.modality, key.area, key.task))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhantomSource:
+    """Phantoms of one world; a sample's id is `subset/split/number`."""
+
+    data: PhantomData
+    keys: dict[str, PhantomKey]
+
+    @property
+    def seed(self) -> int:
+        """Decides the questions."""
+        return self.data.seed
+
+    def read_samples(self, subset: str, split: Split) -> tuple[Sample, ...]:
+        """List a subset's samples on one side; labels are balanced."""
+        key = self.keys[subset]
+        start, count = (
+            (0, self.data.train_per_subset) if split is Split.TRAIN else (TEST_OFFSET, self.data.test_per_subset)
+        )
+        labels = draw_phantom_labels(key, np.arange(start, start + count), seed=self.data.seed)
+        return tuple(
+            Sample(id=f"{subset}/{split}/{number}", subset=subset, label=key.labels[label], group=None)
+            for number, label in enumerate(labels.tolist())
+        )
+
+    def read_images(self, samples: tuple[Sample, ...]) -> list[Image.Image]:
+        """Draw the samples, subset by subset."""
+        images: list[Image.Image] = []
+        for subset, group in groupby(samples, key=lambda sample: sample.subset):
+            key = self.keys[subset]
+            members = list(group)
+            pixels_NSS = render_phantoms(
+                key,
+                np.array([key.labels.index(sample.label) for sample in members]),
+                np.array([_number(sample) for sample in members]),
+                world=World(self.data.world),
+                seed=self.data.seed,
+                image_size=self.data.image_size,
+            )
+            images += [Image.fromarray(pixels) for pixels in pixels_NSS]
+        return images
+
+    def read_labels(self, subset: str) -> tuple[str, ...]:
+        """Give all labels of a subset."""
+        return self.keys[subset].labels
+
+    def read_instructions(self, subset: str) -> tuple[str, ...]:
+        """Give the six wordings of a subset's question."""
+        key = self.keys[subset]
+        return tuple(wording.format(area=key.area.lower()) for wording in QUESTIONS[key.task])
+
+
+def open_phantoms(data: PhantomData, subsets: tuple[Subset, ...]) -> PhantomSource:
+    """Open the phantoms of a plan's subsets."""
+    keys = {
+        subset.name: PhantomKey(
+            modality=subset.triplet.modality, area=subset.triplet.area, task=subset.triplet.task
+        )
+        for subset in subsets
+    }
+    return PhantomSource(data=data, keys=keys)
+
+
+def _number(sample: Sample) -> int:
+    _, split, number = sample.id.rsplit("/", 2)
+    return int(number) + (TEST_OFFSET if split == Split.TEST else 0)

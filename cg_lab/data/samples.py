@@ -1,0 +1,100 @@
+"""Samples, and what every source of them offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+from typing import Protocol
+
+from PIL import Image
+
+from cg_lab.mat import MAX_OPTIONS
+from cg_lab.planning.plan import Mixture
+from cg_lab.questions import Question
+
+
+class Split(StrEnum):
+    """Which side of the held-out line a sample is on."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One labelled image."""
+
+    id: str
+    """Unique in the catalogue and independent of where the data lies."""
+    subset: str
+    label: str
+    group: str | None
+    """Patient, slide or look-alike cluster; None where the source knows of none."""
+
+
+class DataSource(Protocol):
+    """What a source offers; images are read when they are asked for."""
+
+    def read_samples(self, subset: str, split: Split) -> tuple[Sample, ...]:
+        """List a subset's samples on one side, in a fixed order."""
+        ...
+
+    def read_images(self, samples: tuple[Sample, ...]) -> list[Image.Image]:
+        """Give the samples' images, in their order, as gray or RGB."""
+        ...
+
+    def read_labels(self, subset: str) -> tuple[str, ...]:
+        """Give all labels of a subset, in a fixed order."""
+        ...
+
+    def read_instructions(self, subset: str) -> tuple[str, ...]:
+        """Give the wordings of a subset's question."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Decides the questions."""
+        ...
+
+
+def draw_mixture(source: DataSource, mixture: Mixture) -> tuple[Sample, ...]:
+    """Draw the training samples of a mixture: evenly over each subset's labels, never one sample twice.
+
+    A label that has too few gives all it has, and the others make up for it.
+    """
+    return tuple(
+        sample
+        for part in mixture.parts
+        for sample in _draw_balanced(source.read_samples(part.subset, Split.TRAIN), part.count, mixture.seed)
+    )
+
+
+def _draw_balanced(samples: tuple[Sample, ...], count: int, seed: int) -> list[Sample]:
+    assert count <= len(samples)
+    by_label: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_label.setdefault(sample.label, []).append(sample)
+    for label, group in by_label.items():
+        Random(f"draw/{seed}/{group[0].subset}/{label}").shuffle(group)
+    drawn: list[Sample] = []
+    rank = 0
+    labels = sorted(by_label)
+    while len(drawn) < count:
+        drawn += [by_label[label][rank] for label in labels if rank < len(by_label[label])][: count - len(drawn)]
+        rank += 1
+    return drawn
+
+
+def ask(source: DataSource, sample: Sample) -> Question:
+    """Make the single-choice question of a sample; it depends on the source's seed and the sample alone.
+
+    Up to four options: the right one and others of the subset's labels, in an order of the sample's own; one of the
+    subset's instructions (Med-MAT, section 3.2).
+    """
+    random = Random(f"question/{source.seed}/{sample.id}")
+    wrong = [label for label in source.read_labels(sample.subset) if label != sample.label]
+    options = [sample.label, *random.sample(wrong, min(len(wrong), MAX_OPTIONS - 1))]
+    random.shuffle(options)
+    text = random.choice(source.read_instructions(sample.subset))
+    return Question(text=text, options=tuple(options), answer=options.index(sample.label))

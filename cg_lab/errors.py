@@ -1,0 +1,42 @@
+"""What a user can cause or fix, and how it is told."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A fault in what the user gave; its text alone is shown, with exit status 2.
+
+    The text says what was wrong, the value, where it came from and what would be right.
+    """
+
+
+class InterruptedByUserError(Exception):
+    """Ctrl-C or a request to stop; what was finished is kept, with exit status 130."""
+
+
+def list_faults(title: str, faults: Iterable[str]) -> UserError:
+    """Gather all faults of one input into one error.
+
+    >>> print(list_faults("study.yaml has 2 faults", ["seeds: empty", "targets: no 'CT'"]))
+    study.yaml has 2 faults:
+      - seeds: empty
+      - targets: no 'CT'
+    """
+    return UserError(f"{title}:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+
+def suggest(value: str, known: Iterable[str]) -> str:
+    """Name what would be right: the known values, and the nearest one if the value looks like a slip.
+
+    >>> suggest("Xray", ["CT", "X-ray"])
+    "known: CT, X-ray. Did you mean 'X-ray'?"
+    """
+    names = sorted(set(known))
+    shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+    by_fold = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(value.casefold(), by_fold, n=1, cutoff=0.6)
+    hint = f" Did you mean '{by_fold[near[0]]}'?" if near else ""
+    return f"known: {shown}.{hint}"

@@ -1,0 +1,1 @@
+"""Score a checkpoint on held-out questions."""

@@ -1,0 +1,1 @@
+"""Run a plan: packs of jobs on this machine, watched, stopped and resumed."""

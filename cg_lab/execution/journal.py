@@ -1,0 +1,40 @@
+"""A job's journal: what happened to it, one JSON object a line, appended as it happens."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def now() -> str:
+    """Give the time, UTC, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def append_event(path: Path, event: str, **facts: Any) -> None:
+    """Append one event; a line that a kill cut off before is ended first, so that it spoils no other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps({"time": now(), "event": event, **facts}, ensure_ascii=False)
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write(line.encode() + b"\n")
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Read all whole events; a line that a kill cut off is passed over."""
+    if not path.exists():
+        return []
+    events: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(event, dict):
+            events.append(event)
+    return events

@@ -1,0 +1,273 @@
+"""What a pack's process does: load the backbone once, run one job after another, leave a result or a failure for each."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, assert_never
+
+from cg_lab.errors import InterruptedByUserError, UserError
+from cg_lab.execution.journal import append_event, now
+from cg_lab.execution.packs import Pack
+from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
+from cg_lab.results import (
+    EvalResult,
+    Failure,
+    FinetuneResult,
+    Layout,
+    read_failure,
+    read_plan,
+    write_failure,
+    write_result,
+)
+from cg_lab.serialize import parse, read_json
+
+if TYPE_CHECKING:
+    from cg_lab.data.samples import DataSource, Sample
+    from cg_lab.evaluation.evaluate import Asked
+    from cg_lab.models.backbone import LoadedBackbone
+
+Job = FinetuneJob | EvalJob
+
+
+class NoWeightsError(Exception):
+    """The fine-tune that an evaluation scores did not finish."""
+
+
+def run_pack(path: Path) -> None:
+    """Run a pack's jobs; a job that fails is recorded, and the next one runs.
+
+    SIGTERM asks for an end: the running fine-tune saves a checkpoint, and nothing further is begun.
+    """
+    pack = parse(Pack, read_json(path), where=str(path))
+    layout = Layout(Path(pack.results_dir))
+    stop = _Stop()
+    signal.signal(signal.SIGTERM, stop.request)
+    with holding(lock_of(path)) as held:
+        if not held:
+            return
+        plan = read_plan(layout.plan(pack.study))
+        jobs: dict[str, Job] = {job.id: job for job in (*plan.finetunes, *plan.evals)}
+        bench = _open_bench(pack, plan, layout, stop)
+        for job_id in pack.job_ids:
+            if stop.requested:
+                return
+            if not layout.result(job_id).exists():
+                _run_guarded(jobs[job_id], bench)
+
+
+def lock_of(pack_path: Path) -> Path:
+    """Name the file that a running pack holds locked; it says the process's number."""
+    return pack_path.with_suffix(".lock")
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[bool]:
+    """Hold a lock that dies with its process; gives False if another process has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield True
+
+
+class _Stop:
+    """Remembers that an end was asked for."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def request(self, *_: object) -> None:
+        self.requested = True
+
+    def __call__(self) -> bool:
+        return self.requested
+
+
+@dataclass(slots=True, kw_only=True)
+class _Bench:
+    """All that the jobs of one process share."""
+
+    pack: Pack
+    layout: Layout
+    source: DataSource
+    backbone: LoadedBackbone
+    is_stopping: _Stop
+    tests: dict[tuple[str, str], list[Asked]] = field(default_factory=dict)
+    """Encoded test questions by subset and kind of image: many jobs ask the same."""
+
+
+def _open_bench(pack: Pack, plan: Plan, layout: Layout, stop: _Stop) -> _Bench:
+    import torch
+
+    torch.set_num_threads(pack.threads)
+    from transformers.utils import logging
+
+    from cg_lab.data.sources import open_source
+    from cg_lab.models.backbone import load_backbone
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return _Bench(
+        pack=pack,
+        layout=layout,
+        source=open_source(plan.data, plan.subsets, Path(pack.data_path) if pack.data_path else None),
+        backbone=load_backbone(plan.backbone),
+        is_stopping=stop,
+    )
+
+
+def _run_guarded(job: Job, bench: _Bench) -> None:
+    """Run one job; whatever goes wrong is written down, classified, and ends that job alone."""
+    event = partial(append_event, bench.layout.journal(job.id))
+    try:
+        with holding(bench.layout.job(job.id) / "lock") as held:
+            if held and not bench.layout.result(job.id).exists():
+                event("started", host=socket.gethostname(), pid=os.getpid())
+                _run_job(job, bench, event)
+    except InterruptedByUserError:
+        event("interrupted")
+    except Exception as error:  # noqa: BLE001 - the worker's edge: one job's failure is one row in the report
+        kind = _classify(error)
+        event("failed", kind=kind, message=str(error), traceback=traceback.format_exc())
+        before = read_failure(bench.layout, job.id)
+        write_failure(
+            bench.layout,
+            Failure(
+                job_id=job.id,
+                kind=kind,
+                message=str(error) or type(error).__name__,
+                attempts=before.attempts + 1 if before else 1,
+                host=socket.gethostname(),
+                when=now(),
+            ),
+        )
+
+
+def _classify(error: Exception) -> Literal["out_of_memory", "not_finite", "user_error", "no_weights", "crash"]:
+    name = type(error).__name__
+    if name == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return "out_of_memory"
+    if name == "NotFiniteError":
+        return "not_finite"
+    if isinstance(error, NoWeightsError):
+        return "no_weights"
+    return "user_error" if isinstance(error, UserError) else "crash"
+
+
+def _run_job(job: Job, bench: _Bench, event: partial[None]) -> None:
+    match job:
+        case FinetuneJob():
+            _run_finetune(job, bench, event)
+        case EvalJob():
+            _run_eval(job, bench, event)
+        case _:
+            assert_never(job)
+
+
+def _run_finetune(job: FinetuneJob, bench: _Bench, event: partial[None]) -> None:
+    from cg_lab.data.samples import ask, draw_mixture
+    from cg_lab.models.encoding import encode_questions
+    from cg_lab.training.finetune import Surroundings, run_finetune
+
+    started = now()
+    samples = draw_mixture(bench.source, job.mixture)
+    questions = [ask(bench.source, sample) for sample in samples]
+    examples = encode_questions(bench.backbone, questions, bench.source.read_images(samples))
+    checkpoints = bench.layout.job(job.id) / "checkpoints"
+    done = run_finetune(
+        job,
+        bench.backbone,
+        examples,
+        Surroundings(
+            folder=checkpoints,
+            weights=bench.layout.weights(job.id),
+            save_every_s=bench.pack.save_every_s,
+            event=event,
+            is_stopping=bench.is_stopping,
+        ),
+    )
+    write_result(
+        bench.layout,
+        FinetuneResult(
+            job=job,
+            steps=done.steps,
+            samples=done.samples,
+            loss_first=done.loss_first,
+            loss_last=done.loss_last,
+            seconds=round(done.seconds, 3),
+            host=socket.gethostname(),
+            started=started,
+        ),
+    )
+    event("done")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _run_eval(job: EvalJob, bench: _Bench, event: partial[None]) -> None:
+    from cg_lab.evaluation.evaluate import run_eval
+
+    started = now()
+    weights = bench.layout.weights(job.checkpoint_of) if job.checkpoint_of else None
+    if job.checkpoint_of and not bench.layout.result(job.checkpoint_of).exists():
+        raise NoWeightsError(f"its fine-tune {job.checkpoint_of} has no result")
+    done = run_eval(
+        bench.backbone,
+        weights,
+        _ask_tests(job, bench),
+        bench.layout.predictions(job.id),
+        bench.pack.eval_batch_size,
+    )
+    write_result(
+        bench.layout,
+        EvalResult(
+            job=job,
+            num_questions=done.num_questions,
+            accuracy=done.accuracy,
+            seconds=round(done.seconds, 3),
+            host=socket.gethostname(),
+            started=started,
+        ),
+    )
+    event("done")
+
+
+def _ask_tests(job: EvalJob, bench: _Bench) -> list[Asked]:
+    key = (job.target, job.protocol.image)
+    if key not in bench.tests:
+        bench.tests[key] = _encode_tests(job, bench)
+    return bench.tests[key]
+
+
+def _encode_tests(job: EvalJob, bench: _Bench) -> list[Asked]:
+    from PIL import Image
+
+    from cg_lab.data.samples import Split, ask
+    from cg_lab.evaluation.evaluate import Asked
+    from cg_lab.models.encoding import encode_questions
+
+    samples: tuple[Sample, ...] = bench.source.read_samples(job.target, Split.TEST)
+    questions = [ask(bench.source, sample) for sample in samples]
+    images = bench.source.read_images(samples)
+    if job.protocol.image == "blank":
+        images = [Image.new("L", image.size, 127) for image in images]
+    examples = encode_questions(bench.backbone, questions, images)
+    return [
+        Asked(id=sample.id, subset=sample.subset, group=sample.group, question=question, example=example)
+        for sample, question, example in zip(samples, questions, examples, strict=True)
+    ]

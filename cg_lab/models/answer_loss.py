@@ -1,0 +1,37 @@
+"""Cross-entropy at the answers alone: the language model's head runs where a label is set, nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+
+def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run a `...ForConditionalGeneration` model and its head at the answers only.
+
+    Parameters
+    ----------
+    model
+        Has `model` (everything below the head) and `lm_head`, as image-text-to-text models of transformers do.
+    batch
+        Inputs, with `labels` (batch, token); -100 where no answer is.
+
+    Returns
+    -------
+    logits_NV, labels_N
+        Logits of the token before each answer token, and that token; N is the number of answer tokens.
+
+    """
+    inputs = {key: value for key, value in batch.items() if key != "labels"}
+    hidden_BTD = model.model(**inputs).last_hidden_state
+    labels_BT = batch["labels"][:, 1:]
+    answered_BT = labels_BT != -100
+    return model.lm_head(hidden_BTD[:, :-1][answered_BT]), labels_BT[answered_BT]
+
+
+def compute_answer_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Average the cross-entropy over all answer tokens of a batch."""
+    logits_NV, labels_N = compute_answer_logits(model, batch)
+    return functional.cross_entropy(logits_NV.float(), labels_N)

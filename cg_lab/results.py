@@ -1,0 +1,237 @@
+"""Result types, and the one place that knows where files lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cg_lab.errors import UserError
+from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
+from cg_lab import __version__
+from cg_lab.serialize import content_id, parse, read_json, write_json, write_text
+
+RESULTS_SCHEMA = 1
+"""Of the results folder; a folder with a higher number was written by a newer version and is not touched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneResult:
+    """What a finished fine-tune did; its weights lie beside it."""
+
+    job: FinetuneJob
+    state: Literal["done"] = "done"
+    steps: int
+    samples: int
+    """Samples seen over all epochs."""
+    loss_first: float
+    loss_last: float
+    """Mean training loss of the first and of the last logged steps."""
+    seconds: float
+    """Wall clock of the training alone, loading left out."""
+    host: str
+    started: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalResult:
+    """What a finished evaluation found; each question's probabilities lie in predictions.parquet beside it."""
+
+    job: EvalJob
+    state: Literal["done"] = "done"
+    num_questions: int
+    accuracy: float
+    seconds: float
+    host: str
+    started: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a job has no result."""
+
+    job_id: str
+    kind: Literal["out_of_memory", "not_finite", "user_error", "no_weights", "crash"]
+    message: str
+    attempts: int
+    host: str
+    when: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything lies below the results folder."""
+
+    root: Path
+
+    @property
+    def jobs(self) -> Path:
+        """The pool of jobs that all studies share."""
+        return self.root / "jobs"
+
+    @property
+    def cache(self) -> Path:
+        """Data that can be made again."""
+        return self.root / "cache"
+
+    @property
+    def database(self) -> Path:
+        """MLflow's SQLite file."""
+        return self.root / "mlflow.db"
+
+    def job(self, job_id: str) -> Path:
+        """Folder of one job: job.json, result.json or failure.json, journal.jsonl and its outputs."""
+        return self.jobs / job_id
+
+    def result(self, job_id: str) -> Path:
+        """Existence means that the job is done."""
+        return self.job(job_id) / "result.json"
+
+    def failure(self, job_id: str) -> Path:
+        """Written when the last attempt failed; a later success removes it."""
+        return self.job(job_id) / "failure.json"
+
+    def journal(self, job_id: str) -> Path:
+        """One JSON object a line: what happened, as it happened."""
+        return self.job(job_id) / "journal.jsonl"
+
+    def predictions(self, job_id: str) -> Path:
+        """One row a question."""
+        return self.job(job_id) / "predictions.parquet"
+
+    def weights(self, job_id: str) -> Path:
+        """Folder of the fine-tuned weights."""
+        return self.job(job_id) / "model"
+
+    def study(self, name: str) -> Path:
+        """Folder of one study: plan.json, effects.csv and the reports."""
+        return self.root / "studies" / name
+
+    def plan(self, name: str) -> Path:
+        """Hold the frozen plan of a study."""
+        return self.study(name) / "plan.json"
+
+
+def open_results(root: Path) -> Layout:
+    """Make sure that the results folder can be written and was not written by a newer version.
+
+    Raises
+    ------
+    UserError
+        If it can't be made or written, or if its schema is newer than this version's.
+
+    """
+    layout = Layout(root)
+    stamp = root / "schema.json"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"results_dir: '{root}' can't be written ({reason}); give a folder of yours: results_dir=PATH"
+        ) from None
+    if not stamp.exists():
+        write_json(stamp, {"schema": RESULTS_SCHEMA})
+    check_results_schema(root)
+    return layout
+
+
+def check_results_schema(root: Path) -> None:
+    """Refuse a results folder whose schema this version does not know.
+
+    Raises
+    ------
+    UserError
+        If the folder says that a newer version wrote it, or does not say it readably.
+
+    """
+    stamp = root / "schema.json"
+    if not stamp.exists():
+        return
+    found = read_json(stamp)
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if not isinstance(schema, int):
+        raise UserError(f"{stamp}: 'schema' must be a whole number, not {schema!r}")
+    if schema > RESULTS_SCHEMA:
+        raise UserError(
+            f"results_dir: '{root}' was written by a newer cg_lab "
+            f"(schema {schema}, this version knows {RESULTS_SCHEMA}); "
+            "update cg_lab or give another folder: results_dir=PATH"
+        )
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a frozen plan.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, not a plan, or of a newer schema; all faults at once.
+
+    """
+    raw = read_json(path)
+    plan = parse(Plan, raw, where=str(path))
+    from cg_lab.planning.plan import PLAN_SCHEMA
+
+    if plan.schema > PLAN_SCHEMA:
+        raise UserError(f"{path}: plan schema {plan.schema} is newer than this version's {PLAN_SCHEMA}; update cg_lab")
+    return plan
+
+
+def read_finetune_result(layout: Layout, job_id: str) -> FinetuneResult | None:
+    """Read the result of a fine-tune; None while there is none."""
+    path = layout.result(job_id)
+    return parse(FinetuneResult, read_json(path), where=str(path)) if path.exists() else None
+
+
+def read_eval_result(layout: Layout, job_id: str) -> EvalResult | None:
+    """Read the result of an evaluation; None while there is none."""
+    path = layout.result(job_id)
+    return parse(EvalResult, read_json(path), where=str(path)) if path.exists() else None
+
+
+def read_failure(layout: Layout, job_id: str) -> Failure | None:
+    """Read why a job failed; None if it did not, or has a result since."""
+    path = layout.failure(job_id)
+    if layout.result(job_id).exists() or not path.exists():
+        return None
+    return parse(Failure, read_json(path), where=str(path))
+
+
+def write_result(layout: Layout, result: FinetuneResult | EvalResult) -> None:
+    """Declare a job done; the last thing that a job does."""
+    write_json(layout.result(result.job.id), result)
+    layout.failure(result.job.id).unlink(missing_ok=True)
+
+
+def write_failure(layout: Layout, failure: Failure) -> None:
+    """Record why an attempt failed."""
+    write_json(layout.failure(failure.job_id), failure)
+
+
+def write_plan(layout: Layout, plan: Plan) -> None:
+    """Freeze a plan in its study's folder; an equal one is left as it is."""
+    import json
+
+    from cg_lab.serialize import to_plain  # the bytes are compared, so the text is made here
+
+    text = json.dumps(to_plain(plan), indent=1, ensure_ascii=False) + "\n"
+    path = layout.plan(plan.study)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def fingerprint(layout: Layout, plan: Plan) -> str:
+    """Hash what a report is made from, by size and time of files: cheap, and changed by every new result."""
+    marks: list[str] = [plan.id, __version__]
+    for job in (*plan.finetunes, *plan.evals):
+        for path in (layout.result(job.id), layout.failure(job.id)):
+            if path.exists():
+                stat = path.stat()
+                marks.append(f"{path.name} {job.id} {stat.st_size} {stat.st_mtime_ns}")
+    return content_id("fingerprint", 1, marks)

@@ -1,0 +1,153 @@
+"""Typed data to and from JSON, content ids, and files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cg_lab.errors import UserError, list_faults
+
+T = TypeVar("T")
+ID_LENGTH = 16
+"""Hexadecimal digits of an id: 64 bits, so that a million jobs collide with a chance below 1e-7."""
+
+
+def to_plain(value: Any) -> Any:
+    """Turn dataclasses into dicts, tuples into lists and enums into their values; fields keep their order."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, str):
+        return str(value)
+    return value
+
+
+def canonical_json(value: Any) -> str:
+    """Write JSON with sorted keys and no spaces: equal data gives equal bytes, and 1.0 is written as 1.
+
+    Raises
+    ------
+    ValueError
+        For NaN and infinities, which JSON does not have.
+
+    """
+    return json.dumps(
+        _shorten_floats(to_plain(value)), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def _shorten_floats(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _shorten_floats(item) for key, item in value.items()}
+    return [_shorten_floats(item) for item in value] if isinstance(value, list) else value
+
+
+def content_id(kind: str, schema: int, value: Any) -> str:
+    """Name data by its content: the first 16 hex digits of the SHA-256 of its canonical JSON.
+
+    >>> content_id("example", 1, {"b": 1, "a": 2}) == content_id("example", 1, {"a": 2, "b": 1})
+    True
+    """
+    text = canonical_json({"kind": kind, "schema": schema, "value": to_plain(value)})
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+def parse(kind: type[T], raw: Any, *, where: str) -> T:
+    """Build a typed value from plain data; the one door for everything that comes from a file or a person.
+
+    Raises
+    ------
+    UserError
+        Lists every fault at once, each with its path inside the data.
+
+    """
+    from pydantic import ValidationError  # costs 0.1 s, which `--help` need not pay
+
+    try:
+        return _adapter(kind).validate_python(raw)
+    except ValidationError as error:
+        faults = [_describe_fault(fault) for fault in error.errors(include_url=False)]
+        plural = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise list_faults(f"{where} has {plural}", faults) from None
+
+
+def _describe_fault(fault: Any) -> str:
+    path = ".".join(str(part) for part in fault["loc"]) or "(top)"
+    if fault["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        return f"{path}: unknown key"
+    if fault["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
+        return f"{path}: missing"
+    shown = repr(fault.get("input"))
+    shown = shown if len(shown) < 120 else shown[:117] + "..."
+    return f"{path}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, not {shown}"
+
+
+@cache
+def _adapter(kind: type[T]) -> Any:
+    from pydantic import TypeAdapter
+
+    _forbid_unknown_keys(kind)
+    return TypeAdapter(kind)
+
+
+def _forbid_unknown_keys(kind: Any) -> None:
+    for argument in typing.get_args(kind):
+        _forbid_unknown_keys(argument)
+    if dataclasses.is_dataclass(kind) and "__pydantic_config__" not in vars(kind):
+        typing.cast(Any, kind).__pydantic_config__ = {"extra": "forbid"}
+        for hint in typing.get_type_hints(kind).values():
+            _forbid_unknown_keys(hint)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is not JSON, with the place of the fault.
+
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    text = json.dumps(to_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; on success it takes the place of `path`, on failure it goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

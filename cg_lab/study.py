@@ -1,0 +1,173 @@
+"""What a user asks for, typed: the settings of one study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from cg_lab.mat import Element
+from cg_lab.questions import AnswerForm
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole."""
+NonEmptyText = Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhantomSettings:
+    """Embedded procedural images: every triplet of the listed elements is a subset."""
+
+    source: Literal["phantom"]
+    name: NonEmptyText
+    world: Literal["compositional", "entangled"]
+    seed: NonNegativeInt
+    image_size: Annotated[int, Field(ge=32, le=512)]
+    """Pixels of one side."""
+    modalities: tuple[str, ...]
+    areas: tuple[str, ...]
+    tasks: tuple[str, ...]
+    train_per_subset: PositiveInt
+    test_per_subset: PositiveInt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestSettings:
+    """Images listed in a CSV with columns image, label, modality, area, task and optionally subset and group."""
+
+    source: Literal["manifest"]
+    name: NonEmptyText
+    path: NonEmptyText
+    """The CSV; image paths in it are relative to its folder."""
+    seed: NonNegativeInt
+    test_share: Annotated[float, Field(gt=0, lt=1)]
+    """Share of each subset's rarest label that is tested on."""
+    max_train: PositiveInt
+    """Most training samples of a subset."""
+
+
+DataSettings = Annotated[PhantomSettings | ManifestSettings, Discriminator("source")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoSourceSettings:
+    """Two subsets that together cover the target's elements."""
+
+    name: Literal["two_source"]
+    directions: Annotated[tuple[Element, ...], Field(min_length=1)]
+    """Elements that target and sources all share, in turn."""
+    combinations: PositiveInt
+    """Source pairs for each target and direction."""
+    max_samples: PositiveInt
+    """Training samples of every trained arm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllRelatedSettings:
+    """Every subset that shares an element with the target, against all that share none, against both."""
+
+    name: Literal["all_related"]
+    max_samples: PositiveInt
+    """Training samples of every trained arm."""
+
+
+DesignSettings = Annotated[TwoSourceSettings | AllRelatedSettings, Discriminator("name")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """Identity of an untouched model."""
+
+    name: str
+    path: str
+    """`package:tiny_llava`, a Hugging Face name, or a local folder."""
+    revision: str
+    """Commit or tag of a hub model, or hash of local weights."""
+    answer: AnswerForm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Which backbone, and how fast it is here."""
+
+    name: NonEmptyText
+    path: NonEmptyText
+    revision: str | None
+    """Commit or tag of a hub model; None for local weights, whose hash is taken."""
+    answer: AnswerForm
+    train_samples_per_s: PositiveFloat
+    """On one slot; for the time that a plan foretells."""
+    eval_samples_per_s: PositiveFloat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a backbone is fine-tuned; every field changes the result."""
+
+    learning_rate: PositiveFloat
+    epochs: PositiveFloat
+    batch_size: PositiveInt
+    """Samples of one optimizer step."""
+    warmup_share: Share
+    weight_decay: NonNegativeFloat
+    max_grad_norm: PositiveFloat
+    trainable: Literal["all", "language_model_and_projector", "projector"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSettings:
+    """How checkpoints are scored."""
+
+    batch_size: PositiveInt
+    """Questions of one forward pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """Where jobs run."""
+
+    name: Literal["local"]
+    slots: PositiveInt | None
+    """Processes at one time; None for one a core."""
+    save_every_s: PositiveFloat
+    """Seconds between checkpoints of a running fine-tune: the most that a kill can cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingSettings:
+    """Where results are mirrored."""
+
+    name: Literal["mlflow", "none"]
+    uri: str | None
+    """MLflow tracking URI; None for a SQLite file in the results folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How a verdict is reached; frozen in the plan before anything runs."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    resamples: Annotated[int, Field(ge=100)] = 10_000
+    seed: NonNegativeInt = 0
+    """Of the bootstrap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """One study, as resolved from configuration."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    """Its name, and its folder's."""
+    data: DataSettings
+    design: DesignSettings
+    targets: tuple[str, ...] | None
+    """Subsets to hold out; None for every subset that the design can use."""
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    model: ModelSettings
+    finetune: Recipe
+    evaluation: EvaluationSettings
+    cluster: ClusterSettings
+    tracking: TrackingSettings
+    rule: Rule
+    results_dir: NonEmptyText
