@@ -25,12 +25,11 @@ install: .venv/.installed  ## make .venv with everything, at the versions of req
 	@[ -x $(RUN) ] || $(PYTHON) -m venv .venv || { rm -rf .venv; \
 		echo "$(PYTHON) can't make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 ifdef TORCH
-	grep -v '^torch==' requirements.lock > .venv/constraints.txt
 	$(PIP) install --quiet $(TORCH)
-	$(PIP) install --quiet -e '.[dev]' -c .venv/constraints.txt
-else
-	$(PIP) install --quiet -e '.[dev]' -c requirements.lock
+	@touch .venv/own-torch
 endif
+	@if [ -e .venv/own-torch ]; then grep -v '^torch==' requirements.lock; else cat requirements.lock; fi > .venv/constraints.txt
+	$(PIP) install --quiet -e '.[dev]' -c .venv/constraints.txt
 	@touch $@
 
 sweep: .venv/.installed  ## plan, fine-tune, evaluate, track and report the default study; ARGS="seeds=[0,1]" overrides
@@ -67,5 +66,5 @@ lock: .venv/.installed  ## write requirements.lock anew: the newest versions tha
 	git --no-pager diff --stat -- requirements.lock 2>/dev/null || true
 
 clean:  ## remove the environment, caches and build output; results stay
-	rm -rf .venv .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .grimp_cache .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist
 	find cg_lab tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

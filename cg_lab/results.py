@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cg_lab import __version__
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
-from cg_lab import __version__
 from cg_lab.serialize import content_id, parse, read_json, write_json, write_text
 
 RESULTS_SCHEMA = 1

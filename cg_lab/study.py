@@ -30,6 +30,8 @@ class PhantomSettings:
     tasks: tuple[str, ...]
     train_per_subset: PositiveInt
     test_per_subset: PositiveInt
+    targets: tuple[str, ...] | None
+    """Held out unless the study names others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class ManifestSettings:
     """Share of each subset's rarest label that is tested on."""
     max_train: PositiveInt
     """Most training samples of a subset."""
+    targets: tuple[str, ...] | None
+    """Held out unless the study names others."""
 
 
 DataSettings = Annotated[PhantomSettings | ManifestSettings, Discriminator("source")]

@@ -64,8 +64,8 @@ class Canvas:
 
     def paint(self, mask: NDArray[np.float32], tone: Scalar) -> None:
         """Lay a tone over the image where the mask is; the mask is used up."""
-        mask *= np.float32(tone) - self.image
-        self.image += mask
+        mask *= np.asarray(tone, dtype=np.float32) - self.image
+        np.add(self.image, mask, out=self.image)
 
     def paint_ellipse(self, tissue: str, ellipse: Ellipse, opacity: Scalar = 1.0) -> None:
         """Fill an ellipse with a tissue."""

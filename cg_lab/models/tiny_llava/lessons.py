@@ -31,19 +31,21 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curriculum:
-    """Words first, then letters; clean scenes first, then cluttered ones. Times are shares of all steps."""
+    """Clean scenes first, then cluttered ones; few letters first, then more. Times are shares of all steps."""
 
     clean_until: float = 0.1
     cluttered_from: float = 0.6
-    words_until: float = 0.08
-    letters_from: float = 0.25
-    most_letters: float = 0.5
+    words_until: float = 0.3
+    letters_from: float = 0.6
+    fewest_letters: float = 0.1
+    most_letters: float = 0.35
 
     def stage(self, progress: float) -> Stage:
         """Give the stage at a share of all steps."""
         return Stage(
             clutter=_ramp(progress, self.clean_until, self.cluttered_from),
-            letters=self.most_letters * _ramp(progress, self.words_until, self.letters_from),
+            letters=self.fewest_letters
+            + (self.most_letters - self.fewest_letters) * _ramp(progress, self.words_until, self.letters_from),
         )
 
 
