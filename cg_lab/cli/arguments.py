@@ -34,6 +34,7 @@ class Arguments:
     json: bool
     host: str
     port: int
+    allow_remote: bool
 
 
 def parse_arguments(argv: list[str]) -> Arguments:
@@ -58,6 +59,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         if name == "ui":
             command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
             command.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
+            command.add_argument("--allow-remote", action="store_true", help="listen on other addresses than this machine's own")
         command.set_defaults(run=run)
     parsed = parser.parse_args(argv)
     return Arguments(
@@ -68,6 +70,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         json=getattr(parsed, "json", False),
         host=getattr(parsed, "host", "127.0.0.1"),
         port=getattr(parsed, "port", 5000),
+        allow_remote=getattr(parsed, "allow_remote", False),
     )
 
 

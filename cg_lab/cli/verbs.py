@@ -91,7 +91,13 @@ def ui(arguments: Arguments) -> int:
         return 0
     from cg_lab.tracking import run_ui
 
-    return run_ui(_existing(study), host=arguments.host, port=arguments.port)
+    return run_ui(
+        _existing(study),
+        host=arguments.host,
+        port=arguments.port,
+        allow_remote=arguments.allow_remote,
+        tell=lambda line: print(line, flush=True),
+    )
 
 
 VERBS: dict[str, tuple[Run, str]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import time
@@ -12,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cg_lab.errors import InterruptedByUserError, UserError
-from cg_lab.execution.journal import now, read_events
 from cg_lab.execution.packs import Group, Pack, Pending, balance, find_pending, group_jobs
-from cg_lab.execution.worker import holding, lock_of, run_pack
+from cg_lab.execution.worker import lock_of, run_pack
+from cg_lab.journal import now, read_events
+from cg_lab.locks import find_holder, holding
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Failure, Layout, read_failure, write_failure
 from cg_lab.serialize import write_json
@@ -224,18 +224,8 @@ def _stop_workers(folder: Path) -> None:
 
 def _find_workers(folder: Path) -> list[int]:
     """Give the processes that hold a pack's lock."""
-    running: list[int] = []
-    for pack in sorted(folder.glob("*.json")):
-        lock = lock_of(pack)
-        if not lock.exists():
-            continue
-        with lock.open("r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = file.read().strip()
-                running += [int(text)] if text.isdigit() else []
-    return running
+    holders = [find_holder(lock_of(pack)) for pack in sorted(folder.glob("*.json"))]
+    return [process for process in holders if process]
 
 
 def _signal(process: int, number: signal.Signals) -> None:

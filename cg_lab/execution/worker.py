@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
 import socket
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from cg_lab.errors import InterruptedByUserError, UserError
-from cg_lab.execution.journal import append_event, now
 from cg_lab.execution.packs import Pack
+from cg_lab.journal import append_event, now
+from cg_lab.locks import holding
 from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
 from cg_lab.results import (
     EvalResult,
@@ -68,22 +66,6 @@ def run_pack(path: Path) -> None:
 def lock_of(pack_path: Path) -> Path:
     """Name the file that a running pack holds locked; it says the process's number."""
     return pack_path.with_suffix(".lock")
-
-
-@contextmanager
-def holding(path: Path) -> Iterator[bool]:
-    """Hold a lock that dies with its process; gives False if another process has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield True
 
 
 class _Stop:

@@ -1,1 +1,9 @@
-"""TBD."""
+"""Mirror a study's files to MLflow: one writer, the same result however often it runs."""
+
+from __future__ import annotations
+
+from cg_lab.tracking.store import TrackingError
+from cg_lab.tracking.sync import SyncReport, is_synced, sync_study
+from cg_lab.tracking.ui import run_ui
+
+__all__ = ["SyncReport", "TrackingError", "is_synced", "run_ui", "sync_study"]

@@ -1,0 +1,47 @@
+"""Read what the jobs of a plan left: scores of finished evaluations, and reasons for the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from cg_lab.analysis.bootstrap import Scores
+from cg_lab.planning.plan import EvalJob, Plan
+from cg_lab.results import Layout, read_failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What there is and what there is not, by id of the evaluation."""
+
+    scores: dict[str, Scores]
+    reasons: dict[str, str]
+
+
+def read_scores(plan: Plan, layout: Layout) -> Readings:
+    """Read the predictions of every finished evaluation of a plan."""
+    scores: dict[str, Scores] = {}
+    reasons: dict[str, str] = {}
+    for job in plan.evals:
+        if layout.result(job.id).exists():
+            scores[job.id] = _read_one(layout, job.id)
+        else:
+            reasons[job.id] = _explain(job, layout)
+    return Readings(scores=scores, reasons=reasons)
+
+
+def _read_one(layout: Layout, job_id: str) -> Scores:
+    table = pq.read_table(layout.predictions(job_id), columns=["question", "group", "correct"]).to_pydict()
+    questions = tuple(table["question"])
+    groups = tuple(group or question for group, question in zip(table["group"], questions, strict=True))
+    return Scores(questions=questions, groups=groups, correct_SQ=np.array([table["correct"]], dtype=np.float64))
+
+
+def _explain(job: EvalJob, layout: Layout) -> str:
+    if job.checkpoint_of and (failure := read_failure(layout, job.checkpoint_of)):
+        return f"its fine-tune failed ({failure.kind}): {failure.message.splitlines()[0]}"
+    if failure := read_failure(layout, job.id):
+        return f"failed ({failure.kind}): {failure.message.splitlines()[0]}"
+    return "not run yet"

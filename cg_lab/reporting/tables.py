@@ -1,0 +1,123 @@
+"""effects.csv and cells.csv: the numbers of a study as rows, the same bytes for the same results."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from cg_lab.analysis.bootstrap import Interval, Scores
+from cg_lab.analysis.effects import ArmEffect, ContrastEffect, StudyEffects
+from cg_lab.planning.arms import Arm
+from cg_lab.planning.plan import Mixture
+from cg_lab.serialize import replacing
+
+Row = dict[str, str]
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    """Write rows with one header, whole or not at all."""
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def list_effects(effects: StudyEffects) -> list[Row]:
+    """Make a row for each contrast and arm; in the `sources` arm one for each source."""
+    return [
+        _row_of_effect(effects, contrast, arm) for contrast in effects.contrasts for arm in contrast.arms
+    ]
+
+
+def list_cells(effects: StudyEffects, scores: dict[str, Scores]) -> list[Row]:
+    """Make a row for each planned cell, done or missing."""
+    missing = {cell.cell: cell.reason for cell in effects.missing}
+    rows: list[Row] = []
+    for cell in effects.plan.cells:
+        found = scores.get(cell.eval_job)
+        coverage = {part.element: ";".join(part.subsets) for part in cell.proof.coverage}
+        rows.append(
+            {
+                "cell": cell.key,
+                "contrast": cell.contrast,
+                "arm": cell.arm,
+                "subset": cell.subset,
+                "seed": "" if cell.seed is None else str(cell.seed),
+                "trained_on": _write_mixture(cell.trained_on),
+                "num_train": str(cell.proof.num_train),
+                "num_questions": str(cell.proof.num_test),
+                "chance": _number(cell.proof.chance),
+                "accuracy": _number(float(found.correct_SQ.mean())) if found else "",
+                "state": "done" if found else "missing",
+                "reason": missing.get(cell.key, ""),
+                "eval_job": cell.eval_job,
+                "finetune_job": cell.finetune_job or "",
+                "target_absent": _flag(cell.proof.target_absent),
+                "shared_elements": str(cell.proof.shared_elements),
+                **{f"covers_{element}": names for element, names in coverage.items()},
+                "labels_shared": ";".join(cell.proof.labels_shared),
+                "detectable_gain": _number(cell.proof.detectable),
+            }
+        )
+    return rows
+
+
+def _row_of_effect(effects: StudyEffects, contrast: ContrastEffect, arm: ArmEffect) -> Row:
+    is_related = arm.arm is Arm.RELATED
+    lost = [
+        cell
+        for cell in effects.plan.cells
+        if cell.contrast == contrast.contrast.id and cell.arm is arm.arm and cell.subset == arm.subset
+    ]
+    reasons = {cell.cell: cell.reason for cell in effects.missing}
+    gone = [reasons[cell.key] for cell in lost if cell.key in reasons]
+    triplet = contrast.target.triplet
+    return {
+        "study": effects.plan.study,
+        "design": contrast.contrast.design,
+        "contrast": contrast.contrast.id,
+        "target": contrast.target.name,
+        "modality": triplet.modality,
+        "area": triplet.area,
+        "task": triplet.task,
+        "direction": contrast.contrast.direction or "",
+        "related": ";".join(contrast.contrast.related),
+        "unrelated": ";".join(contrast.contrast.unrelated),
+        "fully_covered": _flag(contrast.contrast.fully_covered),
+        "arm": arm.arm,
+        "subset": arm.subset,
+        "seeds": ";".join(map(str, arm.seeds)),
+        "num_questions": str(arm.num_questions),
+        "chance": _number(arm.chance),
+        **_interval("accuracy", arm.accuracy, with_p=False),
+        **_interval("gain_over_zero_shot", arm.over_zero_shot),
+        **_interval("gain_over_unrelated", arm.over_unrelated),
+        **_interval("gain_over_blind", contrast.over_blind if is_related else None),
+        "p_holm": _number(contrast.p_holm) if is_related else "",
+        "verdict": contrast.verdict if is_related else "",
+        "verdict_reason": contrast.reason if is_related else "",
+        "check_mark": _flag(contrast.check_mark) if is_related else "",
+        "missing": str(len(gone)),
+        "missing_reasons": "; ".join(dict.fromkeys(gone)),
+    }
+
+
+def _interval(name: str, interval: Interval | None, *, with_p: bool = True) -> Row:
+    row = {
+        name: _number(interval.estimate if interval else None),
+        f"{name}_low": _number(interval.low if interval else None),
+        f"{name}_high": _number(interval.high if interval else None),
+    }
+    return row | {f"{name}_p": _number(interval.p_value if interval else None)} if with_p else row
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
+
+
+def _flag(value: bool | None) -> str:  # noqa: FBT001
+    return "" if value is None else str(value).lower()
+
+
+def _write_mixture(mixture: Mixture | None) -> str:
+    return ";".join(f"{part.subset}:{part.count}" for part in mixture.parts) if mixture else ""

@@ -1,0 +1,95 @@
+"""`write_report`: everything that a study's folder shows to people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from cg_lab.analysis.effects import StudyEffects, compute_effects
+from cg_lab.analysis.verdict import RULE
+from cg_lab.planning.arms import Arm
+from cg_lab.reporting.figures import draw_arms, draw_forest, draw_grid
+from cg_lab.reporting.read import read_scores
+from cg_lab.reporting.tables import list_cells, list_effects, write_csv
+from cg_lab.reporting.words import ARM_MEANINGS, ARM_NAMES, percent, points, tell_story
+from cg_lab.results import Layout, read_plan
+from cg_lab.serialize import read_json, write_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFiles:
+    """What was written, and the numbers in it."""
+
+    effects_csv: Path
+    cells_csv: Path
+    markdown: Path
+    html: Path
+    effects: StudyEffects
+
+
+def write_report(layout: Layout, study: str) -> ReportFiles:
+    """Write effects.csv, cells.csv, report.md, report.html and the figures of a planned study.
+
+    What is missing is listed with its reason; what is there is reported.
+
+    Raises
+    ------
+    UserError
+        If the study has no readable plan.
+
+    """
+    plan = read_plan(layout.plan(study))
+    readings = read_scores(plan, layout)
+    effects = compute_effects(plan, readings.scores, readings.reasons)
+    folder = layout.study(study)
+    files = ReportFiles(
+        effects_csv=folder / "effects.csv",
+        cells_csv=folder / "cells.csv",
+        markdown=folder / "report.md",
+        html=folder / "report.html",
+        effects=effects,
+    )
+    write_csv(files.effects_csv, list_effects(effects))
+    write_csv(files.cells_csv, list_cells(effects, readings.scores))
+    figures = {"arms": draw_arms(effects), "forest": draw_forest(effects), "grid": draw_grid(plan)}
+    for name, svg in figures.items():
+        write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
+    content = _gather(effects, figures, folder)
+    write_text(files.markdown, _templates().get_template("report.md.j2").render(content))
+    write_text(files.html, _templates().get_template("report.html.j2").render(content))
+    return files
+
+
+def _gather(effects: StudyEffects, figures: dict[str, str], folder: Path) -> dict[str, Any]:
+    provenance = folder / "provenance.json"
+    return {
+        "effects": effects,
+        "plan": effects.plan,
+        "story": tell_story(effects),
+        "figures": figures,
+        "rule": RULE,
+        "arms": [(ARM_NAMES[arm], ARM_MEANINGS[arm]) for arm in Arm if _has_arm(effects, arm)],
+        "arm_names": ARM_NAMES,
+        "provenance": read_json(provenance) if provenance.exists() else {},
+    }
+
+
+def _has_arm(effects: StudyEffects, arm: Arm) -> bool:
+    return any(contrast.arm(arm) is not None for contrast in effects.contrasts)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=jinja2.select_autoescape(["html.j2"], default=False),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"percent": percent, "points": points}
+    return environment
