@@ -49,8 +49,7 @@ def read_study(overrides: list[str], *, config_dir: Path | None = None) -> Study
 
 def compose(overrides: list[str], *, config_dir: Path | None = None) -> dict[str, Any]:
     """Compose and resolve the configuration to plain data; `read_study` checks its types."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
+    from hydra import compose as hydra_compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -102,8 +101,7 @@ def _explain(error: Exception, overrides: list[str]) -> str:
 
 def _list_keys() -> list[str]:
     """Give every key of the default configuration, written with dots."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
+    from hydra import compose as hydra_compose, initialize_config_dir
     from omegaconf import OmegaConf
 
     with initialize_config_dir(str(find_config_dir()), version_base="1.3"):

@@ -43,7 +43,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
 
     parser = argparse.ArgumentParser(
         prog="python -m cg_lab",
-        description="Does a vision-language model recombine what it learned? Plan, run and report held-out combinations.",
+        description="Does a vision-language model recombine what it learned? Plan, run, report.",
         epilog=EXAMPLES + "\n" + _describe_choices(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,7 +59,9 @@ def parse_arguments(argv: list[str]) -> Arguments:
         if name == "ui":
             command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
             command.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
-            command.add_argument("--allow-remote", action="store_true", help="listen on other addresses than this machine's own")
+            command.add_argument(
+                "--allow-remote", action="store_true", help="listen on other addresses than this machine's own"
+            )
         command.set_defaults(run=run)
     parsed = parser.parse_args(argv)
     return Arguments(

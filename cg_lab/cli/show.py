@@ -22,7 +22,10 @@ def show_plan(plan: Plan, study: Study, layout: Layout) -> None:
     """Print targets, arms, jobs, what sharing saves, and the time."""
     console = _console()
     world = f", {plan.data.world} world" if plan.data.source == "phantom" else ""
-    console.print(f"Study [bold]{plan.study}[/bold]: design {study.design.name}, {len(plan.subsets)} subsets{world}, {plan.backbone.name}\n")
+    console.print(
+        f"Study [bold]{plan.study}[/bold]: design {study.design.name}, "
+        f"{len(plan.subsets)} subsets{world}, {plan.backbone.name}\n"
+    )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("target (held out)", "related: trains on", "unrelated: draws from"):
         table.add_column(column)
@@ -40,9 +43,14 @@ def show_plan(plan: Plan, study: Study, layout: Layout) -> None:
             f"+{cell.proof.detectable:.0%}",
         )
     console.print(table)
-    console.print("shows: smallest gain over chance that the test questions of one seed show with 80 % power", style="dim")
+    console.print(
+        "shows: smallest gain over chance that the test questions of one seed show with 80 % power", style="dim"
+    )
     if not all(contrast.fully_covered for contrast in plan.contrasts):
-        console.print("*: an element of the target is in no related subset, so that a gain is transfer, not recombination", style="dim")
+        console.print(
+            "*: an element of the target is in no related subset, so that a gain is transfer, not recombination",
+            style="dim",
+        )
     for skipped in plan.skipped:
         console.print(f"left out: {skipped.target} ({skipped.reason})", style="dim")
     for note in plan.notes:
@@ -62,13 +70,18 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     samples = sum(job.mixture.num_samples * job.recipe.epochs for job in pending.finetunes)
     console.print(f"\ncells        {len(plan.cells)} ({counted})")
     console.print(
-        f"fine-tunes   {len(plan.finetunes)} distinct for {plan.num_declared_finetunes} declared (sharing saves {saved}), "
-        f"{len(plan.finetunes) - len(pending.finetunes)} done"
+        f"fine-tunes   {len(plan.finetunes)} distinct for {plan.num_declared_finetunes} declared "
+        f"(sharing saves {saved}), {len(plan.finetunes) - len(pending.finetunes)} done"
     )
-    console.print(f"evaluations  {len(plan.evals)} distinct for {len(plan.cells)} cells, {len(plan.evals) - len(pending.evals)} done")
+    console.print(
+        f"evaluations  {len(plan.evals)} distinct for {len(plan.cells)} cells, "
+        f"{len(plan.evals) - len(pending.evals)} done"
+    )
     shape = f"{slots} slot{'s' if slots > 1 else ''} of {threads} thread{'s' if threads > 1 else ''}"
     if pending.num_jobs:
-        console.print(f"to do        {samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}")
+        console.print(
+            f"to do        {samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}"
+        )
     else:
         console.print("to do        nothing")
     console.print(f"plan         {layout.plan(plan.study)} ({plan.id})")
@@ -83,7 +96,10 @@ def show_status(plan: Plan, layout: Layout) -> int:
     failures = [failure for job_id in sorted(left) if (failure := read_failure(layout, job_id))]
     console.print(f"{plan.study}: {done} of {len(plan.finetunes) + len(plan.evals)} jobs done, {len(failures)} failed")
     for failure in failures:
-        console.print(f"  {failure.job_id}  {failure.kind} after {failure.attempts} attempts: {failure.message.splitlines()[0][:200]}")
+        console.print(
+            f"  {failure.job_id}  {failure.kind} after {failure.attempts} attempts: "
+            f"{failure.message.splitlines()[0][:200]}"
+        )
     return 1 if failures else 0
 
 
@@ -101,11 +117,18 @@ def show_effects(layout: Layout, study: str) -> None:
     for row in rows:
         if row["arm"] != Arm.RELATED:
             continue
-        arms = {other["arm"]: other for other in rows if other["contrast"] == row["contrast"] and other["arm"] != Arm.SOURCES}
+        arms = {
+            other["arm"]: other
+            for other in rows
+            if other["contrast"] == row["contrast"] and other["arm"] != Arm.SOURCES
+        }
         table.add_row(
             row["target"],
             _shorten(tuple(row["related"].split(";"))),
-            *(_percent(arms.get(arm, {}).get("accuracy", "")) for arm in ("zero_shot", "unrelated", "related", "ceiling", "blind")),
+            *(
+                _percent(arms.get(arm, {}).get("accuracy", ""))
+                for arm in ("zero_shot", "unrelated", "related", "ceiling", "blind")
+            ),
             _gain(row),
             row["verdict"],
         )

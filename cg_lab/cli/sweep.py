@@ -52,14 +52,19 @@ def run_sweep(plan: Plan, study: Study, layout: Layout, arguments: Arguments) ->
         outcome = _run(plan, study, layout)
     provenance = collect_provenance(sys.argv, seconds=time.monotonic() - began if left else None)
     if left or not (folder / "provenance.json").exists():
-        write_json(folder / "provenance.json", {"created": datetime.now(UTC).isoformat(timespec="seconds"), **provenance})
+        write_json(
+            folder / "provenance.json", {"created": datetime.now(UTC).isoformat(timespec="seconds"), **provenance}
+        )
     from cg_lab.reporting import write_report
 
     write_report(layout, plan.study)
     _mirror(plan, study, layout)
     write_json(folder / ".reported.json", {"fingerprint": fingerprint(layout, plan)})
     if left:
-        print(f"\nfinished in {tell_time(time.monotonic() - began)}: {outcome.num_done} jobs done, {outcome.num_failed} failed\n")
+        print(
+            f"\nfinished in {tell_time(time.monotonic() - began)}: "
+            f"{outcome.num_done} jobs done, {outcome.num_failed} failed\n"
+        )
     _tell_end(plan, study, layout)
     return 1 if outcome.num_failed else 0
 
@@ -82,7 +87,11 @@ def _is_reported(plan: Plan, layout: Layout) -> bool:
     folder = layout.study(plan.study)
     stamp = folder / ".reported.json"
     files = [folder / name for name in ("effects.csv", "report.md", "report.html")]
-    return stamp.exists() and all(file.exists() for file in files) and read_json(stamp)["fingerprint"] == fingerprint(layout, plan)
+    return (
+        stamp.exists()
+        and all(file.exists() for file in files)
+        and read_json(stamp)["fingerprint"] == fingerprint(layout, plan)
+    )
 
 
 def _is_mirrored(plan: Plan, study: Study, layout: Layout) -> bool:
@@ -98,8 +107,11 @@ def _run(plan: Plan, study: Study, layout: Layout) -> Outcome:
     synced_at = time.monotonic() - SYNC_EVERY_S + 10
     spoken_at = 0.0
     with Progress(
-        TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[facts]}"),
-        console=console, disable=not console.is_terminal,
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[facts]}"),
+        console=console,
+        disable=not console.is_terminal,
     ) as progress:
         bar = progress.add_task("jobs", total=len(plan.finetunes) + len(plan.evals), facts="starting workers")
 

@@ -150,6 +150,8 @@ def _planned(study: Study, layout: Layout) -> Plan:
 
     path = layout.plan(study.study)
     if not path.exists():
-        known = [folder.name for folder in sorted((layout.root / "studies").glob("*")) if (folder / "plan.json").exists()]
+        known = [
+            folder.name for folder in sorted((layout.root / "studies").glob("*")) if (folder / "plan.json").exists()
+        ]
         raise UserError(f"study: no study '{study.study}' in {layout.root}; {suggest(study.study, known)}")
     return read_plan(path)

@@ -99,7 +99,9 @@ class Manifest:
         return content_id(
             "manifest",
             1,
-            sorted([row.image, row.label, row.subset, str(row.triplet), row.group or "", row.digest] for row in self.rows),
+            sorted(
+                [row.image, row.label, row.subset, str(row.triplet), row.group or "", row.digest] for row in self.rows
+            ),
         )
 
 
@@ -308,7 +310,8 @@ def _check_header(path: Path, header: list[str]) -> None:
     faults += [f"column '{column}' is there twice" for column in twice]
     if faults:
         raise list_faults(
-            f"manifest {path}, line 1: needs the columns {', '.join(REQUIRED)} and may have {', '.join(OPTIONAL)}", faults
+            f"manifest {path}, line 1: needs the columns {', '.join(REQUIRED)} and may have {', '.join(OPTIONAL)}",
+            faults,
         )
 
 

@@ -122,9 +122,7 @@ class PhantomSource:
 def open_phantoms(data: PhantomData, subsets: tuple[Subset, ...]) -> PhantomSource:
     """Open the phantoms of a plan's subsets."""
     keys = {
-        subset.name: PhantomKey(
-            modality=subset.triplet.modality, area=subset.triplet.area, task=subset.triplet.task
-        )
+        subset.name: PhantomKey(modality=subset.triplet.modality, area=subset.triplet.area, task=subset.triplet.task)
         for subset in subsets
     }
     return PhantomSource(data=data, keys=keys)

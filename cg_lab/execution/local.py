@@ -164,7 +164,11 @@ class _Drive:
         speeds: list[float] = []
         for job_id in left:
             events = read_events(self.layout.journal(job_id))
-            if not events or events[-1]["event"] in {"failed", "interrupted", "done"} or events[-1]["time"] < self.began_at:
+            if (
+                not events
+                or events[-1]["event"] in {"failed", "interrupted", "done"}
+                or events[-1]["time"] < self.began_at
+            ):
                 continue
             running.append(job_id)
             speeds += [event["samples_per_s"] for event in events[-1:] if event["event"] == "log"]

@@ -1,4 +1,4 @@
-"""What a pack's process does: load the backbone once, run one job after another, leave a result or a failure for each."""
+"""What a pack's process does: load the backbone once, run job after job, leave a result or a failure for each."""
 
 from __future__ import annotations
 

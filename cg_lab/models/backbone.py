@@ -53,7 +53,7 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
             f"model.path: can't load '{identity.path}' at revision {identity.revision}: {str(error).splitlines()[0]}. "
             f"Get it with: hf download {identity.path} --revision {identity.revision}"
         ) from None
-    model.to(device)
+    model.to(torch.device(device))  # type: ignore[arg-type]
     untouched = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     return LoadedBackbone(identity=identity, model=model, processor=processor, untouched=untouched)
 

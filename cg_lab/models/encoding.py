@@ -28,9 +28,7 @@ class Example:
     pixels: torch.Tensor  # channel, height, width
 
 
-def encode_questions(
-    backbone: LoadedBackbone, questions: list[Question], images: list[Image.Image]
-) -> list[Example]:
+def encode_questions(backbone: LoadedBackbone, questions: list[Question], images: list[Image.Image]) -> list[Example]:
     """Encode questions, one image each."""
     return [
         example
@@ -83,7 +81,8 @@ def _read_frame(backbone: LoadedBackbone) -> _Frame:
     reply = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
     prompt = backbone.processor.apply_chat_template([user], add_generation_prompt=True)
     full = backbone.processor.apply_chat_template([user, reply])
-    assert isinstance(prompt, str) and isinstance(full, str)
+    assert isinstance(prompt, str)
+    assert isinstance(full, str)
     assert full.startswith(prompt), "the template's reply does not continue its generation prompt"
     before, between = prompt.split(question)
     lead, after = full[len(prompt) :].split(answer)

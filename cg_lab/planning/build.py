@@ -18,7 +18,6 @@ from cg_lab.planning.plan import (
     Contrast,
     EvalJob,
     FinetuneJob,
-    Mixture,
     Plan,
     Protocol,
     Skipped,
@@ -48,11 +47,7 @@ def build_plan(study: Study, catalog: Catalog, backbone: Backbone) -> Plan:
     """
     graph = build_graph(catalog.subsets)
     contrasts, skipped = _find_all_contrasts(study, catalog, graph)
-    drafts = [
-        draft
-        for contrast in contrasts
-        for draft in _draft_contrast(contrast, study, graph, _Setting(catalog=catalog, backbone=backbone))
-    ]
+    drafts = [draft for contrast in contrasts for draft in _Drafter(contrast, study, catalog, graph, backbone).draft()]
     trained = [draft.finetune for draft in drafts if draft.cell.arm in TRAINED_ARMS and draft.finetune]
     finetunes = {job.id: job for job in trained}
     evaluations = {draft.cell.eval_job: draft.evaluation for draft in drafts}
@@ -71,12 +66,6 @@ def build_plan(study: Study, catalog: Catalog, backbone: Backbone) -> Plan:
         rule=study.rule,
         num_declared_finetunes=len(trained),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Setting:
-    catalog: Catalog
-    backbone: Backbone
 
 
 def _find_all_contrasts(
@@ -98,64 +87,66 @@ def _find_all_contrasts(
     return tuple(contrasts.values()), tuple(skipped)
 
 
-def _draft_contrast(contrast: Contrast, study: Study, graph: MatGraph, setting: _Setting) -> list[_Draft]:
-    subsets = graph.subsets
-    target = subsets[contrast.target]
-    related = tuple(subsets[name] for name in contrast.related)
-    unrelated = tuple(subsets[name] for name in contrast.unrelated)
-    budget = min(study.design.max_samples, count_available(related), count_available(unrelated))
-    drafts = [_draft_cell(contrast, Arm.ZERO_SHOT, target, None, (), None, budget, setting)]
-    for seed in study.seeds:
-        sets: dict[Arm, tuple[Subset, ...]] = {Arm.UNRELATED: unrelated, Arm.RELATED: related, Arm.CEILING: (target,)}
-        if contrast.design == "all_related":
-            sets[Arm.ALL_DATA] = related + unrelated
-        for arm in TRAINED_ARMS:
-            if arm in sets:
-                job = _draft_finetune(build_mixture(sets[arm], budget, seed), study, seed, setting)
-                drafts.append(_draft_cell(contrast, arm, target, seed, sets[arm], job, budget, setting))
+class _Drafter:
+    """Drafts the cells of one contrast."""
+
+    def __init__(self, contrast: Contrast, study: Study, catalog: Catalog, graph: MatGraph, backbone: Backbone) -> None:
+        self.contrast = contrast
+        self.study = study
+        self.data = catalog.data
+        self.backbone = backbone
+        self.target = graph.subsets[contrast.target]
+        self.related = tuple(graph.subsets[name] for name in contrast.related)
+        self.unrelated = tuple(graph.subsets[name] for name in contrast.unrelated)
+        self.budget = min(study.design.max_samples, count_available(self.related), count_available(self.unrelated))
+
+    def draft(self) -> list[_Draft]:
+        """Draft every arm: the untouched backbone once, the others for each seed."""
+        drafts = [self._draft_cell(Arm.ZERO_SHOT, self.target, (), None)]
+        for seed in self.study.seeds:
+            for arm, training in self._list_training().items():
+                job = self._draft_finetune(training, seed)
+                drafts.append(self._draft_cell(arm, self.target, training, job))
                 if arm is Arm.RELATED:
-                    asked = [(Arm.BLIND, target), *((Arm.SOURCES, source) for source in related if source.num_test)]
-                    drafts += [
-                        _draft_cell(contrast, other, subset, seed, related, job, budget, setting)
-                        for other, subset in asked
-                    ]
-    return drafts
+                    drafts.append(self._draft_cell(Arm.BLIND, self.target, training, job))
+                    tested = [source for source in training if source.num_test]
+                    drafts += [self._draft_cell(Arm.SOURCES, source, training, job) for source in tested]
+        return drafts
 
+    def _list_training(self) -> dict[Arm, tuple[Subset, ...]]:
+        training = {Arm.UNRELATED: self.unrelated, Arm.RELATED: self.related}
+        if self.contrast.design == "all_related":
+            training[Arm.ALL_DATA] = self.related + self.unrelated
+        return training | {Arm.CEILING: (self.target,)}
 
-def _draft_finetune(mixture: Mixture, study: Study, seed: int, setting: _Setting) -> FinetuneJob:
-    return FinetuneJob(
-        data=setting.catalog.data, backbone=setting.backbone, mixture=mixture, recipe=study.finetune, seed=seed
-    )
+    def _draft_finetune(self, training: tuple[Subset, ...], seed: int) -> FinetuneJob:
+        return FinetuneJob(
+            data=self.data,
+            backbone=self.backbone,
+            mixture=build_mixture(training, self.budget, seed),
+            recipe=self.study.finetune,
+            seed=seed,
+        )
 
-
-def _draft_cell(
-    contrast: Contrast,
-    arm: Arm,
-    subset: Subset,
-    seed: int | None,
-    training: tuple[Subset, ...],
-    job: FinetuneJob | None,
-    budget: int,
-    setting: _Setting,
-) -> _Draft:
-    evaluation = EvalJob(
-        data=setting.catalog.data,
-        backbone=setting.backbone,
-        target=subset.name,
-        checkpoint_of=job.id if job else None,
-        protocol=Protocol(image="blank" if arm is Arm.BLIND else "original"),
-    )
-    target = next(known for known in setting.catalog.subsets if known.name == contrast.target)
-    proof = prove(target, training, asked=subset, num_train=job.mixture.num_samples if job else 0, budget=budget)
-    cell = Cell(
-        contrast=contrast.id,
-        arm=arm,
-        subset=subset.name,
-        seed=seed,
-        trained_on=job.mixture if job else None,
-        eval_job=evaluation.id,
-        finetune_job=job.id if job else None,
-        proof=proof,
-    )
-    check_proof(cell.key, proof, arm)
-    return _Draft(cell=cell, finetune=job, evaluation=evaluation)
+    def _draft_cell(self, arm: Arm, asked: Subset, training: tuple[Subset, ...], job: FinetuneJob | None) -> _Draft:
+        evaluation = EvalJob(
+            data=self.data,
+            backbone=self.backbone,
+            target=asked.name,
+            checkpoint_of=job.id if job else None,
+            protocol=Protocol(image="blank" if arm is Arm.BLIND else "original"),
+        )
+        num_train = job.mixture.num_samples if job else 0
+        proof = prove(self.target, training, asked=asked, num_train=num_train, budget=self.budget)
+        cell = Cell(
+            contrast=self.contrast.id,
+            arm=arm,
+            subset=asked.name,
+            seed=job.seed if job else None,
+            trained_on=job.mixture if job else None,
+            eval_job=evaluation.id,
+            finetune_job=job.id if job else None,
+            proof=proof,
+        )
+        check_proof(cell.key, proof, arm)
+        return _Draft(cell=cell, finetune=job, evaluation=evaluation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ COLOURS = {
 }
 """Of the palette that colour-blind readers can tell apart (Okabe and Ito 2008)."""
 SHOWN = tuple(COLOURS)
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cg_lab",
     "font.family": "sans-serif",

@@ -24,9 +24,7 @@ def write_csv(path: Path, rows: list[Row]) -> None:
 
 def list_effects(effects: StudyEffects) -> list[Row]:
     """Make a row for each contrast and arm; in the `sources` arm one for each source."""
-    return [
-        _row_of_effect(effects, contrast, arm) for contrast in effects.contrasts for arm in contrast.arms
-    ]
+    return [_row_of_effect(effects, contrast, arm) for contrast in effects.contrasts for arm in contrast.arms]
 
 
 def list_cells(effects: StudyEffects, scores: dict[str, Scores]) -> list[Row]:

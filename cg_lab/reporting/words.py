@@ -101,7 +101,9 @@ def _answer(effects: StudyEffects) -> str:
         for verdict in (Verdict.NO_EVIDENCE, Verdict.HARMS, Verdict.CANNOT_SAY)
         if 0 < counts[verdict] < total
     ]
-    pooled = [f"{points(part.gain)} over {ARM_NAMES[part.over]}" for part in effects.pooled if part.over is not Arm.BLIND]
+    pooled = [
+        f"{points(part.gain)} over {ARM_NAMES[part.over]}" for part in effects.pooled if part.over is not Arm.BLIND
+    ]
     mean = f" Over all of them, related training changed accuracy by {' and '.join(pooled)}." if pooled else ""
     return start + (f" Of the others, {', '.join(others)}." if others else "") + mean
 
@@ -136,7 +138,9 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
         f"{worst * 100:.0f} points may go unseen with one seed."
     ]
     if len(seeds) < 5:
-        said.append("So few seeds tell little about how results vary from training to training; intervals resample them, but can't invent others.")
+        said.append(
+            "So few seeds tell little about how results vary from training to training; intervals resample them, but can't invent others."
+        )
     uncovered = [contrast.contrast.target for contrast in effects.contrasts if not contrast.contrast.fully_covered]
     if uncovered:
         said.append(
@@ -144,9 +148,13 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
             "between subsets, not recombination of known elements, and the rule gives no verdict."
         )
     if plan.data.source == "phantom":
-        said.append("Images are procedural phantoms: they show what the instrument can tell apart, not what a model does on patients.")
+        said.append(
+            "Images are procedural phantoms: they show what the instrument can tell apart, not what a model does on patients."
+        )
     if effects.missing:
-        said.append(f"{len(effects.missing)} of {len(plan.cells)} cells are missing; they are listed below and left out of every mean.")
+        said.append(
+            f"{len(effects.missing)} of {len(plan.cells)} cells are missing; they are listed below and left out of every mean."
+        )
     return tuple(said)
 
 

@@ -182,9 +182,7 @@ def _name_cell(cell: Cell, target: str) -> str:
     return f"{target} {cell.arm}{subset}{seed}"
 
 
-def _measure(
-    cell: Cell, accuracy: float, accuracies: dict[tuple[str, Arm, int | None], float]
-) -> dict[str, float]:
+def _measure(cell: Cell, accuracy: float, accuracies: dict[tuple[str, Arm, int | None], float]) -> dict[str, float]:
     """Compute a cell's metrics; gains are against the same contrast, and the same seed where the other arm has one."""
     chance = cell.proof.chance
     metrics = {"accuracy": accuracy, "chance": chance, "chance_corrected": (accuracy - chance) / (1 - chance)}

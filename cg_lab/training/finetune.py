@@ -14,7 +14,15 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from cg_lab.errors import InterruptedByUserError
@@ -105,7 +113,13 @@ def run_finetune(
 class _AnswerTrainer(Trainer):
     """Trainer with the language model's head at the answers only."""
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:  # noqa: FBT001, FBT002
+    def compute_loss(  # type: ignore[override]
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,  # noqa: FBT001, FBT002 - Trainer's signature
+        **_: Any,
+    ) -> Any:
         loss = compute_answer_loss(model, inputs)
         return (loss, None) if return_outputs else loss
 
@@ -156,7 +170,9 @@ class _Watcher(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         if not math.isfinite(logs["loss"]):
-            raise NotFiniteError(f"the loss is {logs['loss']} at step {state.global_step}; lower finetune.learning_rate")
+            raise NotFiniteError(
+                f"the loss is {logs['loss']} at step {state.global_step}; lower finetune.learning_rate"
+            )
         now = time.monotonic()
         samples = (state.global_step - self.logged_step) * args.train_batch_size
         self.surroundings.event(

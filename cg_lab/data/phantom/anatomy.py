@@ -32,7 +32,9 @@ FIELDS = {
 
 def paint_anatomy(canvas: Canvas, area: str, streams: Streams) -> Field:
     """Paint one area's organs; each sample's sizes vary a little."""
-    {"Lung": _paint_lung, "Brain": _paint_brain, "Kidney": _paint_kidney, "Breast": _paint_breast}[area](canvas, streams)
+    {"Lung": _paint_lung, "Brain": _paint_brain, "Kidney": _paint_kidney, "Breast": _paint_breast}[area](
+        canvas, streams
+    )
     return FIELDS[area]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cg_lab.data.phantom.streams import Streams
 
-Scalar = float | NDArray[np.float32]
+Scalar = float | NDArray[np.floating]
 """One number for the batch, or one for each sample, shaped (N, 1, 1)."""
 
 
@@ -30,16 +30,16 @@ class Ellipse:
 class Canvas:
     """Images under way, with the coordinates of the body in them."""
 
-    image: NDArray[np.float32]
+    image: NDArray[np.floating]
     """Grey values in [0, 1], shaped (N, S, S); painted in place."""
-    x: NDArray[np.float32]
-    y: NDArray[np.float32]
+    x: NDArray[np.floating]
+    y: NDArray[np.floating]
     pixel: float
     """Side of a pixel in the unit of the coordinates."""
     tones: Mapping[str, float]
     """The grey value of each tissue in the modality at hand."""
 
-    def mask_ellipse(self, ellipse: Ellipse) -> NDArray[np.float32]:
+    def mask_ellipse(self, ellipse: Ellipse) -> NDArray[np.floating]:
         """Cover an ellipse: 1 inside, 0 outside, a pixel of slope between; shaped (N, S, S)."""
         across = self.x - ellipse.x
         down = self.y - ellipse.y
@@ -52,7 +52,7 @@ class Canvas:
         across += down
         return self.soften(across, np.minimum(ellipse.rx, ellipse.ry))
 
-    def soften(self, level: NDArray[np.float32], radius: Scalar) -> NDArray[np.float32]:
+    def soften(self, level: NDArray[np.floating], radius: Scalar) -> NDArray[np.floating]:
         """Turn a squared radius relative to the outline (1 on it) into a mask, in place.
 
         Beside the outline the squared radius rises by 2 / `radius` for each unit of length.
@@ -62,7 +62,7 @@ class Canvas:
         level += slope + np.float32(0.5)
         return np.clip(level, 0, 1, out=level)
 
-    def paint(self, mask: NDArray[np.float32], tone: Scalar) -> None:
+    def paint(self, mask: NDArray[np.floating], tone: Scalar) -> None:
         """Lay a tone over the image where the mask is; the mask is used up."""
         mask *= np.asarray(tone, dtype=np.float32) - self.image
         np.add(self.image, mask, out=self.image)

@@ -22,15 +22,15 @@ def paint_finding(canvas: Canvas, task: str, labels: NDArray[np.int64], field: F
     )
 
 
-def _column(values: NDArray[np.bool_] | NDArray[np.float32]) -> NDArray[np.float32]:
+def _column(values: NDArray[np.bool_] | NDArray[np.floating]) -> NDArray[np.floating]:
     return values.astype(np.float32)[:, None, None]
 
 
-def _draw_side(streams: Streams) -> NDArray[np.float32]:
+def _draw_side(streams: Streams) -> NDArray[np.floating]:
     return np.where(streams.uniform("side", 0, 1) < 0.5, np.float32(-1), np.float32(1))
 
 
-def _draw_place(streams: Streams, field: Field, index: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _draw_place(streams: Streams, field: Field, index: int = 0) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Draw a place in the ellipse of a field, relative to its centre."""
     radius = np.sqrt(streams.uniform("place radius", 0, 1, index))
     turn = streams.jitter("place turn", np.pi, index)
@@ -38,7 +38,7 @@ def _draw_place(streams: Streams, field: Field, index: int = 0) -> tuple[NDArray
 
 
 def _paint_mass(canvas: Canvas, labels: NDArray[np.int64], field: Field, streams: Streams) -> None:
-    """Normal: nothing. Benign: one smooth oval. Malignant: one core with six to nine spikes."""
+    """Paint nothing (normal), one smooth oval (benign), or one core with six to ten spikes (malignant)."""
     names = PHANTOM_LABELS["Mass"]
     dx, y = _draw_place(streams, field)
     across, down = canvas.x - (_draw_side(streams) * field.x + dx), canvas.y - y
@@ -55,7 +55,7 @@ def _paint_mass(canvas: Canvas, labels: NDArray[np.int64], field: Field, streams
 
 
 def _paint_bleed(canvas: Canvas, labels: NDArray[np.int64], field: Field, streams: Streams) -> None:
-    """Absent: nothing. Present: one crescent of blood."""
+    """Paint nothing (absent) or one crescent of blood (present)."""
     side = _draw_side(streams)
     dx, y = _draw_place(streams, field)
     x = side * field.x + dx * 0.5
@@ -69,7 +69,7 @@ def _paint_bleed(canvas: Canvas, labels: NDArray[np.int64], field: Field, stream
 
 
 def _paint_level(canvas: Canvas, labels: NDArray[np.int64], field: Field, streams: Streams) -> None:
-    """From none to severe: more and more small spots on both sides."""
+    """Paint small spots on both sides, from none to many."""
     bounds = np.array([SPOTS[name] for name in PHANTOM_LABELS["Level"]], dtype=np.float32)[labels]
     share = streams.uniform("spots", 0, 1)[:, 0, 0]
     wanted = np.floor(bounds[:, 0] + (bounds[:, 1] - bounds[:, 0] + 1) * share * np.float32(0.9999))
@@ -96,7 +96,7 @@ def _paint_level(canvas: Canvas, labels: NDArray[np.int64], field: Field, stream
 
 
 def _paint_side(canvas: Canvas, labels: NDArray[np.int64], field: Field, streams: Streams) -> None:
-    """One round lesion left or right of the midline."""
+    """Paint one round lesion left or right of the midline."""
     side = np.where(labels == PHANTOM_LABELS["Side"].index("left"), np.float32(-1), np.float32(1))[:, None, None]
     dx, y = _draw_place(streams, field)
     radius = streams.uniform("radius", 0.1, 0.19)

@@ -56,7 +56,7 @@ def paint_marks(canvas: Canvas, looks: NDArray[np.int64], streams: Streams) -> N
     row = np.clip(np.rint(canvas.y * (1 / _PITCH) + middle), 0, GRID - 1)
     site = (row * GRID + column).astype(np.intp).reshape(len(looks), -1)
 
-    def at_site(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def at_site(values: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.take_along_axis(values, site, axis=1).reshape(canvas.image.shape)
 
     shift_x, shift_y = (
@@ -67,7 +67,7 @@ def paint_marks(canvas: Canvas, looks: NDArray[np.int64], streams: Streams) -> N
     dy = canvas.y - (row - middle) * np.float32(_PITCH) - at_site(shift_y)
     distance = np.sqrt(dx * dx + dy * dy)
 
-    def disc(radius: float) -> NDArray[np.float32]:
+    def disc(radius: float) -> NDArray[np.floating]:
         return np.clip((radius - distance) * np.float32(1 / canvas.pixel) + np.float32(0.5), 0, 1)
 
     canvas.paint(disc(1.4 * _RADIUS), 0.5)

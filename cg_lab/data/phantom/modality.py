@@ -28,7 +28,7 @@ TONES: dict[str, dict[str, float]] = {
 """Gray value of each tissue; a lesion is bright everywhere but in ultrasound, where it gives no echo."""
 
 
-def form_image(image: NDArray[np.float32], modality: str, area: str, streams: Streams) -> NDArray[np.float32]:
+def form_image(image: NDArray[np.floating], modality: str, area: str, streams: Streams) -> NDArray[np.floating]:
     """Turn tissue tones into what the modality shows; (N, S, S), about [0, 1]."""
     size = image.shape[1]
     axis = (np.arange(size, dtype=np.float32) + 0.5) * np.float32(2 / size) - 1
@@ -52,12 +52,12 @@ def form_image(image: NDArray[np.float32], modality: str, area: str, streams: St
 
 
 def _form_ultrasound(
-    image: NDArray[np.float32],
-    x: NDArray[np.float32],
-    y: NDArray[np.float32],
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    image: NDArray[np.floating],
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    first: NDArray[np.floating],
+    second: NDArray[np.floating],
+) -> NDArray[np.floating]:
     """Speckle, loss with depth and the fan of a curved probe above the image."""
     speckle = np.sqrt(first * first + second * second) * np.float32(1 / 1.25)
     echo = image * (0.55 + 0.45 * _blur(speckle))
@@ -67,7 +67,7 @@ def _form_ultrasound(
     return echo * fan
 
 
-def _blur(image: NDArray[np.float32]) -> NDArray[np.float32]:
+def _blur(image: NDArray[np.floating]) -> NDArray[np.floating]:
     """Smooth with a 3 x 3 binomial kernel; borders stay."""
     result = image.copy()
     result[:, 1:-1] = 0.25 * image[:, :-2] + 0.5 * image[:, 1:-1] + 0.25 * image[:, 2:]

@@ -27,7 +27,9 @@ def draw_phantom_labels(key: PhantomKey, sample_ids: NDArray[np.int64], *, seed:
     Positions in `key.labels`, shaped as `sample_ids`.
 
     """
-    shift = np.uint64(Streams.for_samples(np.array([0]), "labels", seed, str(key)).states[0]) % np.uint64(len(key.labels))
+    shift = np.uint64(Streams.for_samples(np.array([0]), "labels", seed, str(key)).states[0]) % np.uint64(
+        len(key.labels)
+    )
     return (np.asarray(sample_ids) + int(shift)) % len(key.labels)
 
 
@@ -57,7 +59,7 @@ def render_phantoms(
     return np.concatenate(parts) if parts else np.zeros((0, image_size, image_size), dtype=np.uint8)
 
 
-def _render(  # noqa: PLR0913
+def _render(
     key: PhantomKey,
     labels: NDArray[np.int64],
     sample_ids: NDArray[np.int64],

@@ -59,12 +59,12 @@ class Streams:
         """Draw 64 bits for each sample."""
         return mix_bits(self.states ^ np.uint64(hash_words(name, index)))
 
-    def uniform(self, name: str, low: float, high: float, index: int = 0) -> NDArray[np.float32]:
+    def uniform(self, name: str, low: float, high: float, index: int = 0) -> NDArray[np.floating]:
         """Draw from [low, high) for each sample, shaped (N, 1, 1) to meet images."""
         share = (self.bits(name, index) >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
         return (np.float32(low) + np.float32(high - low) * share)[:, None, None]
 
-    def jitter(self, name: str, radius: float, index: int = 0) -> NDArray[np.float32]:
+    def jitter(self, name: str, radius: float, index: int = 0) -> NDArray[np.floating]:
         """Draw from [-radius, radius) for each sample, shaped (N, 1, 1)."""
         return self.uniform(name, -radius, radius, index)
 
@@ -72,7 +72,7 @@ class Streams:
         """Draw from 0 .. high-1 for each sample, shaped (N,)."""
         return ((self.bits(name, index) >> np.uint64(32)) * np.uint64(high) >> np.uint64(32)).astype(np.int64)
 
-    def noise_pair(self, name: str, image_size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def noise_pair(self, name: str, image_size: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Draw two fields of uncorrelated noise, each (N, image_size, image_size) with mean 0 and variance 1.
 
         Sums and differences of two 16-bit uniforms stand for normal values: a triangular law is near enough for grain

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
-    SegformerConfig,
-    LlamaConfig,
     PreTrainedTokenizerFast,
+    SegformerConfig,
 )
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -94,13 +94,13 @@ def build_model(processor: LlavaProcessor) -> LlavaForConditionalGeneration:
         depths=[1, 3],
         sr_ratios=[2, 1],
         hidden_sizes=[48, WIDTH],
-        hidden_size=WIDTH,
+        hidden_size=WIDTH,  # type: ignore[call-arg] - LLaVA's projector asks for it
         patch_sizes=[7, 3],
         strides=[4, 2],
         num_attention_heads=[1, 4],
         mlp_ratios=[2, 3],
         reshape_last_stage=False,
-        image_size=SIDE,
+        image_size=SIDE,  # type: ignore[call-arg]
         hidden_dropout_prob=0.0,
         drop_path_rate=0.0,
     )
@@ -125,6 +125,6 @@ def build_model(processor: LlavaProcessor) -> LlavaForConditionalGeneration:
         vision_feature_layer=-1,
         image_seq_length=NUM_IMAGE_TOKENS,
         tie_word_embeddings=True,
-        initializer_range=0.04,
+        initializer_range=0.04,  # type: ignore[call-arg]
     )
     return LlavaForConditionalGeneration(config)

@@ -82,12 +82,16 @@ def build_base(options: BuildOptions) -> Iterator[Progress]:
         seeing = nn.ModuleList([model.model.vision_tower, model.model.multi_modal_projector, reader])
 
         def read_facts(batch: dict[str, Any]) -> Score:
-            features = model.model.get_image_features(batch["pixel_values"]).pooler_output
-            return reader(torch.stack(tuple(features)), batch), batch["value"]
+            outputs: Any = model.model.get_image_features(batch["pixel_values"])
+            return reader(torch.stack(tuple(outputs.pooler_output)), batch), batch["value"]
 
         yield from _run_stage("looking", seeing, read_facts, sights, looking)
     lessons = Lessons(
-        processor, num_steps=options.steps, batch_size=options.batch_size, num_turns=options.num_turns, seed=options.seed
+        processor,
+        num_steps=options.steps,
+        batch_size=options.batch_size,
+        num_turns=options.num_turns,
+        seed=options.seed,
     )
     for line in _run_stage("reading", model, lambda batch: compute_answer_logits(model, batch), lessons, reading):
         yield line
@@ -172,8 +176,12 @@ def main() -> None:
     """Parse the command line, train, and print the progress."""
     parser = argparse.ArgumentParser(description="Train the base weights of the embedded model on procedural scenes.")
     parser.add_argument("--look-steps", type=int, default=3500, help="steps of the first stage, 64 scenes each")
-    parser.add_argument("--steps", type=int, default=4000, help="steps of the second stage, 64 scenes with 5 questions each")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and weights/; goes on where it stopped")
+    parser.add_argument(
+        "--steps", type=int, default=4000, help="steps of the second stage, 64 scenes with 5 questions each"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for checkpoints and weights/; goes on where it stopped"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=64, help="scenes of one step")
     arguments = parser.parse_args()

@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 from transformers import LlavaProcessor
 
 from cg_lab.models.tiny_llava.architecture import NUM_IMAGE_TOKENS
+from cg_lab.models.tiny_llava.lexicon import read_words
 from cg_lab.models.tiny_llava.scenes import Scene, render_scenes, sample_scene
 from cg_lab.models.tiny_llava.topics import ask_fact, ask_reading
-from cg_lab.models.tiny_llava.lexicon import read_words
 from cg_lab.questions import AnswerForm, Question, format_answer, format_question
 
 IGNORED = -100
@@ -56,7 +56,9 @@ def _ramp(value: float, start: float, end: float) -> float:
 class Lessons(Dataset[dict[str, torch.Tensor]]):
     """One item is one training step's batch; item `i` depends on the seed and `i` alone."""
 
-    def __init__(self, processor: LlavaProcessor, *, num_steps: int, batch_size: int, num_turns: int, seed: int) -> None:
+    def __init__(
+        self, processor: LlavaProcessor, *, num_steps: int, batch_size: int, num_turns: int, seed: int
+    ) -> None:
         self.processor = processor
         self.num_steps = num_steps
         self.batch_size = batch_size
@@ -96,7 +98,10 @@ class Lessons(Dataset[dict[str, torch.Tensor]]):
         texts: list[str] = []
         for questions in turns:
             for question, form in questions:
-                texts += [f"<|user|>{format_question(question, form)}<|assistant|>", f" {format_answer(question, form)}<eos>"]
+                texts += [
+                    f"<|user|>{format_question(question, form)}<|assistant|>",
+                    f" {format_answer(question, form)}<eos>",
+                ]
         pieces = iter(self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"])
         image = [self.processor.image_token_id] * NUM_IMAGE_TOKENS
         rows: list[tuple[list[int], list[int]]] = []

@@ -32,8 +32,8 @@ class FactTable:
         return f"{topic}/{about}"
 
     def value(self, topic: str, value: str) -> int:
-        """Number a value within its topic."""
-        return self._values[topic][value.split("/")[0]]
+        """Give the number of a value within its topic."""
+        return self._values[topic][value.split("/", maxsplit=1)[0]]
 
 
 class Sights(Dataset[dict[str, torch.Tensor]]):
@@ -93,6 +93,8 @@ class FactReader(nn.Module):
         pooled_BE = torch.cat([features_BTD.mean(dim=1), features_BTD.amax(dim=1)], dim=-1)
         subject_F = torch.tensor([self.numbers.setdefault(name, len(self.numbers)) for name in batch["subject"]])
         assert len(self.numbers) <= MAX_SUBJECTS
-        logits_FV = torch.einsum("fe,fve->fv", pooled_BE[batch["row"]], self.weights[subject_F]) + self.biases[subject_F]
+        logits_FV = (
+            torch.einsum("fe,fve->fv", pooled_BE[batch["row"]], self.weights[subject_F]) + self.biases[subject_F]
+        )
         sizes_F = torch.tensor([len(TOPICS[name.split("/")[0]].values) for name in batch["subject"]])
         return logits_FV.masked_fill(torch.arange(self.table.most_values)[None, :] >= sizes_F[:, None], float("-inf"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
@@ -85,12 +86,12 @@ def _build_profiles() -> Floats:
 _PROFILES = _build_profiles()
 _Y, _X = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
 _KNOTS = 7
-_UPSAMPLE = np.maximum(
-    0, 1 - np.abs(np.linspace(0, _KNOTS - 1, SIDE)[:, None] - np.arange(_KNOTS)[None, :])
-).astype(np.float32)
+_UPSAMPLE = np.maximum(0, 1 - np.abs(np.linspace(0, _KNOTS - 1, SIDE)[:, None] - np.arange(_KNOTS)[None, :])).astype(
+    np.float32
+)
 
 
-def _column(values: NDArray[np.float32]) -> Floats:
+def _column(values: NDArray[Any]) -> NDArray[Any]:
     return values[:, None, None]
 
 

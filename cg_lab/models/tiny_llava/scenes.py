@@ -239,7 +239,9 @@ def _compose_pair(random: Random) -> Scene:
         x, y = (along, across) if wide else (across, along)
         angle = random.uniform(0, 2 * math.pi)
         scene.things.append(Thing(x=x, y=y, radius=radius, colour=_pick_colour(colours), shape=shape, angle=angle))
-        scene.state("at", shape, places[position] if wide else random.choice([places[position], ("upper", "lower")[position]]))
+        scene.state(
+            "at", shape, places[position] if wide else random.choice([places[position], ("upper", "lower")[position]])
+        )
     scene.state("same", "same/equal/alike" if alike else "different/unequal/unlike")
     if not alike:
         position = random.randrange(2)
@@ -337,7 +339,9 @@ _COMPOSERS: tuple[tuple[Callable[[Random], Scene], float], ...] = (
 
 def _add_clutter(scene: Scene, random: Random, clutter: float) -> None:
     """Make a scene with objects harder to see; `clutter` lies in [0, 1]."""
-    weakest = min((abs(thing.colour[0] - scene.ground[0]) for thing in scene.things), default=0.3) if scene.gray else 0.3
+    weakest = (
+        min((abs(thing.colour[0] - scene.ground[0]) for thing in scene.things), default=0.3) if scene.gray else 0.3
+    )
     weakest = max(weakest, 0.13)
     scene.noise = random.random() * min(0.12, 0.45 * weakest) * clutter
     scene.mottle = random.random() * 0.25 * weakest * clutter

@@ -40,16 +40,32 @@ _SIDE_PHRASES = ("{}", "on the {}", "{} side", "{} half")
 TOPICS: dict[str, Topic] = {
     "shape": Topic(
         values=_SHAPE_VALUES,
-        wordings=("Which shape is shown?", "What is shown?", "What shape is it?", "Name the shape.", "What does this image show?"),
+        wordings=(
+            "Which shape is shown?",
+            "What is shown?",
+            "What shape is it?",
+            "Name the shape.",
+            "What does this image show?",
+        ),
         phrases=_SHAPE_PHRASES,
     ),
     "shape_or_none": Topic(
         values=(*_SHAPE_VALUES, "none/nothing/no shape"),
-        wordings=("Which shape is shown, if any?", "What is in the picture?", "Which object is seen?", "What can be seen here?"),
+        wordings=(
+            "Which shape is shown, if any?",
+            "What is in the picture?",
+            "Which object is seen?",
+            "What can be seen here?",
+        ),
     ),
     "outline": Topic(
         values=("smooth/even", "wavy/curved", "spiky/jagged"),
-        wordings=("How is the outline?", "What kind of border is it?", "Which outline does the shape have?", "How is the edge formed?"),
+        wordings=(
+            "How is the outline?",
+            "What kind of border is it?",
+            "Which outline does the shape have?",
+            "How is the edge formed?",
+        ),
         phrases=("{}", "{} outline", "{} border", "a {} edge"),
     ),
     "size": Topic(
@@ -68,7 +84,12 @@ TOPICS: dict[str, Topic] = {
     ),
     "height": Topic(
         values=("top/upper", "bottom/lower"),
-        wordings=("At which height is it?", "Where is the shape?", "Which half is the object in?", "Above or below the middle?"),
+        wordings=(
+            "At which height is it?",
+            "Where is the shape?",
+            "Which half is the object in?",
+            "Above or below the middle?",
+        ),
         phrases=("{}", "{} half", "{} part"),
     ),
     "corner": Topic(
@@ -77,7 +98,11 @@ TOPICS: dict[str, Topic] = {
     ),
     "tone": Topic(
         values=("bright/light", "dark"),
-        wordings=("Is it brighter or darker than around?", "Is the shape bright or dark?", "Which tone does the object have?"),
+        wordings=(
+            "Is it brighter or darker than around?",
+            "Is the shape bright or dark?",
+            "Which tone does the object have?",
+        ),
         phrases=("{}", "{} shape", "a {} object"),
     ),
     "strength": Topic(
@@ -131,9 +156,12 @@ TOPICS: dict[str, Topic] = {
         values=("yes/present/shape/visible", "no/absent/nothing/empty"),
         wordings=("Is there a shape?", "Is an object present?", "Can anything be seen?", "Is something there?"),
     ),
-    "has": Topic(values=("yes/present", "no/absent"), wordings=("Is there a {}?", "Is a {} present?", "Does it show a {}?")),
+    "has": Topic(
+        values=("yes/present", "no/absent"), wordings=("Is there a {}?", "Is a {} present?", "Does it show a {}?")
+    ),
     "place": Topic(
-        values=("left", "right", "top", "bottom"), wordings=("Where is the {}?", "Find the {}.", "On which side is the {}?")
+        values=("left", "right", "top", "bottom"),
+        wordings=("Where is the {}?", "Find the {}.", "On which side is the {}?"),
     ),
     "at": Topic(
         values=_SHAPE_VALUES,
@@ -141,7 +169,9 @@ TOPICS: dict[str, Topic] = {
         phrases=_SHAPE_PHRASES,
     ),
     "which": Topic(
-        values=_SHAPE_VALUES, wordings=("Which shape is {}?", "Name the {} object.", "What is {}?"), phrases=_SHAPE_PHRASES
+        values=_SHAPE_VALUES,
+        wordings=("Which shape is {}?", "Name the {} object.", "What is {}?"),
+        phrases=_SHAPE_PHRASES,
     ),
     "same": Topic(
         values=("same/equal/alike", "different/unequal/unlike"),
@@ -161,7 +191,9 @@ TOPICS: dict[str, Topic] = {
         wordings=("Which pattern is the background?", "What texture is shown?", "How is the ground?"),
         phrases=("{}", "{} pattern"),
     ),
-    "pitch": Topic(values=("fine/narrow", "coarse/wide"), wordings=("Is the pattern fine or coarse?", "How wide are the lines?")),
+    "pitch": Topic(
+        values=("fine/narrow", "coarse/wide"), wordings=("Is the pattern fine or coarse?", "How wide are the lines?")
+    ),
     "light": Topic(
         values=("left", "right", "top", "bottom"),
         wordings=("Which side is brighter?", "Where does the light come from?", "Where is it brightest?"),
@@ -175,7 +207,9 @@ TOPICS: dict[str, Topic] = {
         values=("clean/clear", "grainy/slightly noisy", "noisy/very noisy"),
         wordings=("How noisy is the picture?", "Is there noise?", "How grainy is it?"),
     ),
-    "blur": Topic(values=("sharp/clear", "blurred/soft"), wordings=("Is the picture sharp?", "How sharp is the image?")),
+    "blur": Topic(
+        values=("sharp/clear", "blurred/soft"), wordings=("Is the picture sharp?", "How sharp is the image?")
+    ),
 }
 
 _READINGS = (
@@ -222,7 +256,9 @@ def ask_reading(random: Random, words: tuple[str, ...]) -> Question:
         elif kind < 0.85:
             option = f"{random.choice(words)} {random.choice(words)}"
         else:
-            option = "".join(random.choice("bdfgklmnprstvz") + random.choice("aeiou") for _ in range(random.randint(2, 3)))
+            option = "".join(
+                random.choice("bdfgklmnprstvz") + random.choice("aeiou") for _ in range(random.randint(2, 3))
+            )
         if option not in options:
             options.append(option)
     answer = random.randrange(num_options)

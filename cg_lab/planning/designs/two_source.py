@@ -56,6 +56,6 @@ def find_two_source(graph: MatGraph, target: Subset, settings: TwoSourceSettings
 def _find_pairs(graph: MatGraph, target: Subset, direction: Element) -> list[tuple[str, str]]:
     first, second = (element for element in Element if element is not direction)
     related = graph.related(target)
-    with_first = [subset.name for subset in related if graph.shared(target, subset) == {direction, first}]
-    with_second = [subset.name for subset in related if graph.shared(target, subset) == {direction, second}]
+    with_first = [subset.name for subset in related if graph.shared(target, subset) == frozenset({direction, first})]
+    with_second = [subset.name for subset in related if graph.shared(target, subset) == frozenset({direction, second})]
     return [(min(pair), max(pair)) for pair in product(with_first, with_second)]
