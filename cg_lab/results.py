@@ -9,8 +9,8 @@ from typing import Literal
 
 from cg_lab import __version__
 from cg_lab.errors import UserError
-from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
-from cg_lab.serialize import content_id, parse, read_json, write_json, write_text
+from cg_lab.planning.plan import PLAN_SCHEMA, EvalJob, FinetuneJob, Plan
+from cg_lab.serialize import content_id, parse, read_json, write_json
 
 RESULTS_SCHEMA = 1
 """Of the results folder; a folder with a higher number was written by a newer version and is not touched."""
@@ -176,8 +176,6 @@ def read_plan(path: Path) -> Plan:
     """
     raw = read_json(path)
     plan = parse(Plan, raw, where=str(path))
-    from cg_lab.planning.plan import PLAN_SCHEMA
-
     if plan.schema > PLAN_SCHEMA:
         raise UserError(f"{path}: plan schema {plan.schema} is newer than this version's {PLAN_SCHEMA}; update cg_lab")
     return plan
@@ -215,15 +213,26 @@ def write_failure(layout: Layout, failure: Failure) -> None:
 
 
 def write_plan(layout: Layout, plan: Plan) -> None:
-    """Freeze a plan in its study's folder; an equal one is left as it is."""
-    import json
+    """Freeze a plan in its study's folder; an equal one is left as it is.
 
-    from cg_lab.serialize import to_plain  # the bytes are compared, so the text is made here
+    Raises
+    ------
+    UserError
+        If the folder holds a study of other data or another model, whose report this one would replace.
 
-    text = json.dumps(to_plain(plan), indent=1, ensure_ascii=False) + "\n"
+    """
     path = layout.plan(plan.study)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
+    if path.exists():
+        before = read_plan(path)
+        changed = [name for name in ("data", "backbone") if getattr(before, name) != getattr(plan, name)]
+        if changed:
+            raise UserError(
+                f"study: '{plan.study}' in {layout.root} was made with other {' and '.join(changed)}; "
+                "give this one a name of its own: study=NAME"
+            )
+        if before == plan:
+            return
+    write_json(path, plan)
 
 
 def fingerprint(layout: Layout, plan: Plan) -> str:

@@ -14,7 +14,6 @@ from cg_lab.cli.arguments import Arguments
 from cg_lab.cli.provenance import collect_provenance
 from cg_lab.cli.show import show_effects, show_plan, tell_time
 from cg_lab.config import compose, to_yaml
-from cg_lab.errors import UserError
 from cg_lab.execution.local import Outcome, Snapshot, run_locally
 from cg_lab.execution.packs import find_pending
 from cg_lab.planning.plan import Plan
@@ -34,7 +33,6 @@ def run_sweep(plan: Plan, study: Study, layout: Layout, arguments: Arguments) ->
     Exit status: 0, or 1 if jobs failed.
 
     """
-    _check_same_study(plan, layout)
     folder = layout.study(plan.study)
     left = find_pending(plan, layout).num_jobs
     current = layout.plan(plan.study).exists() and read_plan(layout.plan(plan.study)).id == plan.id
@@ -69,20 +67,6 @@ def run_sweep(plan: Plan, study: Study, layout: Layout, arguments: Arguments) ->
     return 1 if outcome.num_failed else 0
 
 
-def _check_same_study(plan: Plan, layout: Layout) -> None:
-    """Refuse to put other data or another model under the name of a study that exists."""
-    path = layout.plan(plan.study)
-    if not path.exists():
-        return
-    before = read_plan(path)
-    changed = [name for name in ("data", "backbone") if getattr(before, name) != getattr(plan, name)]
-    if changed:
-        raise UserError(
-            f"study: '{plan.study}' in {layout.root} was made with other {' and '.join(changed)}; "
-            f"give this one a name of its own: study=NAME"
-        )
-
-
 def _is_reported(plan: Plan, layout: Layout) -> bool:
     folder = layout.study(plan.study)
     stamp = folder / ".reported.json"
@@ -99,7 +83,7 @@ def _is_mirrored(plan: Plan, study: Study, layout: Layout) -> bool:
         return True
     from cg_lab.tracking import is_synced
 
-    return is_synced(layout, plan.study)
+    return is_synced(layout, plan.study, tracking_uri=study.tracking.uri)
 
 
 def _run(plan: Plan, study: Study, layout: Layout) -> Outcome:

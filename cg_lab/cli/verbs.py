@@ -96,6 +96,7 @@ def ui(arguments: Arguments) -> int:
         host=arguments.host,
         port=arguments.port,
         allow_remote=arguments.allow_remote,
+        uri=study.tracking.uri,
         tell=lambda line: print(line, flush=True),
     )
 

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
-from cg_lab.journal import read_events
 from cg_lab.locks import find_holder
 from cg_lab.planning.plan import Arm, Cell, FinetuneJob, Mixture, Plan
-from cg_lab.results import Layout, read_eval_result, read_failure, read_finetune_result
+from cg_lab.results import EvalResult, Failure, Layout, read_eval_result, read_finetune_result
 from cg_lab.serialize import content_id, to_plain
+from cg_lab.tracking.jobs import JobState, Point, RunStatus, digest_curve, read_job
 
-RunStatus = Literal["SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED"]
+RECORD_SCHEMA = 1
+"""Raised when equal files come to give other runs, so that the next mirroring brings all of them up to date."""
 STUDY_FILES = ("plan.json", "config.yaml", "provenance.json", "effects.csv", "cells.csv", "report.md", "report.html")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One value of a curve."""
-
-    key: str
-    value: float
-    step: int
-    time_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,48 +23,49 @@ class Record:
 
     key: str
     """Unique in the study; runs are found again by it."""
+    job_id: str
+    """The work that the run tells about; a run of other work is replaced, never written over."""
     name: str
     status: RunStatus
     tags: dict[str, str]
+    """May change; an empty value means that there is no such tag."""
     params: dict[str, str]
-    metrics: tuple[Point, ...]
+    """Fixed for good."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Single values."""
+    curve: tuple[Point, ...] = ()
     artifacts: tuple[Path, ...] = ()
-    start_ms: int = 0
+    start_ms: int | None = None
     end_ms: int | None = None
 
     @property
     def fingerprint(self) -> str:
         """Changes whenever something about the run does."""
-        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.artifacts]
-        plain = [self.name, self.status, self.tags, self.params, to_plain(self.metrics), self.end_ms, files]
-        return content_id("record", 1, plain)
+        plain = [self.job_id, self.name, self.status, self.tags, self.params, self.metrics, self.start_ms, self.end_ms]
+        return content_id("record", RECORD_SCHEMA, [*plain, digest_curve(self.curve), self.artifact_marks])
+
+    @property
+    def artifact_marks(self) -> dict[str, str]:
+        """For each artifact's name, its size and time."""
+        stats = {path.name: path.stat() for path in self.artifacts}
+        return {name: f"{stat.st_size}-{stat.st_mtime_ns}" for name, stat in stats.items()}
 
 
-def build_records(plan: Plan, layout: Layout) -> list[Record]:
+def build_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
     """Make the records of a study: itself, each distinct fine-tune, each cell."""
-    return [
-        _record_study(plan, layout),
-        *(_record_finetune(job, plan, layout) for job in plan.finetunes),
-        *_record_cells(plan, layout),
+    results = {job.id: read_eval_result(layout, job.id) for job in plan.evals}
+    evals = {job_id: read_job(layout, job_id, result) for job_id, result in results.items()}
+    tuned = {job.id: read_finetune_result(layout, job.id) for job in plan.finetunes}
+    finetunes = {job_id: read_job(layout, job_id, result) for job_id, result in tuned.items()}
+    shared = _describe_plan(plan)
+    trained = [
+        _record_finetune(job, finetunes[job.id], shared, seconds=result.seconds if (result := tuned[job.id]) else None)
+        for job in plan.finetunes
     ]
-
-
-def _record_study(plan: Plan, layout: Layout) -> Record:
-    jobs = (*plan.finetunes, *plan.evals)
-    done = sum(layout.result(job.id).exists() for job in jobs)
-    failed = sum(read_failure(layout, job.id) is not None for job in jobs)
-    seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None})
-    status: RunStatus = "FINISHED" if done == len(jobs) else "FAILED" if done + failed == len(jobs) else "RUNNING"
-    folder = layout.study(plan.study)
-    return Record(
-        key="study",
-        name=f"study {plan.study}",
-        status=status,
-        tags={"kind": "study", **_describe_plan(plan), "seeds": " ".join(map(str, seeds))},
-        params={"targets": ", ".join(sorted({contrast.target for contrast in plan.contrasts}))},
-        metrics=_points({"jobs": len(jobs), "jobs_done": done, "jobs_failed": failed}),
-        artifacts=tuple(path for name in STUDY_FILES if (path := folder / name).exists()),
-    )
+    cells = _CellRecorder(plan=plan, layout=layout, shared=shared, results=results, states=evals)
+    tested = [cells.record(cell) for cell in plan.cells]
+    study = _record_study(plan, layout, shared, [*finetunes.values(), *evals.values()])
+    return (study, *trained, *tested)
 
 
 def _describe_plan(plan: Plan) -> dict[str, str]:
@@ -88,51 +79,149 @@ def _describe_plan(plan: Plan) -> dict[str, str]:
     }
 
 
-def _record_finetune(job: FinetuneJob, plan: Plan, layout: Layout) -> Record:
-    events = read_events(layout.journal(job.id))
-    result = read_finetune_result(layout, job.id)
-    metrics = _read_curves(events)
-    if result is not None:
-        metrics += _points({"seconds": result.seconds, "loss_last": result.loss_last})
-    sources = _name_sources(job.mixture)
+def _record_study(plan: Plan, layout: Layout, shared: dict[str, str], jobs: list[JobState]) -> Record:
+    folder = layout.study(plan.study)
+    num_done = sum(job.status == "FINISHED" for job in jobs)
+    num_failed = sum(job.status == "FAILED" for job in jobs)
+    starts = [job.start_ms for job in jobs if job.start_ms is not None]
+    ends = [job.end_ms for job in jobs if job.end_ms is not None]
+    status = _find_study_status(jobs, is_driven=find_holder(folder / "driver.lock") is not None)
+    seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None})
+    designs = ", ".join(sorted({contrast.design for contrast in plan.contrasts}))
     return Record(
-        key=f"finetune:{job.id}",
-        name=f"fine-tune {job.id[:8]} seed {job.seed}",
-        status=_find_status(layout, job.id, events),
+        key="study",
+        job_id=plan.study,
+        name=f"study {plan.study}",
+        status=status,
         tags={
-            "kind": "finetune",
-            **_describe_plan(plan),
-            "finetune_job": job.id,
-            "sources": sources,
-            "seed": str(job.seed),
-            "host": result.host if result else "",
-            **_tell_failure(layout, job.id),
+            "kind": "study",
+            **shared,
+            "design": designs,
+            "jobs_done": f"{num_done} of {len(jobs)}",
+            "jobs_failed": str(num_failed) if num_failed else "",
         },
         params={
-            **{name: str(value) for name, value in to_plain(job.recipe).items()},
-            "num_samples": str(job.mixture.num_samples),
-            "seed": str(job.seed),
+            "design": designs,
+            "targets": ", ".join(sorted({contrast.target for contrast in plan.contrasts})),
+            "seeds": ", ".join(map(str, seeds)),
+            "num_cells": str(len(plan.cells)),
+            "num_finetunes": str(len(plan.finetunes)),
+            "num_evals": str(len(plan.evals)),
+            "backbone_revision": plan.backbone.revision,
+            **{f"data.{name}": str(value) for name, value in to_plain(plan.data).items()},
+            **{f"rule.{name}": str(value) for name, value in to_plain(plan.rule).items()},
         },
-        metrics=metrics,
-        start_ms=_to_ms(events[0]["time"]) if events else 0,
-        end_ms=_to_ms(events[-1]["time"]) if events and result else None,
+        artifacts=tuple(path for name in STUDY_FILES if (path := folder / name).exists()),
+        start_ms=min(starts, default=None),
+        end_ms=max(ends, default=None) if status not in {"SCHEDULED", "RUNNING"} else None,
     )
 
 
-def _record_cells(plan: Plan, layout: Layout) -> list[Record]:
-    contrasts = {contrast.id: contrast for contrast in plan.contrasts}
-    subsets = {subset.name: subset for subset in plan.subsets}
-    results = {job.id: read_eval_result(layout, job.id) for job in plan.evals}
-    accuracies = {
-        (cell.contrast, cell.arm, cell.seed): result.accuracy
-        for cell in plan.cells
-        if cell.arm is not Arm.SOURCES and (result := results[cell.eval_job])
-    }
-    records: list[Record] = []
-    for cell in plan.cells:
-        contrast, result = contrasts[cell.contrast], results[cell.eval_job]
-        triplet = subsets[cell.subset].triplet
-        facts = {
+def _find_study_status(jobs: list[JobState], *, is_driven: bool) -> RunStatus:
+    states = {job.status for job in jobs}
+    if states == {"FINISHED"}:
+        return "FINISHED"
+    if is_driven or "RUNNING" in states:
+        return "RUNNING"
+    if states <= {"FINISHED", "FAILED"}:
+        return "FAILED"
+    return "SCHEDULED" if states == {"SCHEDULED"} else "KILLED"
+
+
+def _record_finetune(job: FinetuneJob, state: JobState, shared: dict[str, str], *, seconds: float | None) -> Record:
+    sources = _name_sources(job.mixture)
+    recipe = {name: str(value) for name, value in to_plain(job.recipe).items()}
+    return Record(
+        key=f"finetune:{job.id}",
+        job_id=job.id,
+        name=f"tune s{job.seed} {sources}",
+        status=state.status,
+        tags={
+            "kind": "finetune",
+            **shared,
+            "finetune_job": job.id,
+            "sources": sources,
+            "seed": str(job.seed),
+            "host": state.host,
+            **_tell_failure(state.failure),
+        },
+        params={
+            "backbone": job.backbone.name,
+            "sources": sources,
+            "seed": str(job.seed),
+            "num_samples": str(job.mixture.num_samples),
+            **recipe,
+        },
+        metrics={} if seconds is None else {"seconds": seconds},
+        curve=state.curve,
+        start_ms=state.start_ms,
+        end_ms=state.end_ms,
+    )
+
+
+class _CellRecorder:
+    """Makes the records of cells, whose gains need each other's results."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        layout: Layout,
+        shared: dict[str, str],
+        results: dict[str, EvalResult | None],
+        states: dict[str, JobState],
+    ) -> None:
+        self.layout = layout
+        self.shared = shared
+        self.results = results
+        self.states = states
+        self.contrasts = {contrast.id: contrast for contrast in plan.contrasts}
+        self.num_contrasts = Counter(contrast.target for contrast in plan.contrasts)
+        self.subsets = {subset.name: subset for subset in plan.subsets}
+        self.accuracies = {
+            (cell.contrast, cell.arm, cell.seed): result.accuracy
+            for cell in plan.cells
+            if cell.arm is not Arm.SOURCES and (result := results[cell.eval_job])
+        }
+
+    def record(self, cell: Cell) -> Record:
+        """Make one cell's record."""
+        state = self.states[cell.eval_job]
+        predictions = self.layout.predictions(cell.eval_job)
+        facts = self._describe(cell)
+        return Record(
+            key=f"cell:{cell.key}",
+            job_id=cell.eval_job,
+            name=self._name(cell),
+            status=state.status,
+            tags={
+                "kind": "cell",
+                **self.shared,
+                **facts,
+                "eval_job": cell.eval_job,
+                "finetune_job": cell.finetune_job or "",
+                "host": state.host,
+                **_tell_failure(state.failure),
+            },
+            params={**facts, "backbone": self.shared["backbone"], "num_train": str(cell.proof.num_train)},
+            metrics=self._measure(cell),
+            artifacts=(predictions,) if state.status == "FINISHED" and predictions.exists() else (),
+            start_ms=state.start_ms,
+            end_ms=state.end_ms,
+        )
+
+    def _name(self, cell: Cell) -> str:
+        """Name a cell so that the first characters, which the UI's narrow column shows, tell it from others."""
+        contrast = self.contrasts[cell.contrast]
+        seed = "" if cell.seed is None else f" s{cell.seed}"
+        subset = f" on {cell.subset}" if cell.arm is Arm.SOURCES else ""
+        sources = f" ({'+'.join(contrast.related)})" if self.num_contrasts[contrast.target] > 1 else ""
+        return f"{contrast.target} {cell.arm}{seed}{subset}{sources}"
+
+    def _describe(self, cell: Cell) -> dict[str, str]:
+        contrast = self.contrasts[cell.contrast]
+        triplet = self.subsets[contrast.target].triplet
+        return {
             "design": contrast.design,
             "contrast": contrast.id,
             "arm": str(cell.arm),
@@ -144,94 +233,40 @@ def _record_cells(plan: Plan, layout: Layout) -> list[Record]:
             "direction": str(contrast.direction or ""),
             "sources": _name_sources(cell.trained_on),
             "seed": "" if cell.seed is None else str(cell.seed),
+            "fully_covered": str(contrast.fully_covered).lower(),
         }
-        events = read_events(layout.journal(cell.eval_job))
-        metrics: dict[str, float] = {}
-        if result is not None:
-            metrics = _measure(cell, result.accuracy, accuracies)
-            metrics |= {"num_questions": result.num_questions, "seconds": result.seconds}
-        predictions = layout.predictions(cell.eval_job)
-        records.append(
-            Record(
-                key=f"cell:{cell.key}",
-                name=_name_cell(cell, contrast.target),
-                status=_find_status(layout, cell.eval_job, events),
-                tags={
-                    "kind": "cell",
-                    **_describe_plan(plan),
-                    **facts,
-                    "fully_covered": str(contrast.fully_covered).lower(),
-                    "eval_job": cell.eval_job,
-                    "finetune_job": cell.finetune_job or "",
-                    **_tell_failure(layout, cell.eval_job),
-                },
-                params={name: facts[name] for name in ("arm", "target", "subset", "direction", "sources", "seed")}
-                | {"num_train": str(cell.proof.num_train)},
-                metrics=_points(metrics),
-                artifacts=(predictions,) if predictions.exists() else (),
-                start_ms=_to_ms(events[0]["time"]) if events else 0,
-                end_ms=_to_ms(events[-1]["time"]) if events and result else None,
-            )
-        )
-    return records
 
-
-def _name_cell(cell: Cell, target: str) -> str:
-    seed = "" if cell.seed is None else f" seed {cell.seed}"
-    subset = f" on {cell.subset}" if cell.arm is Arm.SOURCES else ""
-    return f"{target} {cell.arm}{subset}{seed}"
-
-
-def _measure(cell: Cell, accuracy: float, accuracies: dict[tuple[str, Arm, int | None], float]) -> dict[str, float]:
-    """Compute a cell's metrics; gains are against the same contrast, and the same seed where the other arm has one."""
-    chance = cell.proof.chance
-    metrics = {"accuracy": accuracy, "chance": chance, "chance_corrected": (accuracy - chance) / (1 - chance)}
-    if cell.arm is Arm.SOURCES:
+    def _measure(self, cell: Cell) -> dict[str, float]:
+        """Compute a cell's metrics; gains are within the contrast, and within the seed where the other arm has one."""
+        result = self.results[cell.eval_job]
+        if result is None:
+            return {}
+        accuracy, chance = result.accuracy, cell.proof.chance
+        metrics = {
+            "accuracy": accuracy,
+            "chance": chance,
+            "chance_corrected_accuracy": (accuracy - chance) / (1 - chance),
+            "num_questions": float(result.num_questions),
+            "seconds": result.seconds,
+        }
+        if cell.arm is Arm.SOURCES:
+            return metrics
+        for name, over, seed in (
+            ("gain_over_zero_shot", Arm.ZERO_SHOT, None),
+            ("gain_over_unrelated", Arm.UNRELATED, cell.seed),
+        ):
+            other = self.accuracies.get((cell.contrast, over, seed))
+            if other is not None and cell.arm is not over:
+                metrics[name] = accuracy - other
         return metrics
-    for name, key in (
-        ("gain_over_zero_shot", (cell.contrast, Arm.ZERO_SHOT, None)),
-        ("gain_over_unrelated", (cell.contrast, Arm.UNRELATED, cell.seed)),
-    ):
-        if key in accuracies and key[1] is not cell.arm:
-            metrics[name] = accuracy - accuracies[key]
-    return metrics
 
 
 def _name_sources(mixture: Mixture | None) -> str:
-    return ", ".join(part.subset for part in mixture.parts) if mixture else ""
+    return ",".join(part.subset for part in mixture.parts) if mixture else ""
 
 
-def _points(values: dict[str, float]) -> tuple[Point, ...]:
-    return tuple(Point(key=key, value=float(value), step=0, time_ms=0) for key, value in values.items())
-
-
-def _read_curves(events: list[dict[str, Any]]) -> tuple[Point, ...]:
-    """Read the loss curve; a step that was run again after an interruption counts once, as it was last."""
-    logged = {event["step"]: event for event in events if event["event"] == "log"}
-    return tuple(
-        Point(key=key, value=float(event[key]), step=step, time_ms=_to_ms(event["time"]))
-        for step, event in sorted(logged.items())
-        for key in ("loss", "learning_rate", "samples_per_s")
-        if key in event
-    )
-
-
-def _find_status(layout: Layout, job_id: str, events: list[dict[str, Any]]) -> RunStatus:
-    if layout.result(job_id).exists():
-        return "FINISHED"
-    if read_failure(layout, job_id) is not None:
-        return "FAILED"
-    if not events:
-        return "SCHEDULED"
-    if events[-1]["event"] == "interrupted" or find_holder(layout.job(job_id) / "lock") is None:
-        return "KILLED"
-    return "RUNNING"
-
-
-def _tell_failure(layout: Layout, job_id: str) -> dict[str, str]:
-    failure = read_failure(layout, job_id)
-    return {} if failure is None else {"failure": failure.kind, "failure_message": failure.message}
-
-
-def _to_ms(time: str) -> int:
-    return round(datetime.fromisoformat(time).timestamp() * 1000)
+def _tell_failure(failure: Failure | None) -> dict[str, str]:
+    return {
+        "failure": failure.kind if failure else "",
+        "failure_message": failure.message if failure else "",
+    }

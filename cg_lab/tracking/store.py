@@ -1,19 +1,30 @@
-"""The MLflow store: opened once, its database made under a lock."""
+"""The MLflow store: its database made once and under a lock, its runs found by their keys."""
 
 from __future__ import annotations
 
 import logging
+import os
+import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cg_lab.locks import holding
+from cg_lab.locks import find_holder, holding
 from cg_lab.results import Layout
+from cg_lab.tracking.views import KIND_TAGS, build_view_tags
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 KEY_TAG = "cg_lab.key"
+"""Says which record a run shows."""
 FINGERPRINT_TAG = "cg_lab.fingerprint"
-STEP_TAG = "cg_lab.last_step"
+"""Written last: a run without it, or with another one than its record's, is brought up to date."""
+LOCK_TIMEOUT_S = 300.0
+"""Longest wait for another process's mirroring."""
 
 
 class TrackingError(Exception):
@@ -24,13 +35,32 @@ class TrackingError(Exception):
 class Store:
     """An open experiment."""
 
-    client: Any
+    client: MlflowClient
     experiment_id: str
+    database: Path | None
+    """The SQLite file; None if runs are kept elsewhere."""
 
 
-def store_uri(layout: Layout, tracking_uri: str | None) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRun:
+    """A run that MLflow has."""
+
+    run_id: str
+    key: str
+    fingerprint: str
+    """Empty if it was never written to its end."""
+    start_ms: int
+
+
+def find_uri(layout: Layout, tracking_uri: str | None) -> str:
     """Give the tracking URI: the one that was set, or the results folder's SQLite file."""
     return tracking_uri or f"sqlite:///{layout.database.resolve()}"
+
+
+def find_database(uri: str) -> Path | None:
+    """Give the file of a SQLite URI; None for other URIs."""
+    scheme, _, path = uri.partition(":///")
+    return Path(path) if scheme.split("+")[0] == "sqlite" and path else None
 
 
 @contextmanager
@@ -43,22 +73,137 @@ def opening(layout: Layout, study: str, tracking_uri: str | None) -> Iterator[St
         For everything that MLflow, its database or its server refuses.
 
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    uri = find_uri(layout, tracking_uri)
+    database = find_database(uri)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing about a study leaves this machine unasked
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
     from sqlalchemy.exc import SQLAlchemyError
 
+    # Its errors come to the caller as exceptions; its own traces of them would spoil the terminal.
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+    lock = (database or layout.database).with_suffix(".lock")
     try:
-        with holding(layout.root / "mlflow.lock", wait=True):
-            uri = store_uri(layout, tracking_uri)
-            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            experiment = client.get_experiment_by_name(study)
-            if experiment is None:
+        with _writing_alone(lock):
+            client = _connect(uri, database)
+            try:
                 place = None if tracking_uri else (layout.root / "mlartifacts" / study).resolve().as_uri()
-                experiment_id = client.create_experiment(study, artifact_location=place)
-            else:
-                experiment_id = experiment.experiment_id
-            yield Store(client=client, experiment_id=experiment_id)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(str(error).splitlines()[0]) from error
+                yield Store(client=client, experiment_id=_open_experiment(client, study, place), database=database)
+            finally:
+                _disconnect(uri, database)
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise TrackingError(f"{uri} refused: {_first_line(error)}") from error
+
+
+@contextmanager
+def _writing_alone(lock: Path) -> Iterator[None]:
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        with holding(lock) as held:
+            if held:
+                yield
+                return
+        if time.monotonic() > deadline:
+            raise TrackingError(f"process {find_holder(lock)} has held {lock} for {LOCK_TIMEOUT_S:.0f} s")
+        time.sleep(0.1)
+
+
+def _connect(uri: str, database: Path | None) -> MlflowClient:
+    from mlflow.tracking import MlflowClient
+
+    if database is not None:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+        from sqlalchemy import event
+
+        database.parent.mkdir(parents=True, exist_ok=True)
+        engine = SqlAlchemyStore._get_or_create_engine(uri)  # the one that clients of this process share
+        if not event.contains(engine, "connect", _hurry):
+            event.listen(engine, "connect", _hurry)
+        if not database.exists():
+            # A client of this process may remember the database as made; after a deletion it has to be made again.
+            SqlAlchemyStore(uri, (database.parent / "mlartifacts").resolve().as_uri())
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _hurry(connection: sqlite3.Connection, _: object) -> None:
+    """Let SQLite not wait for the disk, which takes 10 ms each of eight times a run.
+
+    A kill harms nothing. A power cut may, and then the file is deleted and made again from the results.
+    """
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+def _disconnect(uri: str, database: Path | None) -> None:
+    """Close MLflow's pooled connections: worker processes must not inherit them, and the file may be deleted."""
+    if database is not None:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        SqlAlchemyStore._get_or_create_engine(uri).dispose()
+
+
+def _open_experiment(client: MlflowClient, study: str, place: str | None) -> str:
+    found = client.get_experiment_by_name(study)
+    if found is None:
+        return client.create_experiment(study, artifact_location=place, tags={**KIND_TAGS, **build_view_tags()})
+    if place is not None and found.artifact_location != place:
+        raise TrackingError(
+            f"experiment '{study}' keeps its artifacts in {found.artifact_location}, not in {place}; if the results "
+            "folder was moved, delete mlflow.db and mlartifacts/, and sync builds them again"
+        )
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return found.experiment_id
+
+
+def find_runs(store: Store) -> list[KnownRun]:
+    """Read all runs that mirror something, by one query."""
+    if store.database is not None:
+        return _query_runs(store.database, int(store.experiment_id))
+    found = store.client.search_runs([store.experiment_id], max_results=50_000)
+    return [
+        KnownRun(
+            run_id=run.info.run_id,
+            key=run.data.tags[KEY_TAG],
+            fingerprint=run.data.tags.get(FINGERPRINT_TAG, ""),
+            start_ms=run.info.start_time or 0,
+        )
+        for run in found
+        if KEY_TAG in run.data.tags
+    ]
+
+
+def _query_runs(database: Path, experiment_id: int) -> list[KnownRun]:
+    """Ask the database itself: MLflow's own search takes 4 ms a run."""
+    query = """
+        SELECT runs.run_uuid, key.value, COALESCE(print.value, ''), runs.start_time
+        FROM runs JOIN tags AS key ON key.run_uuid = runs.run_uuid AND key.key = ?
+        LEFT JOIN tags AS print ON print.run_uuid = runs.run_uuid AND print.key = ?
+        WHERE runs.experiment_id = ? AND runs.lifecycle_stage = 'active'
+    """
+    with closing(sqlite3.connect(database, timeout=20)) as connection:
+        rows = connection.execute(query, (KEY_TAG, FINGERPRINT_TAG, experiment_id)).fetchall()
+    return [KnownRun(run_id=row[0], key=row[1], fingerprint=row[2], start_ms=row[3] or 0) for row in rows]
+
+
+def count_runs(database: Path, study: str) -> int:
+    """Count the runs that mirror a study; needs no MLflow."""
+    query = """
+        SELECT COUNT(*) FROM experiments JOIN runs ON runs.experiment_id = experiments.experiment_id
+        JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = ?
+        WHERE experiments.name = ? AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
+    """
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute(query, (FINGERPRINT_TAG, study)).fetchone()[0]
+    except sqlite3.Error:
+        return 0
+
+
+def set_start(store: Store, run_id: str, start_ms: int) -> None:
+    """Say when a waiting run began; MLflow's client can't, so a server goes on telling when it was made."""
+    if store.database is not None:
+        with closing(sqlite3.connect(store.database, timeout=20)) as connection, connection:
+            connection.execute("UPDATE runs SET start_time = ? WHERE run_uuid = ?", (start_ms, run_id))
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
+from cg_lab.errors import UserError
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, fingerprint, read_plan
 from cg_lab.serialize import content_id, read_json, write_json
-from cg_lab.tracking.records import STUDY_FILES, Point, Record, build_records
-from cg_lab.tracking.store import FINGERPRINT_TAG, KEY_TAG, STEP_TAG, Store, opening
+from cg_lab.tracking.records import RECORD_SCHEMA, STUDY_FILES, Record, build_records
+from cg_lab.tracking.store import Store, TrackingError, count_runs, find_database, find_runs, find_uri, opening
+from cg_lab.tracking.writing import create_run, update_run
 
-MAX_METRICS = 1000
-"""Of one batch; MLflow refuses more."""
-MAX_TAG = 5000
-MAX_PARAM = 500
-CUT = " ... (whole in plan.json)"
+STAMP = ".synced.json"
+"""File of a study that says what was last mirrored whole, and where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +22,11 @@ class SyncReport:
     """What a mirroring did."""
 
     total: int
+    """Runs of the study."""
     new: int
     updated: int
+    removed: int
+    """Runs of cells and fine-tunes that the plan no longer has; MLflow can restore them."""
     seconds: float
 
 
@@ -33,95 +34,83 @@ def sync_study(layout: Layout, study: str, *, tracking_uri: str | None = None) -
     """Make or update a run for the study, for each fine-tune and for each cell.
 
     Runs are found by their key, and left alone if they are as they should be. It may be killed at any moment and run
-    again, and from several processes at once.
+    again, and from several processes at once: they take turns. A new database takes some seconds.
+
+    Parameters
+    ----------
+    layout
+        Where the study and its jobs lie.
+    study
+        Name of the study, and of MLflow's experiment.
+    tracking_uri
+        Another MLflow store; None for mlflow.db in the results folder.
 
     Raises
     ------
     TrackingError
-        If MLflow refuses something; what was mirrored so far stays.
+        If MLflow or a job's file refuses; what was mirrored so far stays, and running again goes on from there.
+    UserError
+        If there is no plan.
 
     """
     began = time.perf_counter()
     plan = read_plan(layout.plan(study))
-    mark = _mark(layout, plan)
-    records = build_records(plan, layout)
-    new = updated = 0
     with opening(layout, study, tracking_uri) as store:
-        known = _find_runs(store)
-        for record in records:
-            run = known.get(record.key)
-            if run is None:
-                _write(store, record, _create(store, record), done_step=-1)
-                new += 1
-            elif run.data.tags.get(FINGERPRINT_TAG) != record.fingerprint:
-                _write(store, record, run.info.run_id, done_step=int(run.data.tags.get(STEP_TAG, "-1")))
-                updated += 1
-    write_json(layout.study(study) / ".synced.json", {"mark": mark})
-    return SyncReport(total=len(records), new=new, updated=updated, seconds=time.perf_counter() - began)
+        # Both are read under the lock: a process that waited must not write what was true before it waited.
+        mark = _mark(layout, plan)
+        records = _read_records(plan, layout)
+        report = _mirror(store, records, began)
+    stamp = layout.study(study) / STAMP
+    if any(record.status == "RUNNING" for record in records):
+        stamp.unlink(missing_ok=True)  # a kill changes no file
+    else:
+        write_json(stamp, {"mark": mark, "uri": find_uri(layout, tracking_uri), "runs": len(records)})
+    return report
 
 
-def is_synced(layout: Layout, study: str) -> bool:
-    """Tell whether nothing has changed since the last whole mirroring; cheap, and without MLflow."""
-    stamp = layout.study(study) / ".synced.json"
-    if not stamp.exists() or not layout.database.exists():
+def is_synced(layout: Layout, study: str, *, tracking_uri: str | None = None) -> bool:
+    """Tell whether nothing has changed since the last whole mirroring; cheap, and without MLflow.
+
+    Of a SQLite store it also asks whether the runs are still there.
+    """
+    stamp = layout.study(study) / STAMP
+    if not stamp.exists():
         return False
-    return read_json(stamp)["mark"] == _mark(layout, read_plan(layout.plan(study)))
+    last, uri = read_json(stamp), find_uri(layout, tracking_uri)
+    plan = read_plan(layout.plan(study))
+    if last.get("mark") != _mark(layout, plan) or last.get("uri") != uri:
+        return False
+    database = find_database(uri)
+    return database is None or count_runs(database, study) == last["runs"]
 
 
 def _mark(layout: Layout, plan: Plan) -> str:
+    """Hash size and time of all files that runs are made from."""
     files = [layout.study(plan.study) / name for name in STUDY_FILES]
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
-    return content_id("mark", 1, [fingerprint(layout, plan), stats])
+    files += [layout.journal(job.id) for job in (*plan.finetunes, *plan.evals)]
+    stats = [(str(path.name), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
+    return content_id("mark", RECORD_SCHEMA, [fingerprint(layout, plan), stats])
 
 
-def _find_runs(store: Store) -> dict[str, Any]:
-    """Read all runs of the experiment, by key; a half-made run of a killed mirroring has its key already."""
-    runs: dict[str, Any] = {}
-    token: str | None = None
-    while True:
-        page = store.client.search_runs([store.experiment_id], max_results=5000, page_token=token)
-        runs |= {run.data.tags[KEY_TAG]: run for run in page if KEY_TAG in run.data.tags}
-        token = page.token
-        if not token:
-            return runs
+def _read_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
+    try:
+        return build_records(plan, layout)
+    except UserError as error:
+        raise TrackingError(str(error)) from error
 
 
-def _create(store: Store, record: Record) -> str:
-    tags = {KEY_TAG: record.key, "mlflow.source.name": "cg_lab", "mlflow.source.type": "LOCAL"}
-    return store.client.create_run(
-        store.experiment_id, start_time=record.start_ms or None, tags=tags, run_name=record.name
-    ).info.run_id
-
-
-def _write(store: Store, record: Record, run_id: str, *, done_step: int) -> None:
-    """Write a record's contents; its fingerprint comes last, so that a cut-off writing is done again."""
-    from mlflow.entities import Metric, Param, RunTag
-
-    fresh = [point for point in record.metrics if point.step == 0 or point.step > done_step]
-    now_ms = round(time.time() * 1000)
-
-    def to_metric(point: Point) -> Metric:
-        return Metric(point.key, point.value, point.time_ms or record.end_ms or record.start_ms or now_ms, point.step)
-
-    for start in range(0, len(fresh), MAX_METRICS):
-        store.client.log_batch(run_id, metrics=[to_metric(point) for point in fresh[start : start + MAX_METRICS]])
-    for path in record.artifacts:
-        store.client.log_artifact(run_id, str(path))
-    last_step = max((point.step for point in record.metrics), default=-1)
-    tags = {**record.tags, STEP_TAG: str(last_step), FINGERPRINT_TAG: record.fingerprint}
-    params = [Param(key, _cut(value, MAX_PARAM)) for key, value in record.params.items() if value]
-    _set_status(store, record, run_id)
-    store.client.log_batch(
-        run_id, params=params, tags=[RunTag(key, _cut(value, MAX_TAG)) for key, value in tags.items() if value]
-    )
-
-
-def _set_status(store: Store, record: Record, run_id: str) -> None:
-    if record.status in {"FINISHED", "FAILED", "KILLED"}:
-        store.client.set_terminated(run_id, status=record.status, end_time=record.end_ms)
-    else:
-        store.client.update_run(run_id, status=record.status)
-
-
-def _cut(value: str, most: int) -> str:
-    return value if len(value) <= most else value[: most - len(CUT)] + CUT
+def _mirror(store: Store, records: tuple[Record, ...], began: float) -> SyncReport:
+    known = {run.key: run for run in find_runs(store)}
+    new = updated = 0
+    for record in records:
+        run = known.pop(record.key, None)
+        if run is None:
+            create_run(store, record)
+            new += 1
+        elif run.fingerprint != record.fingerprint:
+            update_run(store, record, run)
+            updated += 1
+    for run in known.values():
+        store.client.delete_run(run.run_id)
+    seconds = time.perf_counter() - began
+    return SyncReport(total=len(records), new=new, updated=updated, removed=len(known), seconds=seconds)

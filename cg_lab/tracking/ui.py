@@ -2,20 +2,86 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 from cg_lab.errors import UserError
 from cg_lab.results import Layout
-from cg_lab.tracking.store import store_uri
+from cg_lab.tracking.store import find_database, find_uri
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+NUM_PORTS = 50
+"""Ports that are tried, from the one that was asked for."""
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 10.0
 
 
-def run_ui(layout: Layout, *, host: str, port: int, allow_remote: bool, tell: Callable[[str], None]) -> int:
-    """Serve the UI until it is stopped.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UiCommand:
+    """How to serve the UI, and where it will be."""
+
+    command: tuple[str, ...]
+    host: str
+    port: int
+    """The one that was asked for, or the next free one."""
+
+    @property
+    def url(self) -> str:
+        """Address to open."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+def build_ui_command(
+    layout: Layout, *, host: str = "127.0.0.1", port: int = 5000, allow_remote: bool = False, uri: str | None = None
+) -> UiCommand:
+    """Build the server's command line, after checks.
+
+    Raises
+    ------
+    UserError
+        If `host` is not this machine and `allow_remote` is not set, if there is no database yet, if the store is a
+        server of its own, or if no port is free.
+
+    """
+    if host not in LOCAL_HOSTS and not allow_remote:
+        raise UserError(
+            f"--host: '{host}' would let other machines read and delete runs; "
+            "leave it at 127.0.0.1, or add --allow-remote if that is meant"
+        )
+    store = find_uri(layout, uri)
+    database = find_database(store)
+    if store.startswith("http"):
+        raise UserError(f"tracking.uri: '{store}' is a server with a UI of its own; open it in a browser")
+    if database is not None and not database.exists():
+        raise UserError(f"results_dir: no MLflow database {database} yet; run a sweep first: python -m cg_lab sweep")
+    free = next((number for number in range(port, min(port + NUM_PORTS, 65536)) if _is_free(host, number)), None)
+    if free is None:
+        raise UserError(f"--port: none of {port} to {port + NUM_PORTS - 1} is free on {host}; give another")
+    command = (sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1")
+    artifacts = (layout.root / "mlartifacts").resolve().as_uri()
+    place = ("--default-artifact-root", artifacts, "--host", host, "--port", str(free))
+    return UiCommand(command=(*command, *place), host=host, port=free)
+
+
+def run_ui(
+    layout: Layout,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    allow_remote: bool = False,
+    uri: str | None = None,
+    tell: Callable[[str], None],
+) -> int:
+    """Serve the UI until Ctrl-C or SIGTERM.
 
     Parameters
     ----------
@@ -24,42 +90,76 @@ def run_ui(layout: Layout, *, host: str, port: int, allow_remote: bool, tell: Ca
     host, port
         Where to listen; the next free port is taken if this one is not.
     allow_remote
-        Listen on other addresses than this machine's own too: whoever reaches them can read and delete runs.
+        Allow other hosts than this machine: whoever reaches them can read and delete runs.
+    uri
+        Another MLflow store than the results folder's.
     tell
-        Takes the line that says where the UI is.
+        Takes lines for the user: where the UI is, once it answers.
 
     Returns
     -------
-    The server's exit status.
+    Exit status: 0 if it was ended, otherwise the server's.
 
     Raises
     ------
     UserError
-        If there is no database yet, or if `host` is not this machine and `allow_remote` is not set.
+        As `build_ui_command`, or if the server does not start.
 
     """
-    command, url = build_ui_command(layout, host=host, port=port, allow_remote=allow_remote)
-    tell(f"MLflow UI: {url} (Ctrl-C ends it)")
-    try:
-        return subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    except KeyboardInterrupt:
-        return 0
+    built = build_ui_command(layout, host=host, port=port, allow_remote=allow_remote, uri=uri)
+    if built.port != port:
+        tell(f"port {port} is taken; using {built.port}")
+    tell("starting the MLflow UI ...")
+    with tempfile.TemporaryDirectory() as folder, _serving(built, Path(folder) / "log") as server:
+        try:
+            _wait_for(built, server, Path(folder) / "log")
+            tell(f"MLflow UI: {built.url} (Ctrl-C ends it)")
+            return server.wait()
+        except KeyboardInterrupt:
+            return 0
 
 
-def build_ui_command(layout: Layout, *, host: str, port: int, allow_remote: bool) -> tuple[list[str], str]:
-    """Give the server's command line and the address to open."""
-    if host not in LOCAL_HOSTS and not allow_remote:
-        raise UserError(
-            f"--host: '{host}' lets other machines read and delete runs; add --allow-remote if that is meant"
+@contextmanager
+def _serving(built: UiCommand, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the server in a process group of its own, which ends with the context; SIGTERM counts as Ctrl-C."""
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with log.open("wb") as file:
+        server = subprocess.Popen(
+            built.command, stdout=file, stderr=file, start_new_session=True, env={**quiet, **os.environ}
         )
-    if not layout.database.exists():
-        raise UserError(f"results_dir: no MLflow database in '{layout.root}' yet; run a sweep or sync first")
-    free = next((number for number in range(port, port + 50) if _is_free(host, number)), None)
-    if free is None:
-        raise UserError(f"--port: none of {port} to {port + 49} is free on {host}")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store_uri(layout, None)]
-    command += ["--host", host, "--port", str(free), "--workers", "1"]
-    return command, f"http://{host}:{free}"
+    try:
+        yield server
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, sign)
+        except ProcessLookupError:
+            return
+        try:
+            server.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _wait_for(built: UiCommand, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            break
+        try:
+            socket.create_connection((built.host, built.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+    raise UserError("the MLflow UI did not start; it said last:\n" + "\n".join(f"  {line}" for line in last))
 
 
 def _is_free(host: str, port: int) -> bool:

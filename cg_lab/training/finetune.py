@@ -111,7 +111,11 @@ def run_finetune(
 
 
 class _AnswerTrainer(Trainer):
-    """Trainer with the language model's head at the answers only."""
+    """Trainer with the language model's head at the answers only, and checkpoints that it can read back.
+
+    Of models whose weights have other names on the hub than in memory, Trainer saves the hub's names and then finds
+    none of them when it resumes (transformers 5.23); so weights are saved under the names that they have in memory.
+    """
 
     def compute_loss(  # type: ignore[override]
         self,
@@ -122,6 +126,9 @@ class _AnswerTrainer(Trainer):
     ) -> Any:
         loss = compute_answer_loss(model, inputs)
         return (loss, None) if return_outputs else loss
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        self.model.save_pretrained(output_dir or self.args.output_dir, save_original_format=False)
 
 
 class _Examples(Dataset[Example]):

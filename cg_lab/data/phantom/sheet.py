@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--world", type=World, choices=list(World), default=World.COMPOSITIONAL)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    build_sheet(arguments.world, arguments.seed).save(arguments.out, optimize=True)
+    build_sheet(arguments.world, arguments.seed).quantize(32).save(arguments.out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,112 @@
+"""Saved views of MLflow's run table: a filter, an order and columns under a name."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+KIND_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Has the UI open an experiment as model training, with its run table, not as traces of an application."""
+CELL_COLUMNS = ("params.arm", "params.target", "params.seed", "params.sources")
+GAIN_COLUMNS = ("metrics.accuracy", "metrics.gain_over_zero_shot", "metrics.gain_over_unrelated")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One entry of the UI's menu "Views"."""
+
+    key: str
+    """Part of its address."""
+    name: str
+    filter: str
+    order: str
+    is_ascending: bool = False
+    columns: tuple[str, ...]
+    group_by: tuple[str, ...] = ()
+    """Parameters whose equal runs make one row with their means."""
+
+
+VIEWS = (
+    View(
+        key="means",
+        name="Means over seeds",
+        filter="tags.kind = 'cell' AND tags.arm != 'sources'",
+        order="attributes.start_time",
+        columns=(*GAIN_COLUMNS, "metrics.num_questions"),
+        group_by=("target", "arm"),
+    ),
+    View(
+        key="cells",
+        name="Cells",
+        filter="tags.kind = 'cell'",
+        order="params.target",
+        is_ascending=True,
+        columns=(*CELL_COLUMNS, *GAIN_COLUMNS, "metrics.num_questions"),
+    ),
+    View(
+        key="related",
+        name="Related arm, largest gain first",
+        filter="tags.arm = 'related' AND tags.fully_covered = 'true'",
+        order="metrics.gain_over_zero_shot",
+        columns=(*CELL_COLUMNS[1:], *GAIN_COLUMNS, "params.direction"),
+    ),
+    View(
+        key="finetunes",
+        name="Fine-tunes",
+        filter="tags.kind = 'finetune'",
+        order="attributes.start_time",
+        columns=("params.sources", "params.seed", "params.num_samples", "metrics.loss", "metrics.seconds", "tags.host"),
+    ),
+    View(
+        key="failed",
+        name="Failed or killed",
+        filter="attributes.status IN ('FAILED', 'KILLED')",
+        order="attributes.start_time",
+        columns=("tags.kind", "tags.failure", "tags.failure_message", "tags.host"),
+    ),
+)
+
+
+def build_view_tags() -> dict[str, str]:
+    """Give the tags of an experiment that hold its views, as the UI's "Save as new view" writes them."""
+    return {
+        f"mlflow.sharedViewState.{view.key}": json.dumps(
+            {"name": view.name, "createdAt": 0, "updatedAt": 0, "state": _pack(_describe(view))}
+        )
+        for view in VIEWS
+    }
+
+
+def _describe(view: View) -> dict[str, Any]:
+    columns = [_quote(column) for column in view.columns]
+    keys = [{"mode": "param", "groupByData": name} for name in view.group_by]
+    return {
+        "searchFilter": view.filter,
+        "orderByKey": _quote(view.order) if not view.order.startswith("attributes.") else view.order,
+        "orderByAsc": view.is_ascending,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if keys else None,
+    }
+
+
+def _quote(column: str) -> str:
+    """Write a column as the UI does.
+
+    >>> _quote("params.arm")
+    'params.`arm`'
+    """
+    kind, _, name = column.partition(".")
+    return f"{kind}.`{name}`"
+
+
+def _pack(state: dict[str, Any]) -> str:
+    return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()

@@ -1,0 +1,104 @@
+"""Bad input stops before any work, with one message and exit status 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cg_lab.cli import main
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["finetune.learning_rat=1"], "no key 'finetune.learning_rat'.*Did you mean 'finetune.learning_rate'"),
+        (["model=tiny_lava"], "no model 'tiny_lava'; known: tiny_llava. Did you mean 'tiny_llava'"),
+        (["finetune.learning_rate=fast"], "finetune.learning_rate: .*not 'fast'"),
+        (["seeds=[]"], "seeds: "),
+        (["data.world=mixed"], "world: .*'compositional' or 'entangled', not 'mixed'"),
+        (["data.modalities=[CT,Xray]"], "modality 'Xray'; known: .*Did you mean 'X-ray'"),
+        (["targets=[ct-brain-mas]"], "no subset 'ct-brain-mas'.*Did you mean 'ct-brain-mass'"),
+        (["data.areas=[Lung]", "targets=[ct-lung-mass]"], "no valid sources in the catalogue under design=two_source"),
+        (["data=manifest"], "data.path: must be given"),
+        (["data=manifest", "data.path=/nowhere/x.csv"], "no file '/nowhere/x.csv'"),
+        (["study=a/b"], "study: "),
+        (["seeds=[0"], "override"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["plan", "sweep"])
+def test_bad_overrides(
+    verb: str, overrides: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, f"results_dir={tmp_path / 'results'}", *overrides]) == 2
+    error = capsys.readouterr().err
+    import re
+
+    assert re.search(message, error, re.DOTALL), error
+    assert "Traceback" not in error
+    assert not list((tmp_path / "results").glob("jobs/*"))
+
+
+def test_a_results_folder_that_can_not_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert main(["sweep", f"results_dir={blocked / 'results'}"]) == 2
+    assert "can't be written" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path.chmod(0o500)
+    assert main(["sweep", f"results_dir={tmp_path}"]) == 2
+    assert "can't be written" in capsys.readouterr().err
+
+
+def test_a_results_folder_of_a_newer_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "schema.json").write_text(json.dumps({"schema": 99}))
+    assert main(["sweep", f"results_dir={tmp_path}"]) == 2
+    assert "written by a newer cg_lab (schema 99" in capsys.readouterr().err
+
+
+def test_another_study_under_a_name_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", f"results_dir={tmp_path}", "study=mine"]) == 0
+    assert main(["plan", f"results_dir={tmp_path}", "study=mine", "data.world=entangled"]) == 2
+    assert "made with other data" in capsys.readouterr().err
+
+
+def test_reports_and_states_of_a_study_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", f"results_dir={tmp_path}", "study=mine"]) == 0
+    for verb in ("report", "status", "sync"):
+        assert main([verb, f"results_dir={tmp_path}", "study=mime"]) == 2
+        assert "Did you mean 'mine'" in capsys.readouterr().err
+
+
+def test_the_ui_stays_on_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ui", f"results_dir={tmp_path}", "--host", "0.0.0.0"]) == 2
+    assert "--allow-remote" in capsys.readouterr().err
+    assert main(["ui", f"results_dir={tmp_path}"]) == 2
+    assert "no MLflow database" in capsys.readouterr().err
+
+
+def test_cfg_prints_the_resolved_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--cfg", "job", "seeds=[7]"]) == 0
+    printed = capsys.readouterr().out
+    assert "seeds:\n- 7" in printed
+    assert "study: phantom_compositional_two_source" in printed
+
+
+def test_a_plan_is_printed_for_people_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", f"results_dir={tmp_path}"]) == 0
+    printed = capsys.readouterr().out
+    for text in ("ct-brain-mass", "fine-tunes   36 distinct for 36 declared", "plan.json"):
+        assert text in printed
+    assert main(["plan", f"results_dir={tmp_path}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["study"] == "phantom_compositional_two_source"
+
+
+def test_help_names_the_groups_and_their_choices() -> None:
+    done = subprocess.run([sys.executable, "-m", "cg_lab", "--help"], capture_output=True, text=True, check=True)
+    assert "design       all_related, two_source" in done.stdout

@@ -1,0 +1,153 @@
+"""Manifests: what is read, how it is split, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cg_lab.data.manifest import build_manifest_catalog, open_manifest, read_manifest
+from cg_lab.data.samples import Split, ask
+from cg_lab.errors import UserError
+from cg_lab.study import ManifestSettings
+
+HEADER = "image,label,modality,area,task,group"
+
+
+def write_image(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (12, 12), dtype=np.uint8)).save(path)
+
+
+def write_manifest(folder: Path, lines: list[str], header: str = HEADER) -> Path:
+    path = folder / "manifest.csv"
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def make_lines(folder: Path, num_each: int = 20, group_size: int = 2) -> list[str]:
+    lines: list[str] = []
+    for label in ("no", "yes"):
+        for number in range(num_each):
+            name = f"images/{label}{number}.png"
+            write_image(folder / name, len(lines))
+            lines.append(f"{name},{label},CT,Lung,Mass,{label}-{number // group_size}")
+    return lines
+
+
+def make_settings(path: Path, **changes: object) -> ManifestSettings:
+    values: dict[str, object] = {"seed": 0, "test_share": 0.25, "max_train": 3000, "targets": None}
+    return ManifestSettings(source="manifest", name="manifest", path=str(path), **{**values, **changes})  # type: ignore[arg-type]
+
+
+def open_split(path: Path, **changes: object):  # noqa: ANN201
+    manifest = read_manifest(path)
+    catalog = build_manifest_catalog(manifest, make_settings(path, **changes))
+    assert catalog.data.source == "manifest"
+    return open_manifest(manifest, catalog.data), catalog
+
+
+def test_no_group_stands_on_both_sides_and_tests_are_balanced(tmp_path: Path) -> None:
+    source, catalog = open_split(write_manifest(tmp_path, make_lines(tmp_path)))
+    train, test = (source.read_samples("ct-lung-mass", split) for split in Split)
+    assert not {sample.group for sample in train} & {sample.group for sample in test}
+    assert [sum(sample.label == label for sample in test) for label in ("no", "yes")] == [5, 5]
+    assert catalog.subsets[0].num_train == len(train)
+    assert catalog.subsets[0].has_groups
+
+
+def test_the_split_depends_on_the_seed_and_not_on_the_order_of_lines(tmp_path: Path) -> None:
+    lines = make_lines(tmp_path)
+    first, catalog_1 = open_split(write_manifest(tmp_path, lines))
+    second, catalog_2 = open_split(write_manifest(tmp_path, lines[::-1]))
+    other, _ = open_split(write_manifest(tmp_path, lines), seed=1)
+    assert first.samples == second.samples
+    assert catalog_1.data == catalog_2.data
+    assert first.samples != other.samples
+
+
+def test_equal_bytes_stay_on_one_side_even_without_groups(tmp_path: Path) -> None:
+    lines = [line.rsplit(",", 1)[0] + "," for line in make_lines(tmp_path)]
+    for number in range(0, 20, 2):
+        (tmp_path / f"images/no{number}.png").write_bytes((tmp_path / f"images/no{number + 1}.png").read_bytes())
+    source, _ = open_split(write_manifest(tmp_path, lines))
+    train, test = (
+        {(tmp_path / sample.id).read_bytes() for sample in source.read_samples("ct-lung-mass", split)}
+        for split in Split
+    )
+    assert not train & test
+
+
+def test_training_is_capped_evenly_over_labels(tmp_path: Path) -> None:
+    source, _ = open_split(write_manifest(tmp_path, make_lines(tmp_path)), max_train=10)
+    train = source.read_samples("ct-lung-mass", Split.TRAIN)
+    assert [sum(sample.label == label for sample in train) for label in ("no", "yes")] == [5, 5]
+
+
+def test_a_question_depends_on_its_sample_alone(tmp_path: Path) -> None:
+    source, _ = open_split(write_manifest(tmp_path, make_lines(tmp_path)))
+    samples = source.read_samples("ct-lung-mass", Split.TRAIN)
+    assert [ask(source, sample) for sample in samples] == [ask(source, sample) for sample in reversed(samples)][::-1]
+    question = ask(source, samples[0])
+    assert question.options[question.answer] == samples[0].label
+
+
+def test_unreadable_images_are_counted_and_listed(tmp_path: Path) -> None:
+    lines = make_lines(tmp_path)
+    (tmp_path / "images/no0.png").unlink()
+    (tmp_path / "images/no1.png").write_bytes((tmp_path / "images/no1.png").read_bytes()[:60])
+    (tmp_path / "images/no2.png").write_text("not an image")
+    manifest = read_manifest(write_manifest(tmp_path, lines))
+    assert manifest.notes[0].count == 3
+    assert "no0.png (missing)" in manifest.notes[0].examples[0]
+    assert len(manifest.rows) == len(lines) - 3
+
+
+@pytest.mark.parametrize(
+    ("header", "lines", "message"),
+    [
+        ("image,label,modality,area,tasks", ["a.png,x,CT,Lung,Mass"], "no column 'task'; known:.*Did you mean 'tasks'"),
+        ("image,label,label,modality,area,task", ["a.png,x,x,CT,Lung,Mass"], "column 'label' is there twice"),
+        (HEADER, ["a.png,,CT,,Mass,"], "line 2: empty label, area"),
+        (HEADER, [], "no line below the header"),
+        (HEADER, ["../a.png,x,CT,Lung,Mass,"], "line 2: image '../a.png' lies outside"),
+        (HEADER, ["gone.png,x,CT,Lung,Mass,"], "none of the 1 images of label 'x' can be read"),
+    ],
+)
+def test_faults_are_told_with_their_line(tmp_path: Path, header: str, lines: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_manifest(write_manifest(tmp_path, lines, header))
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    lines = make_lines(tmp_path)
+    bad = [lines[0], "b.png,x,,Lung,Mass,", "c.png,,CT,Lung,Mass,"]
+    with pytest.raises(UserError) as caught:
+        read_manifest(write_manifest(tmp_path, lines + bad))
+    assert "3 faults" in str(caught.value)
+    assert "is listed in line 2 already" in str(caught.value)
+
+
+def test_an_empty_class_and_a_single_label_are_refused(tmp_path: Path) -> None:
+    lines = make_lines(tmp_path)
+    path = write_manifest(tmp_path, [line for line in lines if ",no," in line])
+    with pytest.raises(UserError, match="needs two labels or more, it has only 'no'"):
+        build_manifest_catalog(read_manifest(path), make_settings(path))
+    path = write_manifest(
+        tmp_path, [line for line in lines if ",no," in line] + [next(line for line in lines if ",yes," in line)]
+    )
+    with pytest.raises(UserError, match="no train sample of 'yes'"):
+        build_manifest_catalog(read_manifest(path), make_settings(path))
+
+
+def test_a_missing_file_names_the_columns_that_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no file.*image, label, modality, area, task"):
+        read_manifest(tmp_path / "none.csv")
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, make_lines(tmp_path))
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert len(read_manifest(path).rows) == 40

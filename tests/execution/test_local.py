@@ -1,0 +1,148 @@
+"""Sweeps on this machine: they survive kills, run nothing twice and end with the same numbers."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cg_lab.journal import append_event, read_events
+from cg_lab.locks import find_holder, holding
+from cg_lab.results import Layout, read_plan
+
+TINY_STUDY = (
+    "targets=[ct-brain-side]",
+    "seeds=[0]",
+    "data.train_per_subset=64",
+    "data.test_per_subset=24",
+    "design.max_samples=64",
+    "finetune.batch_size=16",
+    "rule.resamples=200",
+    "tracking=none",
+    "study=tiny",
+)
+
+
+def start(results: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "cg_lab", "sweep", *TINY_STUDY, f"results_dir={results}", *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def sweep(results: Path, *overrides: str) -> str:
+    process = start(results, *overrides)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def list_done(results: Path) -> dict[str, int]:
+    return {path.parent.name: path.stat().st_mtime_ns for path in results.glob("jobs/*/result.json")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("undisturbed")
+    sweep(results)
+    return results
+
+
+@pytest.mark.slow
+def test_a_finished_sweep_returns_at_once_and_runs_nothing(undisturbed: Path) -> None:
+    before = list_done(undisturbed)
+    began = time.monotonic()
+    output = sweep(undisturbed)
+    assert time.monotonic() - began < 4  # 2 s on an idle machine; tests share theirs
+    assert "are done and reported" in output
+    assert list_done(undisturbed) == before
+
+
+@pytest.mark.slow
+def test_one_more_seed_runs_only_its_own_jobs(undisturbed: Path) -> None:
+    before = list_done(undisturbed)
+    sweep(undisturbed, "seeds=[0,1]", "study=more")
+    after = list_done(undisturbed)
+    assert {job: after[job] for job in before} == before
+    plan = read_plan(Layout(undisturbed).plan("more"))
+    assert {job.seed for job in plan.finetunes if job.id not in before} == {1}
+
+
+def kill_worker(results: Path) -> bool:
+    """Kill a worker that is in the middle of a job; false while none is."""
+    for pack in (results / "studies/tiny/packs").glob("*.lock"):
+        holder = find_holder(pack)
+        if holder and any(find_holder(path) == holder for path in results.glob("jobs/*/lock")):
+            os.kill(holder, signal.SIGKILL)
+            return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["driver", "worker"])
+def test_kills_at_random_moments_leave_no_trace(victim: str, undisturbed: Path, tmp_path: Path) -> None:
+    moments = random.Random(victim)
+    kills = 0
+    for _ in range(3):
+        process = start(tmp_path)
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("jobs/*/journal.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(moments.uniform(0, 1.5))
+        if victim == "driver":
+            process.kill()
+            kills += 1
+        else:
+            kills += kill_worker(tmp_path)
+        process.communicate(timeout=300)
+    sweep(tmp_path)
+    assert kills >= 1
+    effects = [results / "studies/tiny/effects.csv" for results in (undisturbed, tmp_path)]
+    assert effects[0].read_bytes() == effects[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    while not list(tmp_path.glob("jobs/*/journal.jsonl")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "the same command goes on from here" in output
+    assert "Traceback" not in output
+    assert not any(find_holder(lock) for lock in (tmp_path / "studies/tiny/packs").glob("*.lock"))
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_is_one_missing_cell_and_the_others_run(tmp_path: Path) -> None:
+    process = start(tmp_path, "finetune.learning_rate=1e30", "finetune.epochs=3")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert "not_finite" in (tmp_path / "studies/tiny/report.md").read_text()
+    zero_shot = [row for row in (tmp_path / "studies/tiny/cells.csv").read_text().splitlines() if "zero_shot" in row]
+    assert ",done," in zero_shot[0]
+
+
+def test_a_lock_goes_to_one_process_and_names_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert find_holder(lock) is None
+    with holding(lock) as held:
+        assert held
+        assert find_holder(lock) == os.getpid()
+        with holding(lock) as again:
+            assert not again
+    assert find_holder(lock) is None
+
+
+def test_a_line_of_a_journal_that_a_kill_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    append_event(path, "started")
+    with path.open("a") as file:
+        file.write('{"event": "lo')
+    append_event(path, "done", step=3)
+    assert [event["event"] for event in read_events(path)] == ["started", "done"]

@@ -1,0 +1,136 @@
+"""Reports: numbers that can be worked out by hand, nothing averaged away, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cg_lab.config import read_study
+from cg_lab.data.sources import read_catalog
+from cg_lab.evaluation.evaluate import PREDICTIONS
+from cg_lab.models.identity import identify_backbone
+from cg_lab.planning.arms import Arm
+from cg_lab.planning.build import build_plan
+from cg_lab.planning.plan import Plan
+from cg_lab.reporting import ReportFiles, write_report
+from cg_lab.results import EvalResult, Failure, Layout, write_failure, write_plan, write_result
+
+RATES = {
+    Arm.ZERO_SHOT: 0.3,
+    Arm.UNRELATED: 0.35,
+    Arm.RELATED: 0.8,
+    Arm.CEILING: 0.9,
+    Arm.BLIND: 0.33,
+    Arm.SOURCES: 0.95,
+}
+NUM = 90
+
+
+def write_predictions(layout: Layout, plan: Plan, lost: set[str]) -> None:
+    arms = {cell.eval_job: (cell.arm, cell.seed or 0) for cell in plan.cells}
+    for job in plan.evals:
+        if job.id in lost:
+            continue
+        arm, seed = arms[job.id]
+        correct = np.random.default_rng([seed, *map(ord, arm)]).random(NUM) < RATES[arm]
+        rows = [
+            {
+                "question": f"{job.target}/test/{number}",
+                "subset": job.target,
+                "group": None,
+                "instruction": "<script>alert(1)</script>",
+                "options": ["a", "b", "c"],
+                "log_probs": [-1.0, -2.0, -3.0],
+                "answer": 0 if right else 1,
+                "choice": 0,
+                "correct": bool(right),
+            }
+            for number, right in enumerate(correct)
+        ]
+        layout.job(job.id).mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows, schema=PREDICTIONS), layout.predictions(job.id))
+        write_result(
+            layout,
+            EvalResult(job=job, num_questions=NUM, accuracy=float(correct.mean()), seconds=1, host="h", started="t"),
+        )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, Plan, ReportFiles]:
+    study = read_study(["targets=[ct-brain-mass,us-kidney-bleed]", "seeds=[0,1,2]", "rule.resamples=500", "study=s"])
+    layout, plan = (
+        Layout(tmp_path_factory.mktemp("results")),
+        build_plan(study, read_catalog(study.data), identify_backbone(study.model)),
+    )
+    write_plan(layout, plan)
+    related = [cell for cell in plan.cells if cell.arm is Arm.RELATED and cell.contrast.startswith("us-")]
+    failed, waiting = related[0], next(cell for cell in plan.cells if cell.arm is Arm.CEILING)
+    assert failed.finetune_job
+    write_failure(
+        layout,
+        Failure(job_id=failed.finetune_job, kind="out_of_memory", message="too large", attempts=2, host="h", when="t"),
+    )
+    write_predictions(layout, plan, {failed.eval_job, waiting.eval_job})
+    return layout, plan, write_report(layout, "s")
+
+
+def test_effects_can_be_recomputed_from_predictions_with_pandas_alone(made: tuple[Layout, Plan, ReportFiles]) -> None:
+    layout, plan, files = made
+    effects = pd.read_csv(files.effects_csv).set_index(["target", "arm"])
+    related = [cell for cell in plan.cells if cell.arm is Arm.RELATED and cell.contrast.startswith("ct-")]
+    unrelated = {
+        cell.seed: cell for cell in plan.cells if cell.arm is Arm.UNRELATED and cell.contrast.startswith("ct-")
+    }
+
+    def read(job_id: str) -> pd.Series:
+        return pd.read_parquet(layout.predictions(job_id)).set_index("question")["correct"].astype(float)
+
+    accuracy = np.mean([read(cell.eval_job).mean() for cell in related])
+    gain = np.mean([(read(cell.eval_job) - read(unrelated[cell.seed].eval_job)).mean() for cell in related])
+    row = effects.loc["ct-brain-mass", "related"]
+    assert row["accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    assert row["gain_over_unrelated"] == pytest.approx(gain, abs=1e-6)
+    assert row["gain_over_unrelated_low"] < gain < row["gain_over_unrelated_high"]
+
+
+def test_missing_cells_are_listed_with_their_reason_and_leave_the_verdict_open(
+    made: tuple[Layout, Plan, ReportFiles],
+) -> None:
+    _, _, files = made
+    cells = pd.read_csv(files.cells_csv)
+    missing = cells[cells["state"] == "missing"]
+    assert set(missing["reason"]) == {"its fine-tune failed (out_of_memory): too large", "not run yet"}
+    effects = pd.read_csv(files.effects_csv)
+    related = effects[effects["arm"] == "related"].set_index("target")
+    assert related.loc["us-kidney-bleed", "verdict"] == "cannot say"
+    assert related.loc["us-kidney-bleed", "seeds"] == "1;2"
+    for text in (files.markdown.read_text(), files.html.read_text()):
+        assert "its fine-tune failed (out_of_memory): too large" in text
+        assert "not run yet" in text
+
+
+def test_the_same_results_give_the_same_bytes(made: tuple[Layout, Plan, ReportFiles]) -> None:
+    layout, _, files = made
+    paths = (files.effects_csv, files.cells_csv, files.markdown, files.html)
+    before = [path.read_bytes() for path in paths]
+    write_report(layout, "s")
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_the_page_loads_nothing_from_elsewhere(made: tuple[Layout, Plan, ReportFiles]) -> None:
+    text = made[2].html.read_text()
+    assert not re.findall(r"(?:src|href)=[\"'](?!#)[^\"']+", text.replace("xlink:href", "href"))
+    assert "@import" not in text
+    assert "<script" not in text
+    assert text.count("<svg") == 3
+
+
+def test_the_figures_are_written_beside_and_shown_in_markdown(made: tuple[Layout, Plan, ReportFiles]) -> None:
+    files = made[2]
+    for name in re.findall(r"\((figures/\w+\.svg)\)", files.markdown.read_text()):
+        assert (files.markdown.parent / name).read_text().startswith("<?xml")

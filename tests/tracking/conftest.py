@@ -1,0 +1,196 @@
+"""A small study whose jobs' files are written by hand; nothing is trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cg_lab.catalog import PhantomData, build_catalog
+from cg_lab.mat import Element, Subset, Triplet
+from cg_lab.planning.build import build_plan
+from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
+from cg_lab.questions import AnswerForm
+from cg_lab.results import EvalResult, Failure, FinetuneResult, Layout, write_failure, write_plan, write_result
+from cg_lab.study import (
+    Backbone,
+    ClusterSettings,
+    EvaluationSettings,
+    ModelSettings,
+    PhantomSettings,
+    Recipe,
+    Rule,
+    Study,
+    TrackingSettings,
+    TwoSourceSettings,
+)
+
+BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """A results folder with one study in it."""
+
+    layout: Layout
+    plan: Plan
+
+    def log(self, job_id: str, *events: tuple[str, dict[str, Any]], at_s: float = 0.0) -> None:
+        """Append events, a second apart."""
+        path = self.layout.journal(job_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            for number, (event, facts) in enumerate(events):
+                time = (BEGAN + timedelta(seconds=at_s + number)).isoformat(timespec="milliseconds")
+                file.write(json.dumps({"time": time, "event": event, **facts}) + "\n")
+
+    def log_steps(self, job_id: str, losses: dict[int, float], *, at_s: float = 0.0) -> None:
+        """Append a piece of a loss curve."""
+        facts = [
+            {"step": step, "loss": loss, "learning_rate": 1e-3, "samples_per_s": 50.0} for step, loss in losses.items()
+        ]
+        self.log(job_id, *(("log", fact) for fact in facts), at_s=at_s)
+
+    def finish_finetune(self, job: FinetuneJob, *, at_s: float = 0.0, num_logs: int = 3) -> None:
+        """Leave all that a fine-tune leaves."""
+        self.log(job.id, ("started", {"host": "node-1", "pid": 1}), at_s=at_s)
+        losses = {10 * (number + 1): 2.0 / (number + 1) + 0.01 * job.seed for number in range(num_logs)}
+        self.log_steps(job.id, losses, at_s=at_s + 1)
+        write_result(
+            self.layout,
+            FinetuneResult(
+                job=job,
+                steps=10 * num_logs,
+                samples=160 * num_logs,
+                loss_first=2.0,
+                loss_last=2.0 / num_logs,
+                seconds=num_logs + 0.5,
+                host="node-1",
+                started=(BEGAN + timedelta(seconds=at_s)).isoformat(),
+            ),
+        )
+        self.log(job.id, ("done", {}), at_s=at_s + num_logs + 1)
+
+    def finish_eval(self, job: EvalJob, accuracy: float, *, at_s: float = 60.0) -> None:
+        """Leave all that an evaluation leaves."""
+        self.log(job.id, ("started", {"host": "node-1", "pid": 1}), at_s=at_s)
+        self.layout.predictions(job.id).write_bytes(b"PAR1" + job.id.encode())
+        write_result(
+            self.layout,
+            EvalResult(
+                job=job,
+                num_questions=40,
+                accuracy=accuracy,
+                seconds=1.5,
+                host="node-1",
+                started=(BEGAN + timedelta(seconds=at_s)).isoformat(),
+            ),
+        )
+        self.log(job.id, ("done", {}), at_s=at_s + 2)
+
+    def fail(self, job_id: str, message: str = "the loss is nan at step 7") -> None:
+        """Leave what a failed attempt leaves."""
+        self.log(job_id, ("started", {"host": "node-1"}), ("failed", {"kind": "not_finite", "message": message}))
+        write_failure(
+            self.layout,
+            Failure(
+                job_id=job_id,
+                kind="not_finite",
+                message=message,
+                attempts=1,
+                host="node-1",
+                when=(BEGAN + timedelta(seconds=2)).isoformat(),
+            ),
+        )
+
+    def finish(self) -> None:
+        """Finish every job; each arm of each target has an accuracy of its own."""
+        accuracies = {
+            "zero_shot": 0.5, "unrelated": 0.55, "related": 0.75, "ceiling": 0.95, "blind": 0.5, "sources": 0.9,
+        }  # fmt: skip
+        arms = {cell.eval_job: cell for cell in self.plan.cells}
+        for number, job in enumerate(self.plan.finetunes):
+            self.finish_finetune(job, at_s=10.0 * number)
+        after_s = 10.0 * len(self.plan.finetunes)
+        for number, job in enumerate(self.plan.evals):
+            cell = arms[job.id]
+            accuracy = accuracies[cell.arm] + 0.0125 * (cell.seed or 0)
+            self.finish_eval(job, accuracy, at_s=after_s + 3.0 * number)
+
+
+def build_lab(root: Path, *, targets: tuple[str, ...], seeds: tuple[int, ...], study: str = "small") -> Lab:
+    """Plan a study over twelve subsets, and write its plan."""
+    areas, tasks = ("Lung", "Brain", "Breast"), ("Mass", "Bleed")
+    subsets = [
+        Subset(
+            name=f"{modality}-{area}-{task}".lower(),
+            triplet=Triplet(modality, area, task),
+            labels=("absent", "present"),
+            num_train=40,
+            num_test=40,
+        )
+        for modality in ("CT", "MRI", "US")
+        for area in areas
+        for task in tasks
+    ]
+    data = PhantomData(version=1, world="compositional", seed=0, image_size=64, train_per_subset=40, test_per_subset=40)
+    backbone = Backbone(name="tiny_llava", path="package:tiny_llava", revision="0" * 16, answer=AnswerForm.LETTER)
+    plan = build_plan(_settings(study, targets, seeds), build_catalog(data, subsets), backbone)
+    layout = Layout(root)
+    write_plan(layout, plan)
+    return Lab(layout=layout, plan=plan)
+
+
+def _settings(study: str, targets: tuple[str, ...], seeds: tuple[int, ...]) -> Study:
+    recipe = Recipe(
+        learning_rate=1e-3,
+        epochs=2,
+        batch_size=16,
+        warmup_share=0.1,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        trainable="all",
+    )
+    return Study(
+        study=study,
+        data=PhantomSettings(
+            source="phantom",
+            name="phantom",
+            world="compositional",
+            seed=0,
+            image_size=64,
+            modalities=("CT", "MRI", "US"),
+            areas=("Lung", "Brain", "Breast"),
+            tasks=("Mass", "Bleed"),
+            train_per_subset=40,
+            test_per_subset=40,
+            targets=None,
+        ),
+        design=TwoSourceSettings(name="two_source", directions=(Element.TASK,), combinations=1, max_samples=32),
+        targets=targets,
+        seeds=seeds,
+        model=ModelSettings(
+            name="tiny_llava",
+            path="package:tiny_llava",
+            revision=None,
+            answer=AnswerForm.LETTER,
+            train_samples_per_s=100.0,
+            eval_samples_per_s=100.0,
+        ),
+        finetune=recipe,
+        evaluation=EvaluationSettings(batch_size=16),
+        cluster=ClusterSettings(name="local", slots=None, save_every_s=60.0),
+        tracking=TrackingSettings(name="mlflow", uri=None),
+        rule=Rule(),
+        results_dir="results",
+    )
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """One target, one seed, nothing run yet: 3 fine-tunes and 7 cells."""
+    return build_lab(tmp_path / "results", targets=("ct-brain-mass",), seeds=(0,))

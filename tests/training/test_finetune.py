@@ -1,0 +1,118 @@
+"""Fine-tunes: they learn, they are reproducible, and an interruption leaves no trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from cg_lab.catalog import PhantomData
+from cg_lab.config import read_study
+from cg_lab.errors import InterruptedByUserError
+from cg_lab.models.backbone import LoadedBackbone
+from cg_lab.models.encoding import Example, encode_questions
+from cg_lab.planning.plan import FinetuneJob, Mixture
+from cg_lab.questions import Question
+from cg_lab.training.finetune import NotFiniteError, Surroundings, Training, run_finetune
+
+DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
+NUM = 48
+
+
+@pytest.fixture(scope="module")
+def examples(backbone: LoadedBackbone) -> list[Example]:
+    """Bright or dark pictures: easy to learn in a few steps."""
+    generator = np.random.default_rng(0)
+    bright = [number % 2 == 0 for number in range(NUM)]
+    pixels = [generator.integers(0, 90, (48, 48)) + 160 * is_bright for is_bright in bright]
+    images = [Image.fromarray(part.astype(np.uint8)) for part in pixels]
+    asked = [Question(text="Which?", options=("benign", "malignant"), answer=int(is_bright)) for is_bright in bright]
+    return encode_questions(backbone, asked, images)
+
+
+def make_job(backbone: LoadedBackbone, **changes: Any) -> FinetuneJob:
+    recipe = replace(read_study([]).finetune, batch_size=8, epochs=4, **changes)
+    return FinetuneJob(data=DATA, backbone=backbone.identity, mixture=Mixture(parts=(), seed=0), recipe=recipe, seed=0)
+
+
+@dataclass
+class Stopper:
+    """Asks for a stop after some steps, and remembers events."""
+
+    after: int | None = None
+    asked: int = 0
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        return self.after is not None and self.asked >= self.after
+
+    def note(self, event: str, **facts: Any) -> None:
+        self.events.append((event, facts))
+
+
+def run(backbone: LoadedBackbone, examples: list[Example], folder: Path, stop: Stopper, **changes: Any) -> Training:
+    surroundings = Surroundings(
+        folder=folder / "checkpoints", weights=folder / "model", save_every_s=1e9, event=stop.note, is_stopping=stop
+    )
+    return run_finetune(make_job(backbone, **changes), backbone, examples, surroundings)
+
+
+def test_a_fine_tune_lowers_the_loss_and_logs_its_curve(
+    backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
+) -> None:
+    stop = Stopper()
+    done = run(backbone, examples, tmp_path, stop)
+    assert done.steps == 24
+    assert done.samples == 4 * NUM
+    assert done.loss_last < 0.7 * done.loss_first
+    steps = [facts["step"] for event, facts in stop.events if event == "log"]
+    assert steps == [5, 10, 15, 20]
+
+
+def test_an_interrupted_fine_tune_ends_with_the_same_weights_bit_for_bit(
+    backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
+) -> None:
+    run(backbone, examples, tmp_path / "whole", Stopper())
+    for after in (3, 9):
+        with pytest.raises(InterruptedByUserError):
+            run(backbone, examples, tmp_path / "cut", Stopper(after=after))
+    resumed = Stopper()
+    run(backbone, examples, tmp_path / "cut", resumed)
+    assert resumed.events[0] == ("resumed", {"step": 12})
+    whole, cut = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys()
+    assert all(whole[name].equal(cut[name]) for name in whole)
+
+
+def test_a_checkpoint_that_a_kill_cut_off_is_passed_over(
+    backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
+) -> None:
+    broken = tmp_path / "checkpoints" / "checkpoint-7"
+    broken.mkdir(parents=True)
+    (broken / "trainer_state.json").write_text('{"global_st')
+    stop = Stopper()
+    run(backbone, examples, tmp_path, stop)
+    assert not broken.exists()
+    assert "resumed" not in [event for event, _ in stop.events]
+
+
+def test_a_loss_that_is_not_finite_ends_the_fine_tune(
+    backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
+) -> None:
+    poisoned = [replace(example, pixels=example.pixels * float("nan")) for example in examples]
+    with pytest.raises(NotFiniteError, match="at step 5; lower finetune.learning_rate"):
+        run(backbone, poisoned, tmp_path, Stopper())
+
+
+def test_frozen_parts_keep_their_weights(backbone: LoadedBackbone, examples: list[Example], tmp_path: Path) -> None:
+    run(backbone, examples, tmp_path, Stopper(), trainable="projector")
+    tuned = load_file(tmp_path / "model" / "model.safetensors")
+    changed = {name for name, value in tuned.items() if not value.equal(backbone.untouched[name])}
+    assert changed
+    assert all(name.startswith("model.multi_modal_projector") for name in changed)
