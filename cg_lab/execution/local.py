@@ -40,7 +40,7 @@ class Snapshot:
     """Training speed of all slots together; None while nothing trains."""
     elapsed_s: float
     remaining_s: float | None
-    """None until something is done."""
+    """None until a twentieth is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +182,7 @@ class _Drive:
             running=tuple(running),
             samples_per_s=sum(speeds) if speeds else None,
             elapsed_s=elapsed,
-            remaining_s=left_s / done_s * elapsed if done_s > 0 else None,
+            remaining_s=left_s / done_s * elapsed if done_s > 0.05 * self.left_at_start else None,
         )
 
     def give_up(self) -> None:
