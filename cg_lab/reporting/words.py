@@ -87,13 +87,13 @@ def _ask(plan: Plan) -> str:
 def _answer(effects: StudyEffects) -> str:
     counts = Counter(contrast.verdict for contrast in effects.contrasts)
     total = len(effects.contrasts)
-    asked = f"{total} held-out question{'s' if total > 1 else ''}"
+    asked = f"{total} held-out questions" if total > 1 else "one held-out question"
     if counts[Verdict.COMPOSES] == total:
         start = f"Yes: in all of {asked} the model recombined what it learned."
     elif counts[Verdict.COMPOSES]:
         start = f"In part: in {counts[Verdict.COMPOSES]} of {asked} the model recombined what it learned."
     elif counts[Verdict.CANNOT_SAY] == total:
-        start = f"This study cannot say: none of its {asked} allows a verdict."
+        start = f"This study cannot say: it has {asked}, and no verdict is possible."
     else:
         start = f"No evidence: in none of {asked} was recombination found."
     others = [
@@ -121,8 +121,12 @@ def _tell_contrast(contrast: ContrastEffect) -> str:
         )
     if contrast.over_blind:
         said.append(f"; with the image it is {points(contrast.over_blind)} better than without")
+    learned = [arm.accuracy.estimate for arm in contrast.arms if arm.arm is Arm.SOURCES and arm.accuracy]
+    if learned:
+        low, high = percent(min(learned)), percent(max(learned))
+        said.append(f". On its own sources it reached {low if low == high else f'{low} to {high}'}")
     if ceiling and ceiling.accuracy:
-        said.append(f". Training on the target itself reached {percent(ceiling.accuracy.estimate)}")
+        said.append(f"; training on the target itself reached {percent(ceiling.accuracy.estimate)}")
     said.append(f"; a guess reaches {percent(contrast.target.chance)}. Reason: {contrast.reason}.")
     return "".join(said)
 

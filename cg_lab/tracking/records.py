@@ -14,6 +14,8 @@ from cg_lab.tracking.jobs import JobState, Point, RunStatus, digest_curve, read_
 
 RECORD_SCHEMA = 1
 """Raised when equal files come to give other runs, so that the next mirroring brings all of them up to date."""
+DIGITS = 9
+"""Of differences, so that 0.3 - 0.2 is shown as 0.1."""
 STUDY_FILES = ("plan.json", "config.yaml", "provenance.json", "effects.csv", "cells.csv", "report.md", "report.html")
 
 
@@ -245,7 +247,7 @@ class _CellRecorder:
         metrics = {
             "accuracy": accuracy,
             "chance": chance,
-            "chance_corrected_accuracy": (accuracy - chance) / (1 - chance),
+            "chance_corrected_accuracy": round((accuracy - chance) / (1 - chance), DIGITS),
             "num_questions": float(result.num_questions),
             "seconds": result.seconds,
         }
@@ -257,7 +259,7 @@ class _CellRecorder:
         ):
             other = self.accuracies.get((cell.contrast, over, seed))
             if other is not None and cell.arm is not over:
-                metrics[name] = accuracy - other
+                metrics[name] = round(accuracy - other, DIGITS)
         return metrics
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cg_lab.locks import find_holder, holding
 from cg_lab.results import Layout
-from cg_lab.tracking.views import KIND_TAGS, build_view_tags
+from cg_lab.tracking.views import KIND_TAGS, SHARE_TAG, VIEWS, build_view_tags
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -23,8 +24,16 @@ KEY_TAG = "cg_lab.key"
 """Says which record a run shows."""
 FINGERPRINT_TAG = "cg_lab.fingerprint"
 """Written last: a run without it, or with another one than its record's, is brought up to date."""
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing about a study leaves this machine unasked
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for each run of a server
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # seven take four minutes to find that a server is down
+}
+"""MLflow's settings, where the user's environment has none."""
 LOCK_TIMEOUT_S = 300.0
 """Longest wait for another process's mirroring."""
+MAX_MESSAGE = 300
+"""Characters of MLflow's own words in an error."""
 
 
 class TrackingError(Exception):
@@ -75,7 +84,8 @@ def opening(layout: Layout, study: str, tracking_uri: str | None) -> Iterator[St
     """
     uri = find_uri(layout, tracking_uri)
     database = find_database(uri)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing about a study leaves this machine unasked
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -90,8 +100,10 @@ def opening(layout: Layout, study: str, tracking_uri: str | None) -> Iterator[St
                 yield Store(client=client, experiment_id=_open_experiment(client, study, place), database=database)
             finally:
                 _disconnect(uri, database)
+    except ImportError as error:
+        raise TrackingError(f"tracking.uri: {_hide_password(uri)} needs a package: {error}") from error
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise TrackingError(f"{uri} refused: {_first_line(error)}") from error
+        raise TrackingError(f"{_hide_password(uri)} refused: {_first_line(error)}") from error
 
 
 @contextmanager
@@ -118,6 +130,7 @@ def _connect(uri: str, database: Path | None) -> MlflowClient:
         engine = SqlAlchemyStore._get_or_create_engine(uri)  # the one that clients of this process share
         if not event.contains(engine, "connect", _hurry):
             event.listen(engine, "connect", _hurry)
+        engine.dispose()  # connections from before may be slow, or to a file that was deleted since
         if not database.exists():
             # A client of this process may remember the database as made; after a deletion it has to be made again.
             SqlAlchemyStore(uri, (database.parent / "mlartifacts").resolve().as_uri())
@@ -198,6 +211,20 @@ def count_runs(database: Path, study: str) -> int:
         return 0
 
 
+def list_studies(database: Path) -> dict[str, int]:
+    """List experiment numbers of all studies in a SQLite file, by name, the newest first; needs no MLflow."""
+    query = """
+        SELECT experiments.name, experiments.experiment_id FROM experiments
+        JOIN experiment_tags AS tags ON tags.experiment_id = experiments.experiment_id AND tags.key = ?
+        WHERE experiments.lifecycle_stage = 'active' ORDER BY experiments.last_update_time DESC
+    """
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return dict(connection.execute(query, (f"{SHARE_TAG}{VIEWS[0].key}",)).fetchall())
+    except sqlite3.Error:
+        return {}
+
+
 def set_start(store: Store, run_id: str, start_ms: int) -> None:
     """Say when a waiting run began; MLflow's client can't, so a server goes on telling when it was made."""
     if store.database is not None:
@@ -205,5 +232,15 @@ def set_start(store: Store, run_id: str, start_ms: int) -> None:
             connection.execute("UPDATE runs SET start_time = ? WHERE run_uuid = ?", (start_ms, run_id))
 
 
+def _hide_password(uri: str) -> str:
+    """Leave out what stands between a user's name and the host.
+
+    >>> _hide_password("postgresql://me:secret@host/mlflow")
+    'postgresql://me:***@host/mlflow'
+    """
+    return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:***@", uri)
+
+
 def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE]} ..."

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from cg_lab.errors import UserError
 from cg_lab.results import Layout
-from cg_lab.tracking.store import find_database, find_uri
+from cg_lab.tracking.store import find_database, find_uri, list_studies
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 NUM_PORTS = 50
 """Ports that are tried, from the one that was asked for."""
+NUM_LINKS = 5
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
 
@@ -114,9 +115,21 @@ def run_ui(
         try:
             _wait_for(built, server, Path(folder) / "log")
             tell(f"MLflow UI: {built.url} (Ctrl-C ends it)")
+            for line in list_links(layout, built, uri):
+                tell(line)
             return server.wait()
         except KeyboardInterrupt:
             return 0
+
+
+def list_links(layout: Layout, built: UiCommand, uri: str | None = None) -> tuple[str, ...]:
+    """List the addresses of the newest studies' tables of cells; the UI's front page is about other things."""
+    database = find_database(find_uri(layout, uri))
+    studies = list_studies(database) if database else {}
+    return tuple(
+        f"  {study}: {built.url}/#/experiments/{number}/runs?viewStateShareKey=cells&workflowType=machine_learning"
+        for study, number in list(studies.items())[:NUM_LINKS]
+    )
 
 
 @contextmanager

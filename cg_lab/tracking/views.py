@@ -10,7 +10,8 @@ from typing import Any
 
 KIND_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Has the UI open an experiment as model training, with its run table, not as traces of an application."""
-CELL_COLUMNS = ("params.arm", "params.target", "params.seed", "params.sources")
+SHARE_TAG = "mlflow.sharedViewState."
+CELL_COLUMNS = ("params.target", "params.arm", "params.seed")
 GAIN_COLUMNS = ("metrics.accuracy", "metrics.gain_over_zero_shot", "metrics.gain_over_unrelated")
 
 
@@ -44,14 +45,14 @@ VIEWS = (
         filter="tags.kind = 'cell'",
         order="params.target",
         is_ascending=True,
-        columns=(*CELL_COLUMNS, *GAIN_COLUMNS, "metrics.num_questions"),
+        columns=(*CELL_COLUMNS, *GAIN_COLUMNS, "metrics.num_questions", "params.subset", "params.sources"),
     ),
     View(
         key="related",
         name="Related arm, largest gain first",
         filter="tags.arm = 'related' AND tags.fully_covered = 'true'",
         order="metrics.gain_over_zero_shot",
-        columns=(*CELL_COLUMNS[1:], *GAIN_COLUMNS, "params.direction"),
+        columns=("params.target", "params.seed", *GAIN_COLUMNS, "params.direction", "params.sources"),
     ),
     View(
         key="finetunes",
@@ -61,9 +62,9 @@ VIEWS = (
         columns=("params.sources", "params.seed", "params.num_samples", "metrics.loss", "metrics.seconds", "tags.host"),
     ),
     View(
-        key="failed",
-        name="Failed or killed",
-        filter="attributes.status IN ('FAILED', 'KILLED')",
+        key="unfinished",
+        name="Not finished",
+        filter="attributes.status != 'FINISHED'",
         order="attributes.start_time",
         columns=("tags.kind", "tags.failure", "tags.failure_message", "tags.host"),
     ),
@@ -73,7 +74,7 @@ VIEWS = (
 def build_view_tags() -> dict[str, str]:
     """Give the tags of an experiment that hold its views, as the UI's "Save as new view" writes them."""
     return {
-        f"mlflow.sharedViewState.{view.key}": json.dumps(
+        f"{SHARE_TAG}{view.key}": json.dumps(
             {"name": view.name, "createdAt": 0, "updatedAt": 0, "state": _pack(_describe(view))}
         )
         for view in VIEWS
@@ -93,6 +94,7 @@ def _describe(view: View) -> dict[str, Any]:
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
         "columnOrder": columns,
+        "columnWidths": {_quote(column): 170 for column in GAIN_COLUMNS[1:]},
         "runsHiddenMode": "FIRST_20_RUNS",
         "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if keys else None,
     }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
 
 from cg_lab.catalog import PhantomData, build_catalog
 from cg_lab.mat import Element, Subset, Triplet
@@ -28,6 +31,8 @@ from cg_lab.study import (
     TrackingSettings,
     TwoSourceSettings,
 )
+from cg_lab.tracking import SyncReport, sync_study
+from cg_lab.tracking.store import opening
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -38,6 +43,30 @@ class Lab:
 
     layout: Layout
     plan: Plan
+
+    def sync(self) -> SyncReport:
+        """Mirror the study."""
+        return sync_study(self.layout, self.plan.study)
+
+    @property
+    def client(self) -> MlflowClient:
+        """For looking at what was mirrored."""
+        return MlflowClient(tracking_uri=f"sqlite:///{self.layout.database.resolve()}")
+
+    def search(self, filter_string: str = "") -> dict[str, Run]:
+        """Find runs through MLflow, by their keys."""
+        experiment = self.client.get_experiment_by_name(self.plan.study)
+        assert experiment is not None
+        runs = self.client.search_runs([experiment.experiment_id], filter_string)
+        assert len({run.data.tags["cg_lab.key"] for run in runs}) == len(runs)
+        return {run.data.tags["cg_lab.key"]: run for run in runs}
+
+    def read_curve(self, job_id: str) -> dict[int, float]:
+        """Give the mirrored loss of each step; a step that is there twice is a fault."""
+        run = self.search()[f"finetune:{job_id}"]
+        history = self.client.get_metric_history(run.info.run_id, "loss")
+        assert len({metric.step for metric in history}) == len(history)
+        return {metric.step: metric.value for metric in history}
 
     def log(self, job_id: str, *events: tuple[str, dict[str, Any]], at_s: float = 0.0) -> None:
         """Append events, a second apart."""
@@ -190,7 +219,18 @@ def _settings(study: str, targets: tuple[str, ...], seeds: tuple[int, ...]) -> S
     )
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with tables and no runs, made once: it takes seconds."""
+    results = Layout(tmp_path_factory.mktemp("empty"))
+    with opening(results, "nothing", None) as store:
+        store.client.delete_experiment(store.experiment_id)
+    return results.database
+
+
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
+def lab(tmp_path: Path, empty_database: Path) -> Lab:
     """One target, one seed, nothing run yet: 3 fine-tunes and 7 cells."""
-    return build_lab(tmp_path / "results", targets=("ct-brain-mass",), seeds=(0,))
+    made = build_lab(tmp_path / "results", targets=("ct-brain-mass",), seeds=(0,))
+    shutil.copy(empty_database, made.layout.database)
+    return made

@@ -1,146 +1,410 @@
-"""The mirror: every run once, however often and from wherever it is made."""
+"""What MLflow has after mirroring, asked through MLflow's own client."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cg_lab.config import read_study
-from cg_lab.data.sources import read_catalog
-from cg_lab.journal import append_event
-from cg_lab.models.identity import identify_backbone
-from cg_lab.planning.build import build_plan
-from cg_lab.planning.plan import Plan
-from cg_lab.results import EvalResult, Failure, FinetuneResult, Layout, write_failure, write_plan, write_result
-from cg_lab.tracking import is_synced, sync_study
-
-STUDY = "phantom_compositional_two_source"
+from cg_lab.locks import holding
+from cg_lab.planning.plan import Arm
+from cg_lab.results import Layout, write_plan
+from cg_lab.tracking import TrackingError, is_synced, sync_study, writing
 
 
-def make_plan() -> Plan:
-    study = read_study(["targets=[ct-brain-mass]", "seeds=[0,1]"])
-    return build_plan(study, read_catalog(study.data), identify_backbone(study.model))
+def snapshot(lab: Any) -> dict[str, Any]:
+    """All that a user can see of a study: runs with their attributes and every value ever logged."""
+    seen: dict[str, Any] = {}
+    for key, run in lab.search().items():
+        histories = {
+            name: sorted((m.step, m.timestamp, m.value) for m in lab.client.get_metric_history(run.info.run_id, name))
+            for name in run.data.metrics
+        }
+        files = sorted(file.path for file in lab.client.list_artifacts(run.info.run_id))
+        seen[key] = (run.info.run_name, run.info.status, run.data.tags, run.data.params, histories, files, run.info)
+    return seen
 
 
-def finish(layout: Layout, plan: Plan, *, leave_out: int = 0) -> None:
-    """Give every job a result but the last few evaluations."""
-    for job in plan.finetunes:
-        for step in (5, 10, 10):
-            append_event(layout.journal(job.id), "log", step=step, loss=1 / step, learning_rate=0.1, samples_per_s=9.0)
-        write_result(
-            layout,
-            FinetuneResult(
-                job=job,
-                steps=10,
-                samples=320,
-                loss_first=0.2,
-                loss_last=0.1,
-                seconds=3.0,
-                host="h",
-                started="2026-01-01",
-            ),
-        )
-    for number, job in enumerate(plan.evals[: len(plan.evals) - leave_out]):
-        append_event(layout.journal(job.id), "done")
-        write_result(
-            layout,
-            EvalResult(job=job, num_questions=10, accuracy=number / 20, seconds=1.0, host="h", started="2026-01-01"),
-        )
+def find_cell(lab: Any, arm: Arm) -> Any:
+    return next(cell for cell in lab.plan.cells if cell.arm is arm)
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> tuple[Layout, Plan]:
-    layout, plan = Layout(tmp_path), make_plan()
-    write_plan(layout, plan)
-    return layout, plan
+def cell_run(lab: Any, arm: Arm) -> Any:
+    return lab.search()[f"cell:{find_cell(lab, arm).key}"]
 
 
-def read_runs(layout: Layout) -> dict[str, Any]:
-    from mlflow.tracking import MlflowClient
+def test_a_study_gives_one_run_for_itself_each_finetune_and_each_cell(lab: Any) -> None:
+    lab.finish()
 
-    client = MlflowClient(f"sqlite:///{layout.database}")
-    experiment = client.get_experiment_by_name(STUDY)
-    runs = client.search_runs([experiment.experiment_id], max_results=1000)
-    keys = [run.data.tags["cg_lab.key"] for run in runs]
-    assert len(keys) == len(set(keys))
-    return dict(zip(keys, runs, strict=True))
+    report = lab.sync()
+
+    keys = {"study"}
+    keys |= {f"finetune:{job.id}" for job in lab.plan.finetunes} | {f"cell:{cell.key}" for cell in lab.plan.cells}
+    assert set(lab.search()) == keys
+    assert (report.total, report.new, report.updated, report.removed) == (len(keys), len(keys), 0, 0)
 
 
-@pytest.mark.slow
-def test_a_study_is_mirrored_once_and_brought_up_to_date(study: tuple[Layout, Plan]) -> None:
-    layout, plan = study
-    finish(layout, plan, leave_out=1)
-    lost = plan.evals[-1]
-    write_failure(
-        layout, Failure(job_id=lost.id, kind="crash", message="it died", attempts=1, host="h", when="2026-01-01")
-    )
-    first = sync_study(layout, STUDY)
-    assert first.new == first.total == 1 + len(plan.finetunes) + len(plan.cells)
-    runs = read_runs(layout)
-    again = sync_study(layout, STUDY)
+def test_mirroring_again_changes_nothing(lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+    before = snapshot(lab)
+
+    again = lab.sync()
+
     assert (again.new, again.updated) == (0, 0)
-    assert is_synced(layout, STUDY)
+    assert {key: str(value) for key, value in snapshot(lab).items()} == {k: str(v) for k, v in before.items()}
 
-    related = next(cell for cell in plan.cells if cell.arm == "related" and cell.eval_job != lost.id)
-    run = runs[f"cell:{related.key}"]
+
+def test_writing_every_run_again_adds_no_value(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.finish()
+    lab.sync()
+    before = snapshot(lab)
+    monkeypatch.setattr("cg_lab.tracking.records.RECORD_SCHEMA", 99)
+
+    again = lab.sync()
+
+    assert again.updated == again.total
+    for key, (_, status, _, params, histories, files, _) in snapshot(lab).items():
+        assert (status, params, histories, files) == (before[key][1], before[key][3], before[key][4], before[key][5])
+
+
+def test_metrics_of_cells_are_accuracy_and_gains_within_the_contrast(lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+
+    related = cell_run(lab, Arm.RELATED).data.metrics
+    assert related["accuracy"] == 0.75
+    assert related["gain_over_zero_shot"] == 0.25
+    assert related["gain_over_unrelated"] == 0.2
+    assert related["chance_corrected_accuracy"] == 0.5
+    assert related["num_questions"] == 40
+    assert "gain_over_zero_shot" not in cell_run(lab, Arm.ZERO_SHOT).data.metrics
+    assert "gain_over_zero_shot" not in cell_run(lab, Arm.SOURCES).data.metrics
+
+
+def test_cells_are_found_by_arm_and_by_an_element_of_the_target(lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+
+    found = lab.search("tags.arm = 'related' and tags.modality = 'CT'")
+
+    assert set(found) == {f"cell:{find_cell(lab, Arm.RELATED).key}"}
+    assert not lab.search("tags.arm = 'related' and tags.modality = 'US'")
+
+
+def test_statuses_are_true(lab: Any) -> None:
+    running, killed, failed = lab.plan.finetunes[:3]
+    lab.log(running.id, ("started", {"host": "node-1"}))
+    lab.log(killed.id, ("started", {"host": "node-1"}))
+    lab.fail(failed.id)
+    zero_shot = find_cell(lab, Arm.ZERO_SHOT)
+    lab.finish_eval(next(job for job in lab.plan.evals if job.id == zero_shot.eval_job), 0.5)
+
+    with holding(lab.layout.job(running.id) / "lock"):
+        lab.sync()
+
+    runs = lab.search()
+    assert runs[f"finetune:{running.id}"].info.status == "RUNNING"
+    assert runs[f"finetune:{killed.id}"].info.status == "KILLED"
+    assert runs[f"finetune:{failed.id}"].info.status == "FAILED"
+    assert runs[f"finetune:{failed.id}"].data.tags["failure_message"] == "the loss is nan at step 7"
+    assert runs[f"cell:{zero_shot.key}"].info.status == "FINISHED"
+    assert cell_run(lab, Arm.RELATED).info.status == "SCHEDULED"
+    assert runs["study"].info.status == "RUNNING"
+
+
+def test_a_run_that_was_seen_running_ends_as_killed_when_its_process_is_gone(lab: Any) -> None:
+    job = lab.plan.finetunes[0]
+    lab.log(job.id, ("started", {"host": "node-1"}))
+    with holding(lab.layout.job(job.id) / "lock"):
+        lab.sync()
+    assert not is_synced(lab.layout, lab.plan.study)
+
+    lab.sync()
+
+    assert lab.search()[f"finetune:{job.id}"].info.status == "KILLED"
+    assert lab.search()["study"].info.status == "KILLED"
+
+
+def test_a_failure_goes_when_a_later_attempt_succeeds(lab: Any) -> None:
+    job = lab.plan.finetunes[0]
+    lab.fail(job.id)
+    lab.sync()
+
+    lab.finish_finetune(job, at_s=100)
+    lab.sync()
+
+    run = lab.search()[f"finetune:{job.id}"]
     assert run.info.status == "FINISHED"
-    assert run.data.tags["arm"] == "related"
-    assert (run.data.tags["modality"], run.data.tags["area"], run.data.tags["task"]) == ("CT", "Brain", "Mass")
-    assert run.data.params["seed"] == str(related.seed)
-    assert {"accuracy", "chance", "chance_corrected", "gain_over_zero_shot"} <= set(run.data.metrics)
-    assert {run.info.status for key, run in runs.items() if key.startswith("finetune:")} == {"FINISHED"}
-    failed = [run for run in runs.values() if run.data.tags.get("failure") == "crash"]
-    assert {run.info.status for run in failed} == {"FAILED"}
+    assert "failure" not in run.data.tags
+    assert "failure_message" not in run.data.tags
 
-    finish(layout, plan)
-    changed = sync_study(layout, STUDY)
-    assert changed.new == 0
-    assert changed.updated >= 1
-    assert "FAILED" not in {run.info.status for run in read_runs(layout).values()}
+
+def test_duration_leaves_out_the_time_that_a_run_waited(lab: Any) -> None:
+    job = lab.plan.finetunes[0]
+    lab.sync()
+
+    lab.finish_finetune(job)
+    lab.sync()
+
+    info = lab.search()[f"finetune:{job.id}"].info
+    assert info.end_time - info.start_time == 4000
+
+
+def test_a_curve_grows_in_the_same_run(lab: Any) -> None:
+    job = lab.plan.finetunes[0]
+    lab.log(job.id, ("started", {"host": "node-1"}))
+    lab.log_steps(job.id, {10: 3.0, 20: 2.0}, at_s=1)
+    lab.sync()
+    run_id = lab.search()[f"finetune:{job.id}"].info.run_id
+
+    lab.log_steps(job.id, {30: 1.0}, at_s=3)
+    lab.sync()
+
+    assert lab.read_curve(job.id) == {10: 3.0, 20: 2.0, 30: 1.0}
+    assert lab.search()[f"finetune:{job.id}"].info.run_id == run_id
+
+
+def test_a_curve_has_each_step_once_although_a_resumed_attempt_logged_some_again(lab: Any) -> None:
+    job = lab.plan.finetunes[0]
+    lab.log(job.id, ("started", {"host": "node-1"}))
+    lab.log_steps(job.id, {10: 3.0, 20: 2.0, 30: 1.0}, at_s=1)
+    lab.sync()
+    lab.log(job.id, ("started", {"host": "node-1"}), ("resumed", {"step": 10}), at_s=60)
+    lab.log_steps(job.id, {20: 2.1}, at_s=62)
+    lab.sync()
+    lab.log_steps(job.id, {30: 1.1, 40: 0.9}, at_s=63)
+    lab.sync()
+
+    assert lab.read_curve(job.id) == {10: 3.0, 20: 2.1, 30: 1.1, 40: 0.9}
+
+
+def test_a_curve_longer_than_a_batch_is_whole(lab: Any) -> None:
+    job = lab.plan.finetunes[0]
+    lab.finish_finetune(job, num_logs=700)
+
+    lab.sync()
+
+    assert len(lab.read_curve(job.id)) == 700
+
+
+def test_a_line_that_a_kill_cut_off_is_passed_over(lab: Any) -> None:
+    job = lab.plan.finetunes[0]
+    lab.log(job.id, ("started", {"host": "node-1"}))
+    lab.log_steps(job.id, {10: 3.0}, at_s=1)
+    with lab.layout.journal(job.id).open("a") as file:
+        file.write('{"time": "2026-03-01T12:00:09+00:00", "event": "lo')
+
+    lab.sync()
+
+    assert lab.read_curve(job.id) == {10: 3.0}
+
+
+def test_a_mirroring_that_was_cut_off_is_completed_by_the_next(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.finish()
+    calls = 0
+    fill = writing._upload
+
+    def cut_off(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise KeyboardInterrupt
+        fill(*arguments)
+
+    monkeypatch.setattr(writing, "_upload", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        lab.sync()
+    assert not is_synced(lab.layout, lab.plan.study)
+    monkeypatch.undo()
+
+    report = lab.sync()
+
+    assert (report.new, report.updated) == (report.total - 5, 1)
+    cut, whole = snapshot(lab), lab.sync()
+    assert (whole.new, whole.updated) == (0, 0)
+    assert all(status == "FINISHED" for _, status, *_ in cut.values())
+    assert all(histories for key, (_, _, _, _, histories, *_) in cut.items() if key != "study")
+
+
+def test_a_deleted_database_is_built_again_within_the_same_process(tmp_path: Path, lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+    before = snapshot(lab)
+    lab.layout.database.unlink()
+    assert not is_synced(lab.layout, lab.plan.study)
+
+    report = lab.sync()
+
+    assert report.new == report.total
+    after = snapshot(lab)
+    assert {key: (value[0], value[1], value[3], value[4]) for key, value in after.items()} == {
+        key: (value[0], value[1], value[3], value[4]) for key, value in before.items()
+    }
+
+
+def test_a_run_that_a_user_deleted_comes_back(lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+    lab.client.delete_run(cell_run(lab, Arm.RELATED).info.run_id)
+    assert not is_synced(lab.layout, lab.plan.study)
+
+    assert lab.sync().new == 1
+
+
+def test_tags_and_notes_of_a_user_stay(lab: Any) -> None:
+    lab.sync()
+    run_id = cell_run(lab, Arm.RELATED).info.run_id
+    lab.client.set_tag(run_id, "mlflow.note.content", "look at this one")
+
+    lab.finish()
+    lab.sync()
+
+    run = cell_run(lab, Arm.RELATED)
+    assert run.info.run_id == run_id
+    assert run.data.tags["mlflow.note.content"] == "look at this one"
+
+
+def test_runs_follow_a_plan_that_changed(lab: Any, tmp_path: Path) -> None:
+    lab.finish()
+    lab.sync()
+    kept = lab.plan.contrasts[0].id
+    blind = find_cell(lab, Arm.BLIND)
+    cells = tuple(cell for cell in lab.plan.cells if cell is not blind)
+    smaller = type(lab.plan)(
+        **{name: getattr(lab.plan, name) for name in type(lab.plan).__dataclass_fields__} | {"cells": cells}
+    )
+    write_plan(lab.layout, smaller)
+
+    report = lab.sync()
+
+    assert (report.new, report.removed) == (0, 1)
+    assert f"cell:{blind.key}" not in lab.search()
+    assert all(run.data.tags["contrast"] == kept for run in lab.search("tags.kind = 'cell'").values())
+
+
+def test_a_cell_whose_result_was_made_anew_shows_the_new_value_alone(lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+    related = find_cell(lab, Arm.RELATED)
+    lab.finish_eval(next(job for job in lab.plan.evals if job.id == related.eval_job), 0.6, at_s=900)
+
+    lab.sync()
+
+    run = cell_run(lab, Arm.RELATED)
+    assert [metric.value for metric in lab.client.get_metric_history(run.info.run_id, "accuracy")] == [0.6]
+    assert run.data.metrics["gain_over_zero_shot"] == 0.1
+
+
+def test_changed_files_of_the_study_are_uploaded_again(lab: Any, tmp_path: Path) -> None:
+    lab.finish()
+    report = lab.layout.study(lab.plan.study) / "report.md"
+    report.write_text("first")
+    lab.sync()
+    report.write_text("second one")
+    assert not is_synced(lab.layout, lab.plan.study)
+
+    assert lab.sync().updated == 1
+
+    found = lab.client.download_artifacts(lab.search()["study"].info.run_id, "report.md", str(tmp_path))
+    assert Path(found).read_text() == "second one"
+
+
+def test_values_that_are_too_long_for_mlflow_are_kept_whole_in_a_file(lab: Any, tmp_path: Path) -> None:
+    message = "out of luck " * 1000
+    lab.fail(lab.plan.finetunes[0].id, message)
+
+    lab.sync()
+
+    run = lab.search()[f"finetune:{lab.plan.finetunes[0].id}"]
+    assert len(run.data.tags["failure_message"]) <= 5000
+    assert (
+        message in Path(lab.client.download_artifacts(run.info.run_id, "long_values.json", str(tmp_path))).read_text()
+    )
+
+
+def test_is_synced_tells_whether_anything_is_left_to_mirror(lab: Any) -> None:
+    assert not is_synced(lab.layout, lab.plan.study)
+    lab.sync()
+    assert is_synced(lab.layout, lab.plan.study)
+    assert not is_synced(lab.layout, lab.plan.study, tracking_uri="http://127.0.0.1:1")
+
+    lab.finish_finetune(lab.plan.finetunes[0])
+
+    assert not is_synced(lab.layout, lab.plan.study)
+
+
+def test_is_synced_needs_no_mlflow(lab: Any) -> None:
+    lab.sync()
+    code = (
+        "import sys; from pathlib import Path; from cg_lab.results import Layout\n"
+        "from cg_lab.tracking import is_synced\n"
+        f"assert is_synced(Layout(Path({str(lab.layout.root)!r})), {lab.plan.study!r})\n"
+        "assert 'mlflow' not in sys.modules and 'sqlalchemy' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_broken_database_is_one_error_for_people(lab: Any) -> None:
+    lab.layout.database.write_bytes(b"this is no database" * 100)
+
+    with pytest.raises(TrackingError, match="not a database"):
+        lab.sync()
+
+
+def test_a_broken_result_is_one_error_for_people(lab: Any) -> None:
+    lab.finish()
+    lab.layout.result(lab.plan.evals[0].id).write_text("{")
+
+    with pytest.raises(TrackingError, match="not valid JSON"):
+        lab.sync()
+
+
+def test_a_moved_results_folder_is_explained(lab: Any, tmp_path: Path) -> None:
+    lab.sync()
+    lab.layout.root.rename(tmp_path / "moved")
+
+    with pytest.raises(TrackingError, match=r"delete mlflow\.db"):
+        sync_study(Layout(tmp_path / "moved"), lab.plan.study)
+
+
+def test_waiting_for_another_writer_ends(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cg_lab.tracking.store.LOCK_TIMEOUT_S", 0.2)
+
+    with holding(lab.layout.root / "mlflow.lock"), pytest.raises(TrackingError, match=f"process {os.getpid()}"):
+        lab.sync()
+
+
+def mirror_in_process(root: str, study: str) -> None:
+    sync_study(Layout(Path(root)), study)
 
 
 @pytest.mark.slow
-def test_curves_are_there_once_and_filters_find_cells(study: tuple[Layout, Plan]) -> None:
-    from mlflow.tracking import MlflowClient
+def test_processes_that_mirror_at_once_make_the_database_and_each_run_once(lab: Any) -> None:
+    lab.finish()
+    lab.layout.database.unlink()
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=mirror_in_process, args=(str(lab.layout.root), lab.plan.study)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
 
-    layout, plan = study
-    finish(layout, plan)
-    sync_study(layout, STUDY)
-    job = plan.finetunes[0]
-    append_event(layout.journal(job.id), "log", step=15, loss=0.01, learning_rate=0.1, samples_per_s=9.0)
-    sync_study(layout, STUDY)
-    client = MlflowClient(f"sqlite:///{layout.database}")
-    run = read_runs(layout)[f"finetune:{job.id}"]
-    curve = client.get_metric_history(run.info.run_id, "loss")
-    assert [(point.step, point.value) for point in curve] == [(5, 0.2), (10, 0.1), (15, 0.01)]
-    found = client.search_runs([run.info.experiment_id], "tags.arm = 'related' and tags.modality = 'CT'")
-    assert len(found) == 2
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert len(lab.search()) == 1 + len(lab.plan.finetunes) + len(lab.plan.cells)
 
 
-@pytest.mark.slow
-def test_a_deleted_database_is_made_again_the_same(study: tuple[Layout, Plan]) -> None:
-    layout, plan = study
-    finish(layout, plan)
-    sync_study(layout, STUDY)
-    before = {key: (run.data.params, run.data.metrics) for key, run in read_runs(layout).items()}
-    layout.database.unlink()
-    assert not is_synced(layout, STUDY)
-    sync_study(layout, STUDY)
-    assert {key: (run.data.params, run.data.metrics) for key, run in read_runs(layout).items()} == before
+def test_a_mirroring_that_finds_nothing_new_is_fast(lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+    began = time.perf_counter()
+    lab.sync()
 
-
-@pytest.mark.slow
-def test_two_writers_at_once_make_every_run_once(study: tuple[Layout, Plan]) -> None:
-    layout, plan = study
-    finish(layout, plan)
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=sync_study, args=(layout, STUDY)) for _ in range(2)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(120)
-    assert [writer.exitcode for writer in writers] == [0, 0]
-    assert len(read_runs(layout)) == 1 + len(plan.finetunes) + len(plan.cells)
+    assert time.perf_counter() - began < 2

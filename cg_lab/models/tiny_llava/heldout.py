@@ -23,6 +23,8 @@ from cg_lab.study import Backbone
 
 READING = "reading"
 """Questions whose answer is read in the question itself."""
+ALL_TOPICS = "all but reading"
+CLUTTERS = {0.0: "clean", 1.0: "cluttered"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,24 +91,36 @@ def measure_heldout(
     )
 
 
+def write_table(num_scenes: int, path: str) -> str:
+    """Measure words and letters on clean and cluttered scenes; a Markdown table with the number of questions."""
+    columns = [(form, clutter) for form in AnswerForm for clutter in CLUTTERS]
+    cells: dict[str, dict[tuple[AnswerForm, float], str]] = defaultdict(dict)
+    counts: dict[str, dict[float, int]] = defaultdict(dict)
+    for form, clutter in columns:
+        found = measure_heldout(form, clutter=clutter, num_scenes=num_scenes, path=path)
+        cells[ALL_TOPICS][form, clutter] = f"{found.accuracy:.0%} ({found.chance:.0%})"
+        counts[ALL_TOPICS][clutter] = found.num_questions
+        for topic in found.topics:
+            cells[topic.topic][form, clutter] = f"{topic.accuracy:.0%} ({topic.chance:.0%})"
+            counts[topic.topic][clutter] = topic.num_questions
+    heads = [f"{form}, {name}" for form in AnswerForm for name in CLUTTERS.values()]
+    lines = [
+        f"| topic | questions, {' + '.join(CLUTTERS.values())} | {' | '.join(heads)} |",
+        "|---" * (2 + len(heads)) + "|",
+    ]
+    for topic in [ALL_TOPICS, *sorted(set(cells) - {ALL_TOPICS})]:
+        asked = " + ".join(str(counts[topic].get(clutter, 0)) for clutter in CLUTTERS)
+        lines.append(f"| {topic} | {asked} | {' | '.join(cells[topic].get(column, '-') for column in columns)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Print the accuracy on clean and cluttered scenes, answered with words and with letters."""
     parser = argparse.ArgumentParser(description="Measure the embedded model on scenes that it never saw.")
     parser.add_argument("--weights", type=Path, help="another folder of weights than the packaged one")
-    parser.add_argument("--scenes", type=int, default=1000)
+    parser.add_argument("--scenes", type=int, default=4000, help="scenes of each column; half a minute for 1,000")
     arguments = parser.parse_args()
-    path = str(arguments.weights) if arguments.weights else "package:tiny_llava"
-    table: dict[str, list[str]] = defaultdict(list)
-    for form in AnswerForm:
-        for clutter in (0.0, 1.0):
-            found = measure_heldout(form, clutter=clutter, num_scenes=arguments.scenes, path=path)
-            table["all topics"].append(f"{found.accuracy:.0%} ({found.chance:.0%})")
-            for topic in found.topics:
-                table[topic.topic].append(f"{topic.accuracy:.0%} ({topic.chance:.0%})")
-    columns = ("topic (chance)", "letter, clean", "letter, cluttered", "text, clean", "text, cluttered")
-    sys.stdout.write(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n")
-    for topic, cells in table.items():
-        sys.stdout.write(f"| {topic} | {' | '.join(cells)} |\n")
+    sys.stdout.write(write_table(arguments.scenes, str(arguments.weights or "package:tiny_llava")))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from cg_lab.models.tiny_llava.architecture import build_tokenizer
+from cg_lab.models.tiny_llava import WEIGHTS
+from cg_lab.models.tiny_llava.architecture import CHAT_TEMPLATE, build_tokenizer
 from cg_lab.models.tiny_llava.build import BuildOptions, build_base
-from cg_lab.models.tiny_llava.heldout import measure_heldout
+from cg_lab.models.tiny_llava.heldout import measure_heldout, write_table
 from cg_lab.models.tiny_llava.scenes import render_scenes, sample_scene
 from cg_lab.models.tiny_llava.topics import TOPICS, ask_fact, ask_reading, list_words
 from cg_lab.questions import AnswerForm
@@ -74,3 +75,24 @@ def test_the_packaged_weights_know_scenes_that_they_never_saw() -> None:
     torch.set_num_threads(1)
     score = measure_heldout(AnswerForm.TEXT, clutter=0.0, num_scenes=60)
     assert score.accuracy > score.chance + 0.3
+
+
+def test_the_packaged_weights_are_small_and_load_as_any_llava_does() -> None:
+    assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) < 6_000_000
+    model = AutoModelForImageTextToText.from_pretrained(WEIGHTS)
+    assert type(model).__name__ == "LlavaForConditionalGeneration"
+    assert 500_000 < sum(parameter.numel() for parameter in model.parameters()) < 2_000_000
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def test_the_packaged_tokenizer_is_the_one_that_the_code_builds() -> None:
+    packaged = AutoProcessor.from_pretrained(WEIGHTS)
+    assert packaged.tokenizer.get_vocab() == build_tokenizer().get_vocab()
+    assert packaged.chat_template == CHAT_TEMPLATE
+
+
+def test_the_table_of_heldout_accuracy_has_equally_many_cells_in_each_row() -> None:
+    torch.set_num_threads(1)
+    table = write_table(num_scenes=6, path="package:tiny_llava")
+    assert {line.count("|") for line in table.splitlines()} == {7}
+    assert "all but reading" in table
