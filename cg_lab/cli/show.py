@@ -173,5 +173,6 @@ def _percent(text: str) -> str:
 def _gain(row: dict[str, str]) -> str:
     if not row["gain_over_unrelated"]:
         return "-"
-    low, high = float(row["gain_over_unrelated_low"]), float(row["gain_over_unrelated_high"])
-    return f"{float(row['gain_over_unrelated']) * 100:+.0f} points [{low * 100:+.0f}, {high * 100:+.0f}]"
+    columns = ("gain_over_unrelated", "gain_over_unrelated_low", "gain_over_unrelated_high")
+    estimate, low, high = (round(float(row[column]) * 100) for column in columns)
+    return f"{estimate:+d} points [{low:+d}, {high:+d}]"

@@ -27,7 +27,8 @@ def read_catalog(settings: DataSettings) -> Catalog:
 
             return build_phantom_catalog(settings)
         case ManifestSettings():
-            from cg_lab.data.manifest import build_manifest_catalog, read_manifest
+            from cg_lab.data.manifest import read_manifest
+            from cg_lab.data.manifest_source import build_manifest_catalog
 
             return build_manifest_catalog(read_manifest(Path(settings.path)), settings)
         case _:
@@ -49,7 +50,8 @@ def open_source(data: DataRef, subsets: tuple[Subset, ...], path: Path | None) -
 
             return open_phantoms(data, subsets)
         case ManifestData():
-            from cg_lab.data.manifest import open_manifest, read_manifest
+            from cg_lab.data.manifest import read_manifest
+            from cg_lab.data.manifest_source import open_manifest
 
             assert path is not None
             manifest = read_manifest(path)

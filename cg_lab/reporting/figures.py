@@ -46,6 +46,7 @@ def draw_arms(effects: StudyEffects) -> str:
         lines = -(-count // columns)
         arms = [arm for arm in SHOWN if any(part.arm(arm) for part in effects.contrasts)]
         figure = Figure(figsize=(4.6 * columns, lines * (0.34 * len(arms) + 0.95)), layout="constrained")
+        figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
         for number, contrast in enumerate(effects.contrasts, start=1):
             axes = figure.add_subplot(lines, columns, number)
             _draw_contrast(axes, contrast, arms)

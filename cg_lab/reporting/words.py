@@ -64,7 +64,8 @@ def percent(value: float) -> str:
 
 def points(interval: Interval) -> str:
     """Write a gain with its interval, in percentage points."""
-    return f"{interval.estimate * 100:+.0f} points [{interval.low * 100:+.0f}, {interval.high * 100:+.0f}]"
+    estimate, low, high = (round(value * 100) for value in (interval.estimate, interval.low, interval.high))
+    return f"{estimate:+d} points [{low:+d}, {high:+d}]"
 
 
 def _ask(plan: Plan) -> str:

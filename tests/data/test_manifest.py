@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cg_lab.data.manifest import build_manifest_catalog, open_manifest, read_manifest
+from cg_lab.data.manifest import read_manifest
+from cg_lab.data.manifest_source import build_manifest_catalog, open_manifest
 from cg_lab.data.samples import Split, ask
 from cg_lab.errors import UserError
 from cg_lab.study import ManifestSettings

@@ -84,7 +84,7 @@ def make_settings(path: str, revision: str | None = None) -> ModelSettings:
 
 
 def test_a_model_that_is_not_there_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read at import
     with pytest.raises(UserError, match="model.revision=COMMIT"):
         identify_backbone(make_settings("someone/some-model"))
     with pytest.raises(UserError, match="no packaged model 'package:none'; known: package:tiny_llava"):

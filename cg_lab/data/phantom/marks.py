@@ -4,7 +4,9 @@ Every image carries a mark at each of 16 sites, in one of four looks. Each (moda
 of its own, no two the same; and there each label has a look of its own, drawn independently for each (modality, area,
 task). At all other sites the looks are drawn independently of the label and of each other. Hence within a subset the
 look at its site decides the label, and whatever was learned about another subset of the task looks at another site,
-where this subset's looks are independent of its labels: on a held-out subset it is right exactly as often as a guess.
+where this subset's looks are independent of its labels: read exactly, on a
+held-out subset it is right as often as a guess. (A model that reads places loosely can gain or lose a little on one
+target by looks that two subsets share; over targets and worlds that averages out.)
 A permutation of labels would not do: a model that reads the same sign would be always right or always wrong by luck.
 """
 
