@@ -128,7 +128,8 @@ class _AnswerTrainer(Trainer):
         return (loss, None) if return_outputs else loss
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        self.model.save_pretrained(output_dir or self.args.output_dir, save_original_format=False)
+        model: Any = self.model
+        model.save_pretrained(output_dir or self.args.output_dir, save_original_format=False)
 
 
 class _Examples(Dataset[Example]):
@@ -206,6 +207,7 @@ def _build_arguments(job: FinetuneJob, num_examples: int, folder: Path) -> Train
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch_fused",
         logging_steps=LOG_EVERY,
+        logging_first_step=True,
         logging_nan_inf_filter=False,
         save_strategy="no",
         save_total_limit=1,
