@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cg_lab.errors import UserError
@@ -75,12 +76,17 @@ def sync(arguments: Arguments) -> int:
     study = _read_study(arguments)
     if study is None:
         return 0
-    from cg_lab.tracking import sync_study
+    from cg_lab.tracking import TrackingError, sync_study
 
     layout = _existing(study)
     _planned(study, layout)
-    done = sync_study(layout, study.study, tracking_uri=study.tracking.uri)
-    print(f"MLflow: {done.total} runs, {done.new} new, {done.updated} updated, in {done.seconds:.1f} s")
+    try:
+        done = sync_study(layout, study.study, tracking_uri=study.tracking.uri)
+    except TrackingError as error:
+        print(f"MLflow: {error}; results are safe", file=sys.stderr)
+        return 1
+    counted = f"{done.new} new, {done.updated} updated, {done.removed} removed"
+    print(f"MLflow: {done.total} runs, {counted}, in {done.seconds:.1f} s")
     return 0
 
 
@@ -129,9 +135,7 @@ def _build_plan(study: Study) -> Plan:
     return build_plan(study, read_catalog(study.data), identify_backbone(study.model))
 
 
-def _root(study: Study):  # noqa: ANN202
-    from pathlib import Path
-
+def _root(study: Study) -> Path:
     return Path(study.results_dir)
 
 

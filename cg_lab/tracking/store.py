@@ -32,6 +32,8 @@ ENVIRONMENT = {
 """MLflow's settings, where the user's environment has none."""
 LOCK_TIMEOUT_S = 300.0
 """Longest wait for another process's mirroring."""
+UNFIT = "%?"
+"""Characters that mean something else in the URI of a database."""
 MAX_MESSAGE = 300
 """Characters of MLflow's own words in an error."""
 
@@ -84,6 +86,10 @@ def opening(layout: Layout, study: str, tracking_uri: str | None) -> Iterator[St
     """
     uri = find_uri(layout, tracking_uri)
     database = find_database(uri)
+    if database is not None and set(str(database)) & set(UNFIT):
+        raise TrackingError(
+            f"MLflow can't keep a database at {database}: the path has one of {UNFIT}; give another folder"
+        )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow.exceptions import MlflowException

@@ -134,9 +134,12 @@ def list_links(layout: Layout, built: UiCommand, uri: str | None = None) -> tupl
 
 @contextmanager
 def _serving(built: UiCommand, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the server in a process group of its own, which ends with the context; SIGTERM counts as Ctrl-C."""
+    """Run the server in a process group of its own, which ends with the context.
+
+    SIGTERM and the closing of the terminal count as Ctrl-C: otherwise the server would outlive this process.
+    """
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {sign: signal.signal(sign, signal.default_int_handler) for sign in (signal.SIGTERM, signal.SIGHUP)}
     with log.open("wb") as file:
         server = subprocess.Popen(
             built.command, stdout=file, stderr=file, start_new_session=True, env={**quiet, **os.environ}
@@ -144,7 +147,8 @@ def _serving(built: UiCommand, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield server
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
         _end(server)
 
 

@@ -375,6 +375,14 @@ def test_a_moved_results_folder_is_explained(lab: Any, tmp_path: Path) -> None:
         sync_study(Layout(tmp_path / "moved"), lab.plan.study)
 
 
+@pytest.mark.parametrize("name", ["100%20", "why?"])
+def test_a_folder_that_mlflow_can_not_name_is_refused_at_once(lab: Any, name: str) -> None:
+    moved = lab.layout.root.rename(lab.layout.root.with_name(name))
+
+    with pytest.raises(TrackingError, match="give another folder"):
+        sync_study(Layout(moved), lab.plan.study)
+
+
 def test_waiting_for_another_writer_ends(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cg_lab.tracking.store.LOCK_TIMEOUT_S", 0.2)
 

@@ -69,7 +69,8 @@ def test_a_file_that_is_no_database_gives_no_links(layout: Layout) -> None:
 
 
 @pytest.mark.slow
-def test_the_ui_serves_a_study_and_ends_with_its_server(lab: Any) -> None:
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGHUP])
+def test_the_ui_serves_a_study_and_ends_with_its_server(lab: Any, sign: signal.Signals) -> None:
     lab.finish()
     lab.sync()
     code = (
@@ -86,7 +87,7 @@ def test_the_ui_serves_a_study_and_ends_with_its_server(lab: Any) -> None:
         assert address.startswith("http://127.0.0.1:")
         with urllib.request.urlopen(address, timeout=20) as answer:
             assert answer.status == 200
-        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, sign)
         assert process.wait(30) == 0
 
     time.sleep(0.5)
