@@ -72,11 +72,6 @@ class Layout:
         return self.root / "jobs"
 
     @property
-    def cache(self) -> Path:
-        """Data that can be made again."""
-        return self.root / "cache"
-
-    @property
     def database(self) -> Path:
         """MLflow's SQLite file."""
         return self.root / "mlflow.db"

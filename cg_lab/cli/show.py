@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cg_lab.execution.local import count_slots
 from cg_lab.execution.packs import balance, find_pending, group_jobs
-from cg_lab.planning.plan import Arm, Cell, Plan
+from cg_lab.planning.plan import Arm, Plan
 from cg_lab.results import Layout, read_failure
 from cg_lab.study import Study
 
@@ -133,12 +133,6 @@ def show_effects(layout: Layout, study: str) -> None:
             row["verdict"],
         )
     console.print(table)
-
-
-def name_cell(cell: Cell) -> str:
-    """Name a cell for people."""
-    seed = "" if cell.seed is None else f", seed {cell.seed}"
-    return f"{cell.contrast.split('/')[0]} {cell.arm}{seed}"
 
 
 def tell_time(seconds: float) -> str:
