@@ -81,8 +81,10 @@ def _worst_p(part: Evidence) -> float:
     assert part.over_unrelated is not None
     assert part.over_blind is not None
     pair = max(part.over_zero_shot.p_value, part.over_unrelated.p_value)
-    zero_shot, unrelated, _ = _signs(part)
-    return pair if zero_shot < 0 and unrelated < 0 else max(pair, part.over_blind.p_value)
+    zero_shot, unrelated, blind = _signs(part)
+    if zero_shot < 0 and unrelated < 0:
+        return pair
+    return max(pair, part.over_blind.p_value) if min(zero_shot, unrelated, blind) > 0 else 1.0
 
 
 def _decide_one(part: Evidence, p_holm: float | None, level: float) -> Decision:

@@ -28,6 +28,7 @@ COLOURS = {
 SHOWN = tuple(COLOURS)
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "svg.hashsalt": "cg_lab",
     "font.family": "sans-serif",
     "font.size": 10,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cg_lab.analysis.bootstrap import Scores
@@ -25,10 +26,13 @@ def read_scores(plan: Plan, layout: Layout) -> Readings:
     scores: dict[str, Scores] = {}
     reasons: dict[str, str] = {}
     for job in plan.evals:
-        if layout.result(job.id).exists():
-            scores[job.id] = _read_one(layout, job.id)
-        else:
+        if not layout.result(job.id).exists():
             reasons[job.id] = _explain(job, layout)
+            continue
+        try:
+            scores[job.id] = _read_one(layout, job.id)
+        except (OSError, pa.ArrowInvalid) as error:
+            reasons[job.id] = f"predictions.parquet of job {job.id} can't be read ({_first_line(str(error))})"
     return Readings(scores=scores, reasons=reasons)
 
 
@@ -41,7 +45,11 @@ def _read_one(layout: Layout, job_id: str) -> Scores:
 
 def _explain(job: EvalJob, layout: Layout) -> str:
     if job.checkpoint_of and (failure := read_failure(layout, job.checkpoint_of)):
-        return f"its fine-tune failed ({failure.kind}): {failure.message.splitlines()[0]}"
+        return f"its fine-tune failed ({failure.kind}): {_first_line(failure.message)}"
     if failure := read_failure(layout, job.id):
-        return f"failed ({failure.kind}): {failure.message.splitlines()[0]}"
+        return f"failed ({failure.kind}): {_first_line(failure.message)}"
     return "not run yet"
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n", 1)[0] or "no message"

@@ -144,7 +144,7 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
     ]
     if len(seeds) < 5:
         said.append(
-            "So few seeds tell little about how results vary from training to training; intervals resample them, but can't invent others."
+            "So few seeds tell little about how results vary from training to training: where they differ much, intervals are too narrow and p-values too small."
         )
     uncovered = [contrast.contrast.target for contrast in effects.contrasts if not contrast.contrast.fully_covered]
     if uncovered:

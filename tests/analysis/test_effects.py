@@ -112,3 +112,10 @@ def test_the_more_questions_are_asked_the_stronger_the_evidence_must_be() -> Non
     weak = change(over_unrelated=gain(0.2, 0.03))
     assert decide([weak], 0.95)[0].verdict is Verdict.COMPOSES
     assert all(decision.verdict is Verdict.NO_EVIDENCE for decision in decide([weak] * 4, 0.95))
+
+
+def test_gains_of_mixed_sign_claim_nothing_and_leave_the_others_their_place() -> None:
+    mixed = change(over_zero_shot=gain(0.2, 0.001), over_unrelated=gain(-0.2, 0.001))
+    decisions = decide([mixed, change(over_unrelated=gain(0.2, 0.03))], 0.95)
+    assert [decision.verdict for decision in decisions] == [Verdict.NO_EVIDENCE, Verdict.NO_EVIDENCE]
+    assert decisions[1].p_holm == pytest.approx(0.06)
