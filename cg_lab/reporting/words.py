@@ -90,13 +90,13 @@ def _answer(effects: StudyEffects) -> str:
     total = len(effects.contrasts)
     asked = f"{total} held-out questions" if total > 1 else "one held-out question"
     if counts[Verdict.COMPOSES] == total:
-        start = f"Yes: in all of {asked} the model recombined what it learned."
+        start = f"Yes: in {'all of ' if total > 1 else ''}{asked} the model recombined what it learned."
     elif counts[Verdict.COMPOSES]:
         start = f"In part: in {counts[Verdict.COMPOSES]} of {asked} the model recombined what it learned."
     elif counts[Verdict.CANNOT_SAY] == total:
         start = f"This study cannot say: it has {asked}, and no verdict is possible."
     else:
-        start = f"No evidence: in none of {asked} was recombination found."
+        start = f"No evidence: recombination was found in none of {asked}." if total > 1 else f"No evidence in {asked}."
     others = [
         f"{counts[verdict]} {'are' if counts[verdict] > 1 else 'is'} '{verdict}'"
         for verdict in (Verdict.NO_EVIDENCE, Verdict.HARMS, Verdict.CANNOT_SAY)
@@ -105,8 +105,9 @@ def _answer(effects: StudyEffects) -> str:
     pooled = [
         f"{points(part.gain)} over {ARM_NAMES[part.over]}" for part in effects.pooled if part.over is not Arm.BLIND
     ]
+    lead = "Of the others" if counts[Verdict.COMPOSES] else "Of these"
     mean = f" Over all of them, related training changed accuracy by {' and '.join(pooled)}." if pooled else ""
-    return start + (f" Of the others, {', '.join(others)}." if others else "") + mean
+    return start + (f" {lead}, {', '.join(others)}." if others else "") + mean
 
 
 def _tell_contrast(contrast: ContrastEffect) -> str:
