@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from cg_lab.cli.arguments import parse_arguments
 from cg_lab.errors import InterruptedByUserError, UserError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,6 +25,11 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        print(f"error: {error}; what is finished is kept, make room and give the same command again", file=sys.stderr)
+        return 1
     except InterruptedByUserError as error:
         print(f"\n{error}", file=sys.stderr)
         return 130

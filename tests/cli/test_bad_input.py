@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cg_lab.cli import main
+from cg_lab.cli import main, verbs
 
 
 @pytest.mark.parametrize(
@@ -102,3 +103,14 @@ def test_a_plan_is_printed_for_people_and_as_json(tmp_path: Path, capsys: pytest
 def test_help_names_the_groups_and_their_choices() -> None:
     done = subprocess.run([sys.executable, "-m", "cg_lab", "--help"], capture_output=True, text=True, check=True)
     assert "design       all_related, two_source" in done.stdout
+
+
+def test_a_full_disk_is_told_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "results/jobs")
+
+    monkeypatch.setitem(verbs.VERBS, "plan", (fill, ""))
+    assert main(["plan"]) == 1
+    assert "No space left on device: 'results/jobs'; what is finished is kept" in capsys.readouterr().err
