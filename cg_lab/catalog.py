@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator
 
 from cg_lab.errors import UserError, list_faults, suggest
-from cg_lab.mat import Subset, Triplet
+from cg_lab.mat import DEFAULT_FACTORS, Kind, Subset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +40,22 @@ class ManifestData:
     """Most training samples of a subset."""
 
 
-DataRef = Annotated[PhantomData | ManifestData, Discriminator("source")]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedData:
+    """Identity of a catalogue without images: it can be planned, not run."""
+
+    source: Literal["catalog"] = "catalog"
+    content: str
+    """SHA-256 over the subsets."""
+
+
+DataRef = Annotated[PhantomData | ManifestData | ListedData, Discriminator("source")]
 """Identity of a study's data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something that was counted and left out while the catalogue was read."""
+    """Something that a reader of the catalogue should know: what was left out, or found."""
 
     subject: str
     reason: str
@@ -55,23 +64,39 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """Samples of one subset's training side that another subset's test side has too."""
+
+    train: str
+    test: str
+    count: int
+    what: str
+    """Samples, image hashes or groups."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
     """Subsets in order of name, with the identity of their data."""
 
     data: DataRef
+    factors: tuple[str, ...] = DEFAULT_FACTORS
     subsets: tuple[Subset, ...]
+    tied: tuple[tuple[str, str], ...] | None = None
+    """Values of the first two factors that act as one element; None lets the planner find those only seen together."""
+    overlaps: tuple[Overlap, ...] | None = ()
+    """What stands in training and test both; None where samples are not known, so that nothing could be checked."""
     notes: tuple[Note, ...] = ()
 
     def find(self, target: str) -> Subset:
-        """Find a subset by its name or by its triplet written `Modality:Area:Task`.
+        """Find a subset by its name or by its elements written `Modality:Area:Task`.
 
         Raises
         ------
         UserError
-            If there is none, with the nearest name; or if several subsets have the triplet.
+            If there is none, with the nearest name; or if several subsets have the elements.
 
         """
-        found = [subset for subset in self.subsets if target in {subset.name, str(subset.triplet)}]
+        found = [subset for subset in self.subsets if target in {subset.name, subset.triplet}]
         if len(found) == 1:
             return found[0]
         if found:
@@ -85,7 +110,15 @@ class Catalog:
         return tuple(subset.name for subset in self.subsets)
 
 
-def build_catalog(data: DataRef, subsets: list[Subset], notes: tuple[Note, ...] = ()) -> Catalog:
+def build_catalog(
+    data: DataRef,
+    subsets: list[Subset],
+    *,
+    factors: tuple[str, ...] = DEFAULT_FACTORS,
+    tied: tuple[tuple[str, str], ...] | None = None,
+    overlaps: tuple[Overlap, ...] | None = (),
+    notes: tuple[Note, ...] = (),
+) -> Catalog:
     """Order and check subsets.
 
     Raises
@@ -94,27 +127,34 @@ def build_catalog(data: DataRef, subsets: list[Subset], notes: tuple[Note, ...] 
         Lists every fault: names used twice, empty elements, subsets with fewer than two labels.
 
     """
-    faults = [f"subset '{name}' is listed {count} times" for name, count in _count_names(subsets).items() if count > 1]
+    counts = Counter(subset.name for subset in subsets)
+    faults = [f"subset '{name}' is listed {count} times" for name, count in counts.items() if count > 1]
     for subset in subsets:
-        faults += _check_subset(subset)
+        faults += _check_subset(subset, factors)
     if not subsets:
         faults.append("it has no subset")
     if faults:
         raise list_faults("the catalogue can't be used", faults)
-    return Catalog(data=data, subsets=tuple(sorted(subsets, key=lambda subset: subset.name)), notes=notes)
+    return Catalog(
+        data=data,
+        factors=factors,
+        subsets=tuple(sorted(subsets, key=lambda subset: subset.name)),
+        tied=tied,
+        overlaps=overlaps,
+        notes=notes,
+    )
 
 
-def _count_names(subsets: list[Subset]) -> Counter[str]:
-    return Counter(subset.name for subset in subsets)
-
-
-def _check_subset(subset: Subset) -> list[str]:
-    faults: list[str] = []
-    triplet: Triplet = subset.triplet
-    for element, value in (("modality", triplet.modality), ("area", triplet.area), ("task", triplet.task)):
-        if not value.strip():
-            faults.append(f"subset '{subset.name}': empty {element}")
-    if len(subset.labels) < 2:
+def _check_subset(subset: Subset, factors: tuple[str, ...]) -> list[str]:
+    assert len(subset.elements) == len(factors)
+    if subset.kind is Kind.FILLER:
+        return []
+    faults = [
+        f"subset '{subset.name}': empty {factor}"
+        for factor, values in zip(factors, subset.elements, strict=True)
+        if not all(value.strip() for value in values) or not values
+    ]
+    if subset.num_options < 2 and subset.kind is Kind.CLASSIFICATION:
         shown = f"only '{subset.labels[0]}'" if subset.labels else "none"
         faults.append(f"subset '{subset.name}': a question needs two labels or more, it has {shown}")
     return faults

@@ -10,7 +10,7 @@ from typing import Literal
 from cg_lab import __version__
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import PLAN_SCHEMA, EvalJob, FinetuneJob, Plan
-from cg_lab.serialize import content_id, parse, read_json, write_json
+from cg_lab.serialize import content_id, parse, read_json, write_json, write_lines
 
 RESULTS_SCHEMA = 1
 """Of the results folder; a folder with a higher number was written by a newer version and is not touched."""
@@ -170,10 +170,29 @@ def read_plan(path: Path) -> Plan:
 
     """
     raw = read_json(path)
-    plan = parse(Plan, raw, where=str(path))
-    if plan.schema > PLAN_SCHEMA:
-        raise UserError(f"{path}: plan schema {plan.schema} is newer than this version's {PLAN_SCHEMA}; update cg_lab")
-    return plan
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    if isinstance(schema, int) and schema > PLAN_SCHEMA:
+        raise UserError(f"{path}: plan schema {schema} is newer than this version's {PLAN_SCHEMA}; update cg_lab")
+    if isinstance(schema, int) and schema < PLAN_SCHEMA:
+        raise OlderPlanError(
+            f"{path}: plan schema {schema} is older than this version's {PLAN_SCHEMA}; plan or sweep the study again, "
+            "its finished jobs stay valid"
+        )
+    return parse(Plan, raw, where=str(path))
+
+
+class OlderPlanError(UserError):
+    """A plan that an older version wrote; planning anew replaces it."""
+
+
+def read_current_plan(path: Path) -> Plan | None:
+    """Read a frozen plan; None if there is none, or only one that an older version wrote."""
+    if not path.exists():
+        return None
+    try:
+        return read_plan(path)
+    except OlderPlanError:
+        return None
 
 
 def read_finetune_result(layout: Layout, job_id: str) -> FinetuneResult | None:
@@ -217,17 +236,19 @@ def write_plan(layout: Layout, plan: Plan) -> None:
 
     """
     path = layout.plan(plan.study)
-    if path.exists():
-        before = read_plan(path)
-        changed = [name for name in ("data", "backbone") if getattr(before, name) != getattr(plan, name)]
+    before = read_current_plan(path)
+    if before is not None:
+        data = [{catalog.data for catalog in part.catalogs} for part in (before, plan)]
+        backbones = [set(part.backbones) for part in (before, plan)]
+        changed = [name for name, (old, new) in (("data", data), ("backbone", backbones)) if old.isdisjoint(new)]  # type: ignore[arg-type]
         if changed:
             raise UserError(
                 f"study: '{plan.study}' in {layout.root} was made with other {' and '.join(changed)}; "
                 "give this one a name of its own: study=NAME"
             )
-        if before == plan:
+        if before.id == plan.id:
             return
-    write_json(path, plan)
+    write_lines(path, plan.write_lines())
 
 
 def fingerprint(layout: Layout, plan: Plan) -> str:

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from cg_lab.mat import Element
+from cg_lab.arms import Arm
+from cg_lab.mat import Kind
 from cg_lab.questions import AnswerForm
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
 NonEmptyText = Annotated[str, Field(min_length=1)]
+FactorNames = Annotated[tuple[NonEmptyText, ...], Field(min_length=2)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,36 +49,75 @@ class ManifestSettings:
     """Share of each subset's rarest label that is tested on."""
     max_train: PositiveInt
     """Most training samples of a subset."""
+    factors: FactorNames
+    """Columns that tell elements apart."""
     targets: tuple[str, ...] | None
     """Held out unless the study names others."""
 
 
-DataSettings = Annotated[PhantomSettings | ManifestSettings, Discriminator("source")]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogSettings:
+    """Subsets listed in a CSV or YAML, with or without images."""
+
+    source: Literal["catalog"]
+    name: NonEmptyText
+    path: NonEmptyText
+    """The catalogue; `package:med_mat` is the one that comes with cg_lab."""
+    images: str | None
+    """A manifest whose column `subset` names the catalogue's subsets; None plans without images."""
+    seed: NonNegativeInt
+    test_share: Annotated[float, Field(gt=0, lt=1)]
+    max_train: PositiveInt
+    """Most training samples of a subset."""
+    factors: FactorNames
+    """Columns that tell elements apart; a YAML catalogue may name its own."""
+    aliases: dict[str, dict[str, str]]
+    """For each factor, what a spelling stands for; a value that is its own alias is known to be distinct."""
+    tied: tuple[tuple[str, str], ...] | None
+    """Values of the first two factors that act as one element; None finds those that occur only together."""
+    targets: tuple[str, ...] | None
+    """Held out unless the study names others."""
+
+
+DataSettings = Annotated[PhantomSettings | ManifestSettings | CatalogSettings, Discriminator("source")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TwoSourceSettings:
-    """Two subsets that together cover the target's elements."""
+class DesignSettings:
+    """What every design has; the module of a design adds its own."""
 
-    name: Literal["two_source"]
-    directions: Annotated[tuple[Element, ...], Field(min_length=1)]
-    """Elements that target and sources all share, in turn."""
-    combinations: PositiveInt
-    """Source pairs for each target and direction."""
+    name: NonEmptyText
+    """Of its module in `cg_lab.planning.designs`, or a dotted module of one's own."""
+    kinds: Annotated[tuple[Kind, ...], Field(min_length=1)]
+    """Subsets that take part."""
     max_samples: PositiveInt
-    """Training samples of every trained arm."""
+    """Training samples of every budgeted arm, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AllRelatedSettings:
-    """Every subset that shares an element with the target, against all that share none, against both."""
+class FillerSettings:
+    """Non-medical questions mixed into every trained arm (Med-MAT, section 3.2: against option-count bias)."""
 
-    name: Literal["all_related"]
-    max_samples: PositiveInt
-    """Training samples of every trained arm."""
+    subset: str | None
+    """A subset of kind `filler`; None mixes nothing in."""
+    share: Annotated[float, Field(ge=0, lt=1)]
+    """Samples of the filler for each sample of the arm."""
 
 
-DesignSettings = Annotated[TwoSourceSettings | AllRelatedSettings, Discriminator("name")]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """What a study may cost; the planner then chooses its held-out questions. None sets no limit."""
+
+    gpu_hours: PositiveFloat | None
+    """By the model's declared training rate."""
+    samples: PositiveInt | None
+    """Training samples over all epochs."""
+    finetunes: PositiveInt | None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a limit."""
+        return any(limit is not None for limit in (self.gpu_hours, self.samples, self.finetunes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +144,8 @@ class ModelSettings:
     train_samples_per_s: PositiveFloat
     """On one slot; for the time that a plan foretells."""
     eval_samples_per_s: PositiveFloat
+    checkpoint_gb: PositiveFloat
+    """Disk that one fine-tune's weights take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +211,12 @@ class Study:
     targets: tuple[str, ...] | None
     """Subsets to hold out; None for every subset that the design can use."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    arms: tuple[Arm, ...] | None
+    """Arms to plan, of those that the design offers; None for all of them."""
+    twins: Literal["shared", "equal"]
+    """Which subsets count as the target itself: those that share an element of every factor, or only equal ones."""
+    filler: FillerSettings
+    budget: BudgetSettings
     model: ModelSettings
     finetune: Recipe
     evaluation: EvaluationSettings

@@ -9,8 +9,9 @@ import numpy as np
 
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean, subtract, summarize
 from cg_lab.analysis.verdict import Evidence, Verdict, decide
+from cg_lab.arms import Arm
 from cg_lab.mat import Subset
-from cg_lab.planning.plan import Arm, Cell, Contrast, Plan, Rule
+from cg_lab.planning.plan import Cell, Contrast, Plan, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class ArmEffect:
     """One arm of one contrast, seeds taken together."""
 
     arm: Arm
+    variant: str
+    """Tells arms of one kind apart: the factor of `without`."""
     subset: str
     """Whose test questions were asked."""
     seeds: tuple[int, ...]
@@ -39,6 +42,9 @@ class ArmEffect:
     over_zero_shot: Interval | None
     """Paired gain on identical questions; None for the arm itself and where one side is missing."""
     over_unrelated: Interval | None
+    over_related: Interval | None
+    over_ceiling: Interval | None
+    """In the multi-task design: over training on the target alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,7 @@ class ContrastEffect:
     target: Subset
     arms: tuple[ArmEffect, ...]
     over_blind: Interval | None
-    """Related with the image against related without."""
+    """The main arm with the image against itself without."""
     p_holm: float | None
     """Adjusted p-value behind the verdict; None where nothing could be tested."""
     verdict: Verdict
@@ -61,10 +67,15 @@ class ContrastEffect:
         """Give one arm; None if it was not planned (the `sources` arm has several, the first is given)."""
         return next((effect for effect in self.arms if effect.arm is arm), None)
 
+    @property
+    def main(self) -> ArmEffect | None:
+        """Give the arm that the question is about."""
+        return self.arm(self.contrast.main.arm) if self.contrast.main else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledEffect:
-    """The mean gain of the related arm over all contrasts that have it."""
+    """The mean gain of the main arm over all held-out questions that have it."""
 
     over: Arm
     num_contrasts: int
@@ -105,11 +116,10 @@ def compute_effects(plan: Plan, scores: Mapping[str, Scores], reasons: Mapping[s
 
     """
     resampling = Resampling(num_resamples=plan.rule.resamples, seed=plan.rule.seed, confidence=plan.rule.confidence)
-    subsets = {subset.name: subset for subset in plan.subsets}
     cells: dict[str, list[Cell]] = {contrast.id: [] for contrast in plan.contrasts}
     for cell in plan.cells:
         cells[cell.contrast].append(cell)
-    measured = [_measure(contrast, cells[contrast.id], scores, subsets, resampling) for contrast in plan.contrasts]
+    measured = [_measure(plan, contrast, cells[contrast.id], scores, resampling) for contrast in plan.contrasts]
     missing = tuple(
         MissingCell(cell=cell.key, contrast=cell.contrast, reason=reasons.get(cell.eval_job, "not run yet"))
         for cell in plan.cells
@@ -121,40 +131,43 @@ def compute_effects(plan: Plan, scores: Mapping[str, Scores], reasons: Mapping[s
 
 
 def _measure(
-    contrast: Contrast,
-    cells: list[Cell],
-    scores: Mapping[str, Scores],
-    subsets: Mapping[str, Subset],
-    resampling: Resampling,
+    plan: Plan, contrast: Contrast, cells: list[Cell], scores: Mapping[str, Scores], resampling: Resampling
 ) -> _Measured:
-    by_arm: dict[tuple[Arm, str], list[Cell]] = {}
+    by_arm: dict[tuple[Arm, str, str], list[Cell]] = {}
     for cell in cells:
-        by_arm.setdefault((cell.arm, cell.subset), []).append(cell)
+        by_arm.setdefault((cell.arm, cell.variant, cell.subset), []).append(cell)
     stacked = {key: _stack(group, scores) for key, group in by_arm.items()}
     target = contrast.target
+    main = contrast.main.arm if contrast.main else None
 
-    def gain(arm: Arm, subset: str, over: Arm) -> tuple[Interval, FloatArray] | None:
-        if subset != target or arm is over:
+    def gain(key: tuple[Arm, str, str], over: Arm) -> tuple[Interval, FloatArray] | None:
+        other = (over, "", target)
+        if key[2] != target or key == other:
             return None
-        return _compare(stacked.get((arm, subset)), stacked.get((over, target)), resampling)
+        return _compare(stacked.get(key), stacked.get(other), resampling)
 
     arms = tuple(
         ArmEffect(
-            arm=arm,
-            subset=subset,
+            arm=key[0],
+            variant=key[1],
+            subset=key[2],
             seeds=part[0] if part else (),
-            num_questions=subsets[subset].num_test if part is None else len(part[1].questions),
-            chance=subsets[subset].chance,
+            num_questions=plan.find_subset(contrast, key[2]).num_test if part is None else len(part[1].questions),
+            chance=by_arm[key][0].proof.chance,
             accuracy=_interval(part[1], resampling) if part else None,
-            over_zero_shot=_first(gain(arm, subset, Arm.ZERO_SHOT)),
-            over_unrelated=_first(gain(arm, subset, Arm.UNRELATED)),
+            over_zero_shot=_first(gain(key, Arm.ZERO_SHOT)),
+            over_unrelated=_first(gain(key, Arm.UNRELATED)),
+            over_related=_first(gain(key, Arm.RELATED)),
+            over_ceiling=_first(gain(key, Arm.CEILING)) if main is Arm.MULTI_TASK else None,
         )
-        for (arm, subset), part in stacked.items()
+        for key, part in stacked.items()
     )
-    against = {over: gain(Arm.RELATED, target, over) for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND)}
+    against = {
+        over: gain((main, "", target), over) if main else None for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND)
+    }
     return _Measured(
         contrast=contrast,
-        target=subsets[target],
+        target=plan.find_subset(contrast, target),
         arms=arms,
         over_blind=_first(against[Arm.BLIND]),
         replicates={over: found[1] for over, found in against.items() if found},
@@ -209,14 +222,16 @@ def _first(found: tuple[Interval, FloatArray] | None) -> Interval | None:
 
 
 def _judge(measured: list[_Measured], missing: tuple[MissingCell, ...], rule: Rule) -> tuple[ContrastEffect, ...]:
+    incomplete = {cell.contrast for cell in missing}
     evidence = [
         Evidence(
             fully_covered=part.contrast.fully_covered,
-            complete=not any(cell.contrast == part.contrast.id for cell in missing),
-            over_zero_shot=_arm_of(part, Arm.RELATED, "over_zero_shot"),
-            over_unrelated=_arm_of(part, Arm.RELATED, "over_unrelated"),
+            sees_target=part.contrast.sees_target,
+            complete=part.contrast.id not in incomplete,
+            over_zero_shot=_gain_of_main(part, "over_zero_shot"),
+            over_unrelated=_gain_of_main(part, "over_unrelated"),
             over_blind=part.over_blind,
-            ceiling_over_zero_shot=_arm_of(part, Arm.CEILING, "over_zero_shot"),
+            ceiling_over_zero_shot=_gain_of_arm(part, Arm.CEILING, "over_zero_shot"),
         )
         for part in measured
     ]
@@ -235,7 +250,11 @@ def _judge(measured: list[_Measured], missing: tuple[MissingCell, ...], rule: Ru
     )
 
 
-def _arm_of(part: _Measured, arm: Arm, gain: str) -> Interval | None:
+def _gain_of_main(part: _Measured, gain: str) -> Interval | None:
+    return _gain_of_arm(part, part.contrast.main.arm, gain) if part.contrast.main else None
+
+
+def _gain_of_arm(part: _Measured, arm: Arm, gain: str) -> Interval | None:
     effect = next((effect for effect in part.arms if effect.arm is arm), None)
     if effect is None:
         return None
@@ -252,10 +271,13 @@ def _check_mark(part: _Measured) -> bool | None:
 
 
 def _pool(measured: list[_Measured], resampling: Resampling) -> tuple[PooledEffect, ...]:
-    """Average the related arm's gains over contrasts; contrasts are resampled too (two-level bootstrap)."""
+    """Average the main arm's gains over held-out questions; these are resampled too (two-level bootstrap).
+
+    Questions whose main arm sees the target are left out.
+    """
     pooled: list[PooledEffect] = []
     for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND):
-        parts = [part for part in measured if over in part.replicates]
+        parts = [part for part in measured if over in part.replicates and not part.contrast.sees_target]
         if not parts:
             continue
         replicates_CR = np.stack([part.replicates[over] for part in parts])
@@ -273,8 +295,8 @@ def _pool(measured: list[_Measured], resampling: Resampling) -> tuple[PooledEffe
 
 def _gain_of(part: _Measured, over: Arm) -> float:
     gains = {
-        Arm.ZERO_SHOT: _arm_of(part, Arm.RELATED, "over_zero_shot"),
-        Arm.UNRELATED: _arm_of(part, Arm.RELATED, "over_unrelated"),
+        Arm.ZERO_SHOT: _gain_of_main(part, "over_zero_shot"),
+        Arm.UNRELATED: _gain_of_main(part, "over_unrelated"),
         Arm.BLIND: part.over_blind,
     }
     gain = gains[over]

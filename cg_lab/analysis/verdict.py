@@ -12,7 +12,8 @@ RULE = (
     "identical questions; the largest of the three bootstrap p-values is adjusted over all held-out questions (Holm) "
     "and must stay at or below 1 - confidence. "
     "harms: the related model falls below both the untouched backbone and the unrelated model by the same test. "
-    "cannot say: a cell is missing, an element of the target is covered by no related subset, or the target's own "
+    "cannot say: a cell is missing, the target is trained on by intent, an element of the target is covered by no "
+    "related subset, or the target's own "
     "training data does not lift the model above the untouched backbone, so that nothing could have been recombined. "
     "no evidence: everything else."
 )
@@ -32,6 +33,8 @@ class Evidence:
     """All that the rule looks at."""
 
     fully_covered: bool
+    sees_target: bool
+    """The main arm was trained on target data by intent."""
     complete: bool
     over_zero_shot: Interval | None
     over_unrelated: Interval | None
@@ -59,6 +62,8 @@ def decide(evidence: list[Evidence], confidence: float) -> list[Decision]:
 def _find_obstacle(part: Evidence) -> str | None:
     if not part.complete:
         return "cells are missing"
+    if part.sees_target:
+        return "the target's own data are part of the training, so that nothing is held out"
     if part.over_zero_shot is None or part.over_unrelated is None or part.over_blind is None:
         return "the design has no unrelated or no blind arm here"
     if not part.fully_covered:

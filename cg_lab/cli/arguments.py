@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cg_lab import __version__
-from cg_lab.config import list_choices
+from cg_lab.config import CONFIG_NAME, Request, list_choices
 
 Run = Callable[["Arguments"], int]
 
@@ -18,6 +18,8 @@ examples:
   python -m cg_lab sweep                                  do it; the same command goes on where it stopped
   python -m cg_lab sweep seeds=[0,1,2,3] targets=[ct-brain-mass]
   python -m cg_lab sweep data=manifest data.path=images.csv design=all_related study=mine
+  python -m cg_lab plan -m design=two_source,folds finetune.learning_rate=1e-3,3e-4    one merged plan
+  python -m cg_lab explain ct-brain-mass                  why these sources
   python -m cg_lab ui                                     compare runs in MLflow
 """
 
@@ -27,11 +29,15 @@ class Arguments:
     """A parsed command line."""
 
     run: Run
-    overrides: list[str]
-    config_dir: Path | None
+    request: Request
+    """Configuration, not composed yet."""
     cfg: bool
     """Print the resolved configuration instead of running the verb."""
     json: bool
+    diff: str | None
+    """Another plan, or two jobs, to compare with."""
+    target: str
+    """What `explain` explains."""
     host: str
     port: int
     allow_remote: bool
@@ -51,11 +57,22 @@ def parse_arguments(argv: list[str]) -> Arguments:
     commands = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name, (run, text) in verbs.VERBS.items():
         command = commands.add_parser(name, help=text, description=text)
+        if name == "explain":
+            command.add_argument("target", metavar="TARGET", help="a subset, by name or as Modality:Area:Task")
         command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides, see conf/")
+        command.add_argument(
+            "-m", "--multirun", action="store_true", help="plan all of KEY=A,B, choice(), range(), glob() together"
+        )
         command.add_argument("--config-dir", type=Path, help="a further folder of configuration")
+        command.add_argument("--config-name", default=CONFIG_NAME, help="primary configuration (default: %(default)s)")
         command.add_argument("--cfg", choices=["job"], help="print the resolved configuration and end")
         if name == "plan":
             command.add_argument("--json", action="store_true", help="print the plan as JSON")
+            command.add_argument(
+                "--diff",
+                metavar="OTHER",
+                help="say how this plan differs from another: a plan.json, or the name of a study",
+            )
         if name == "ui":
             command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
             command.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
@@ -63,17 +80,33 @@ def parse_arguments(argv: list[str]) -> Arguments:
                 "--allow-remote", action="store_true", help="listen on other addresses than this machine's own"
             )
         command.set_defaults(run=run)
-    parsed = parser.parse_args(argv)
+    parsed = parser.parse_args(_gather_overrides(argv))
     return Arguments(
         run=parsed.run,
-        overrides=parsed.overrides,
-        config_dir=parsed.config_dir,
+        request=Request(
+            overrides=tuple(parsed.overrides),
+            config_dir=parsed.config_dir,
+            config_name=parsed.config_name,
+            multirun=parsed.multirun,
+        ),
         cfg=parsed.cfg is not None,
         json=getattr(parsed, "json", False),
+        diff=getattr(parsed, "diff", None),
+        target=getattr(parsed, "target", ""),
         host=getattr(parsed, "host", "127.0.0.1"),
         port=getattr(parsed, "port", 5000),
         allow_remote=getattr(parsed, "allow_remote", False),
     )
+
+
+def _gather_overrides(argv: list[str]) -> list[str]:
+    """Put overrides behind options, so that `sweep a=1 -m b=2` and `~key` are read as a Hydra user expects."""
+    options = [part for part in argv if not _is_override(part)]
+    return [*options, *(["--"] if len(options) < len(argv) else []), *(part for part in argv if _is_override(part))]
+
+
+def _is_override(part: str) -> bool:
+    return not part.startswith("-") and ("=" in part or part.startswith("~"))
 
 
 def _describe_choices() -> str:

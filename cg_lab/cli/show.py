@@ -4,74 +4,129 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from cg_lab.arms import Arm
 from cg_lab.execution.local import count_slots
 from cg_lab.execution.packs import balance, find_pending, group_jobs
-from cg_lab.planning.plan import Arm, Plan
-from cg_lab.results import Layout, read_failure
+from cg_lab.planning.budget import BUDGET_RULE
+from cg_lab.planning.compare import compare_plans
+from cg_lab.planning.plan import Plan
+from cg_lab.reporting.words import name_questions
+from cg_lab.results import Layout, read_failure, read_plan
 from cg_lab.study import Study
 
+MOST_DIFFERENCES = 200
 START_UP_S = 12.0
 """From the command to the first step of training: imports, and MLflow's first touch of its database."""
 
 
+MOST_ROWS = 40
+"""Held-out questions that a table shows."""
+
+
 def show_plan(plan: Plan, study: Study, layout: Layout) -> None:
-    """Print targets, arms, jobs, what sharing saves, and the time."""
+    """Print held-out questions, arms, jobs, what sharing saves, time and disk."""
     console = _console()
-    world = f", {plan.data.world} world" if plan.data.source == "phantom" else ""
+    worlds = dict.fromkeys(f", {part.data.world} world" for part in plan.catalogs if part.data.source == "phantom")
+    sizes = " and ".join(f"{len(part.subsets)} subsets" for part in plan.catalogs)
+    models = ", ".join(dict.fromkeys(backbone.name for backbone in plan.backbones))
     console.print(
-        f"Study [bold]{plan.study}[/bold]: design {study.design.name}, "
-        f"{len(plan.subsets)} subsets{world}, {plan.backbone.name}\n"
+        f"Study [bold]{plan.study}[/bold]: design {', '.join(plan.designs)}, {sizes}{''.join(worlds)}, {models}\n"
     )
+    if len(plan.settings) > 1:
+        shown = [setting.name for setting in plan.settings[:8]]
+        more = f" and {len(plan.settings) - 8} more" if len(plan.settings) > 8 else ""
+        console.print(f"{len(plan.settings)} settings: {'; '.join(shown)}{more}\n")
+    _show_questions(console, plan)
+    _show_notes(console, plan)
+    _show_work(console, plan, study, layout)
+
+
+def _show_questions(console: Console, plan: Plan) -> None:
+    names = name_questions(plan)
+    first = {cell.contrast: cell for cell in reversed(plan.cells) if cell.arm is not Arm.SOURCES}
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("target (held out)", "related: trains on", "unrelated: draws from"):
+    columns = [f"{'target (held out)':<17}", "trains on", "unrelated: draws from"]
+    for column in columns:
         table.add_column(column)
     for column in ("samples", "test", "chance", "shows"):
         table.add_column(column, justify="right")
-    for contrast in plan.contrasts:
-        cell = next(cell for cell in plan.cells if cell.contrast == contrast.id and cell.arm is Arm.RELATED)
+    is_plain = len({contrast.target for contrast in plan.contrasts}) == len(plan.contrasts)
+    for contrast in plan.contrasts[:MOST_ROWS]:
+        proof = first[contrast.id].proof
+        mark = " #" if contrast.sees_target else "" if contrast.fully_covered else " *"
         table.add_row(
-            contrast.target + ("" if contrast.fully_covered else " *"),
+            (contrast.target if is_plain else names[contrast.id]) + mark,
             _shorten(contrast.related),
-            f"{len(contrast.unrelated)} subsets" if len(contrast.unrelated) > 3 else " + ".join(contrast.unrelated),
-            str(cell.proof.num_train),
-            str(cell.proof.num_test),
-            f"{cell.proof.chance:.0%}",
-            f"+{cell.proof.detectable:.0%}",
+            _shorten(contrast.unrelated),
+            str(contrast.main.num_samples + contrast.main.num_target) if contrast.main else "-",
+            str(proof.num_test),
+            f"{proof.chance:.0%}",
+            "-" if proof.detectable is None else f"+{proof.detectable:.0%}",
         )
     console.print(table)
+    if len(plan.contrasts) > MOST_ROWS:
+        console.print(f"... and {len(plan.contrasts) - MOST_ROWS} more held-out questions; all stand in plan.json")
     console.print(
         "shows: smallest gain over chance that the test questions of one seed show with 80 % power", style="dim"
     )
-    if not all(contrast.fully_covered for contrast in plan.contrasts):
+    if any(contrast.sees_target for contrast in plan.contrasts):
+        console.print("#: the target's own data are part of the training by intent; nothing is held out", style="dim")
+    if not all(contrast.fully_covered or contrast.sees_target for contrast in plan.contrasts):
         console.print(
             "*: an element of the target is in no related subset, so that a gain is transfer, not recombination",
             style="dim",
         )
+
+
+def _show_notes(console: Console, plan: Plan) -> None:
+    reasons: dict[str, list[str]] = {}
     for skipped in plan.skipped:
-        console.print(f"left out: {skipped.target} ({skipped.reason})", style="dim")
-    for note in plan.notes:
-        console.print(f"note: {note.count} x {note.reason}; {'; '.join(note.examples[:3])}", style="yellow")
-    _show_work(console, plan, study, layout)
+        reasons.setdefault(skipped.reason, []).append(skipped.target)
+    for reason, targets in list(reasons.items())[:MOST_ROWS]:
+        shown = list(dict.fromkeys(targets))
+        more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
+        console.print(f"left out: {', '.join(shown[:6])}{more} ({reason})", style="dim")
+    if any(reason.startswith("left out for the budget") for reason in reasons):
+        console.print(f"budget: {BUDGET_RULE}", style="dim")
+    for catalog in plan.catalogs:
+        if catalog.tied:
+            tied = ", ".join("-".join(pair) for pair in catalog.tied)
+            console.print(f"only together: {tied} (one element in the direction pair)", style="dim")
+        for note in catalog.notes:
+            console.print(f"note: {note.count} x {note.reason}; {'; '.join(note.examples[:3])}", style="yellow")
+    shared = sorted({name for cell in plan.cells for name in cell.proof.same_datasets})
+    if shared:
+        console.print(
+            f"note: data set {', '.join(shared)} is part of a target and of a subset trained on for it; "
+            "look for shared images",
+            style="yellow",
+        )
+    if any(cell.proof.overlaps is None for cell in plan.cells):
+        console.print(
+            "note: without images nothing could be checked for copies and patients on both sides", style="yellow"
+        )
 
 
 def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> None:
     arms = Counter(cell.arm for cell in plan.cells)
     counted = ", ".join(f"{number} {arm}" for arm, number in arms.items())
-    saved = plan.num_declared_finetunes - len(plan.finetunes)
+    declared, distinct = plan.num_declared_finetunes, len(plan.finetunes)
+    saved = f"sharing saves {declared - distinct}" + (f", {1 - distinct / declared:.0%}" if declared else "")
     pending = find_pending(plan, layout)
     slots, threads = count_slots(study)
-    loads = balance(group_jobs(pending, plan, study.model), slots)
-    seconds = {group.job_ids[0]: group.seconds for group in group_jobs(pending, plan, study.model)}
-    longest = max((sum(seconds.get(job, 0.0) for job in load) for load in loads), default=0.0)
+    groups = group_jobs(pending, plan)
+    seconds = {group.job_ids[0]: group.seconds for group in groups}
+    longest = max((sum(seconds.get(job, 0.0) for job in load) for load in balance(groups, slots)), default=0.0)
     samples = sum(job.mixture.num_samples * job.recipe.epochs for job in pending.finetunes)
+    disk = sum(plan.find_rates(job.backbone).checkpoint_gb for job in pending.finetunes)
     console.print(f"\ncells        {len(plan.cells)} ({counted})")
     console.print(
-        f"fine-tunes   {len(plan.finetunes)} distinct for {plan.num_declared_finetunes} declared "
-        f"(sharing saves {saved}), {len(plan.finetunes) - len(pending.finetunes)} done"
+        f"fine-tunes   {distinct} distinct for {declared} declared ({saved}), {distinct - len(pending.finetunes)} done"
     )
     console.print(
         f"evaluations  {len(plan.evals)} distinct for {len(plan.cells)} cells, "
@@ -80,11 +135,25 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     shape = f"{slots} slot{'s' if slots > 1 else ''} of {threads} thread{'s' if threads > 1 else ''}"
     if pending.num_jobs:
         console.print(
-            f"to do        {samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}"
+            f"to do        {samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}, "
+            f"{tell_size(disk)} of checkpoints"
         )
     else:
         console.print("to do        nothing")
     console.print(f"plan         {layout.plan(plan.study)} ({plan.id})")
+
+
+def show_difference(plan: Plan, other: str, layout: Layout) -> int:
+    """Print how a plan differs from another one; gives the exit status: 0 if they are equal, else 1."""
+    path = Path(other) if other.endswith(".json") else layout.plan(other)
+    differences = compare_plans(read_plan(path), plan)
+    for difference in differences[:MOST_DIFFERENCES]:
+        print(difference)
+    if len(differences) > MOST_DIFFERENCES:
+        print(f"... and {len(differences) - MOST_DIFFERENCES} more")
+    if not differences:
+        print(f"{path}: the same plan")
+    return 1 if differences else 0
 
 
 def show_status(plan: Plan, layout: Layout) -> int:
@@ -114,24 +183,26 @@ def show_effects(layout: Layout, study: str) -> None:
     for column in ("zero-shot", "unrelated", "related", "ceiling", "blind", "gain over unrelated"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
-    for row in rows:
-        if row["arm"] != Arm.RELATED:
-            continue
+    main = [row for row in rows if row["verdict"]]
+    for row in main[:MOST_ROWS]:
         arms = {
             other["arm"]: other
             for other in rows
-            if other["contrast"] == row["contrast"] and other["arm"] != Arm.SOURCES
+            if other["contrast"] == row["contrast"] and other["arm"] != Arm.SOURCES and not other["variant"]
         }
+        detail = row["level"] or ("" if len({part["target"] for part in main}) == len(main) else row["direction"])
         table.add_row(
-            row["target"],
+            f"{row['target']} {detail}".strip(),
             _shorten(tuple(row["related"].split(";"))),
             *(
                 _percent(arms.get(arm, {}).get("accuracy", ""))
-                for arm in ("zero_shot", "unrelated", "related", "ceiling", "blind")
+                for arm in ("zero_shot", "unrelated", row["arm"], "ceiling", "blind")
             ),
             _gain(row),
             row["verdict"],
         )
+    if len(main) > MOST_ROWS:
+        table.add_row(f"... {len(main) - MOST_ROWS} more", *[""] * 8)
     console.print(table)
 
 
@@ -147,6 +218,15 @@ def tell_time(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def tell_size(gigabytes: float) -> str:
+    """Say how much disk something takes.
+
+    >>> tell_size(0.24), tell_size(1350)
+    ('240 MB', '1,350 GB')
+    """
+    return f"{gigabytes * 1000:,.0f} MB" if gigabytes < 1 else f"{gigabytes:,.0f} GB"
 
 
 def _console() -> Console:

@@ -12,12 +12,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from cg_lab.cli.arguments import Arguments
 from cg_lab.cli.provenance import collect_provenance
+from cg_lab.cli.runs import PlannedRun, list_images
 from cg_lab.cli.show import show_effects, show_plan, tell_time
 from cg_lab.config import compose, to_yaml
 from cg_lab.execution.local import Outcome, Snapshot, run_locally
 from cg_lab.execution.packs import find_pending
 from cg_lab.planning.plan import Plan
-from cg_lab.results import Layout, fingerprint, read_plan, write_plan
+from cg_lab.results import Layout, fingerprint, read_current_plan, write_plan
 from cg_lab.serialize import read_json, write_json, write_text
 from cg_lab.study import Study
 
@@ -25,7 +26,7 @@ SYNC_EVERY_S = 30.0
 """Between two mirrorings while jobs run."""
 
 
-def run_sweep(plan: Plan, study: Study, layout: Layout, arguments: Arguments) -> int:
+def run_sweep(plan: Plan, runs: list[PlannedRun], layout: Layout, arguments: Arguments) -> int:
     """Bring a study to its end.
 
     Returns
@@ -33,27 +34,32 @@ def run_sweep(plan: Plan, study: Study, layout: Layout, arguments: Arguments) ->
     Exit status: 0, or 1 if jobs failed.
 
     """
+    study = runs[0].study
     folder = layout.study(plan.study)
     left = find_pending(plan, layout).num_jobs
-    current = layout.plan(plan.study).exists() and read_plan(layout.plan(plan.study)).id == plan.id
+    before = read_current_plan(layout.plan(plan.study))
+    current = before is not None and before.id == plan.id
     if left == 0 and current and _is_reported(plan, layout) and _is_mirrored(plan, study, layout):
         print(f"{plan.study}: all {len(plan.cells)} cells are done and reported.\n")
         _tell_end(plan, study, layout)
         return 0
     write_plan(layout, plan)
-    write_text(folder / "config.yaml", to_yaml(compose(arguments.overrides, config_dir=arguments.config_dir)))
+    configurations = [
+        (f"# {part.name}\n" if part.name else "") + to_yaml(part.plain) for part in compose(arguments.request)
+    ]
+    write_text(folder / "config.yaml", "---\n".join(configurations))
     show_plan(plan, study, layout)
     began = time.monotonic()
     outcome = Outcome(num_done=len(plan.finetunes) + len(plan.evals), num_failed=0)
     if left:
         print()
-        outcome = _run(plan, study, layout)
+        outcome = _run(plan, runs, layout)
     provenance = collect_provenance(sys.argv, seconds=time.monotonic() - began if left else None)
     if left or not (folder / "provenance.json").exists():
         write_json(
             folder / "provenance.json", {"created": datetime.now(UTC).isoformat(timespec="seconds"), **provenance}
         )
-    from cg_lab.reporting import write_report
+    from cg_lab.reporting.write import write_report
 
     write_report(layout, plan.study)
     _mirror(plan, study, layout)
@@ -86,7 +92,8 @@ def _is_mirrored(plan: Plan, study: Study, layout: Layout) -> bool:
     return is_synced(layout, plan.study, tracking_uri=study.tracking.uri)
 
 
-def _run(plan: Plan, study: Study, layout: Layout) -> Outcome:
+def _run(plan: Plan, runs: list[PlannedRun], layout: Layout) -> Outcome:
+    study = runs[0].study
     console = Console(highlight=False)
     synced_at = time.monotonic() - SYNC_EVERY_S + 10
     spoken_at = 0.0
@@ -109,7 +116,7 @@ def _run(plan: Plan, study: Study, layout: Layout) -> Outcome:
                 _mirror(plan, study, layout)
                 synced_at = time.monotonic()
 
-        return run_locally(plan, study, layout, watch)
+        return run_locally(plan, study, layout, list_images(runs), watch)
 
 
 def _describe(snapshot: Snapshot) -> str:

@@ -10,46 +10,64 @@ from cg_lab.errors import UserError
 
 if TYPE_CHECKING:
     from cg_lab.cli.arguments import Arguments, Run
+    from cg_lab.cli.runs import PlannedRun
     from cg_lab.planning.plan import Plan
     from cg_lab.results import Layout
     from cg_lab.study import Study
 
 
 def plan(arguments: Arguments) -> int:
-    """Print what a study would do, and write plan.json."""
-    study = _read_study(arguments)
-    if study is None:
+    """Print what a study would do, write plan.json, and draw its graph and grid."""
+    runs = _read_runs(arguments)
+    if not runs:
         return 0
-    from cg_lab.cli.show import show_plan
+    from cg_lab.cli.show import show_difference, show_plan
     from cg_lab.results import open_results, write_plan
 
-    layout = open_results(_root(study))
-    made = _build_plan(study)
+    layout = open_results(_root(runs[0].study))
+    made = _build_plan(runs)
+    if arguments.diff:
+        return show_difference(made, arguments.diff, layout)
     write_plan(layout, made)
+    _draw_maps(made, layout)
     if arguments.json:
         sys.stdout.write(layout.plan(made.study).read_text(encoding="utf-8"))
     else:
-        show_plan(made, study, layout)
+        show_plan(made, runs[0].study, layout)
     return 0
 
 
 def sweep(arguments: Arguments) -> int:
     """Run what is missing of a study, mirror it to MLflow, and report."""
-    study = _read_study(arguments)
-    if study is None:
+    runs = _read_runs(arguments)
+    if not runs:
         return 0
     from cg_lab.cli.sweep import run_sweep
     from cg_lab.results import open_results
 
-    layout = open_results(_root(study))
-    return run_sweep(_build_plan(study), study, layout, arguments)
+    layout = open_results(_root(runs[0].study))
+    return run_sweep(_build_plan(runs), runs, layout, arguments)
+
+
+def explain(arguments: Arguments) -> int:
+    """Tell in words why a target is asked about with these sources."""
+    runs = _read_runs(arguments)
+    if not runs:
+        return 0
+    from cg_lab.cli.explain import explain_target
+
+    for run in runs:
+        assert run.catalog is not None
+        explain_target(arguments.target, run.study, run.catalog)
+    return 0
 
 
 def status(arguments: Arguments) -> int:
     """Say how far a study is."""
-    study = _read_study(arguments)
-    if study is None:
+    runs = _read_runs(arguments, with_catalog=False)
+    if not runs:
         return 0
+    study = runs[0].study
     from cg_lab.cli.show import show_status
 
     layout = _existing(study)
@@ -58,11 +76,12 @@ def status(arguments: Arguments) -> int:
 
 def report(arguments: Arguments) -> int:
     """Write effects.csv, report.md and report.html from what is there."""
-    study = _read_study(arguments)
-    if study is None:
+    runs = _read_runs(arguments, with_catalog=False)
+    if not runs:
         return 0
+    study = runs[0].study
     from cg_lab.cli.show import show_effects
-    from cg_lab.reporting import write_report
+    from cg_lab.reporting.write import write_report
 
     layout = _existing(study)
     _planned(study, layout)
@@ -73,9 +92,10 @@ def report(arguments: Arguments) -> int:
 
 def sync(arguments: Arguments) -> int:
     """Mirror a study's files to MLflow."""
-    study = _read_study(arguments)
-    if study is None:
+    runs = _read_runs(arguments, with_catalog=False)
+    if not runs:
         return 0
+    study = runs[0].study
     from cg_lab.tracking import TrackingError, sync_study
 
     layout = _existing(study)
@@ -92,9 +112,10 @@ def sync(arguments: Arguments) -> int:
 
 def ui(arguments: Arguments) -> int:
     """Open the MLflow UI on this machine."""
-    study = _read_study(arguments)
-    if study is None:
+    runs = _read_runs(arguments, with_catalog=False)
+    if not runs:
         return 0
+    study = runs[0].study
     from cg_lab.tracking import run_ui
 
     return run_ui(
@@ -108,7 +129,8 @@ def ui(arguments: Arguments) -> int:
 
 
 VERBS: dict[str, tuple[Run, str]] = {
-    "plan": (plan, "print targets, arms, jobs and the time they take; write plan.json"),
+    "plan": (plan, "print targets, arms, jobs and the time they take; write plan.json, graph and grid"),
+    "explain": (explain, "tell in words why a target is asked about with these sources"),
     "sweep": (sweep, "run what is missing of a study, mirror it to MLflow, and report"),
     "status": (status, "say how far a study is, and what failed"),
     "report": (report, "write effects.csv, report.md and report.html from what is there"),
@@ -117,22 +139,33 @@ VERBS: dict[str, tuple[Run, str]] = {
 }
 
 
-def _read_study(arguments: Arguments) -> Study | None:
-    """Read the configuration; with `--cfg job` print it and give None."""
-    from cg_lab.config import compose, read_study, to_yaml
+def _read_runs(arguments: Arguments, *, with_catalog: bool = True) -> list[PlannedRun]:
+    """Read every configuration and its catalogue; with `--cfg job` print them and give none."""
+    from cg_lab.config import compose, read_studies, to_yaml
 
     if arguments.cfg:
-        sys.stdout.write(to_yaml(compose(arguments.overrides, config_dir=arguments.config_dir)))
-        return None
-    return read_study(arguments.overrides, config_dir=arguments.config_dir)
+        for number, part in enumerate(compose(arguments.request)):
+            sys.stdout.write(
+                ("---\n" if number else "") + (f"# {part.name}\n" if part.name else "") + to_yaml(part.plain)
+            )
+        return []
+    from cg_lab.cli.runs import open_runs
+
+    return open_runs(read_studies(arguments.request), with_catalog=with_catalog)
 
 
-def _build_plan(study: Study) -> Plan:
-    from cg_lab.data.sources import read_catalog
-    from cg_lab.models.identity import identify_backbone
+def _build_plan(runs: list[PlannedRun]) -> Plan:
     from cg_lab.planning.build import build_plan
 
-    return build_plan(study, read_catalog(study.data), identify_backbone(study.model))
+    return build_plan([run.to_run() for run in runs])
+
+
+def _draw_maps(made: Plan, layout: Layout) -> None:
+    from cg_lab.reporting.maps import draw_graph, draw_grid
+    from cg_lab.serialize import write_text
+
+    for name, svg in (("grid", draw_grid(made)), ("graph", draw_graph(made))):
+        write_text(layout.study(made.study) / "figures" / f"{name}.svg", svg)
 
 
 def _root(study: Study) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 from PIL import Image
 
 from cg_lab.catalog import Note
+from cg_lab.data.spelling import Spelling, find_near_misses
 from cg_lab.errors import UserError, list_faults, suggest
-from cg_lab.mat import Triplet
+from cg_lab.mat import DEFAULT_FACTORS
 from cg_lab.serialize import content_id
 
-REQUIRED = ("image", "label", "modality", "area", "task")
+NEEDED = ("image", "label")
 OPTIONAL = ("subset", "group")
 MAX_PIXELS = 64_000_000
 """Larger images are refused unread: they are mistakes or decompression bombs."""
@@ -30,7 +32,8 @@ class Row:
     image: str
     label: str
     subset: str
-    triplet: Triplet
+    elements: tuple[str, ...]
+    """One value for each factor."""
     group: str | None
     digest: str
     """SHA-256 of the image file."""
@@ -41,6 +44,7 @@ class Manifest:
     """A manifest that has been read and checked."""
 
     path: Path
+    factors: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[Note, ...]
 
@@ -51,13 +55,27 @@ class Manifest:
             "manifest",
             1,
             sorted(
-                [row.image, row.label, row.subset, str(row.triplet), row.group or "", row.digest] for row in self.rows
+                [row.image, row.label, row.subset, ":".join(row.elements), row.group or "", row.digest]
+                for row in self.rows
             ),
         )
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(
+    path: Path,
+    factors: tuple[str, ...] = DEFAULT_FACTORS,
+    known: Mapping[str, tuple[str, ...]] | None = None,
+) -> Manifest:
     """Read a manifest and check every line and every image.
+
+    Parameters
+    ----------
+    path
+        The CSV; image paths in it are relative to its folder.
+    factors
+        Columns that tell elements apart.
+    known
+        Elements by name of subset, from a catalogue; the manifest then names subsets and has no columns of factors.
 
     Images that are missing or can't be decoded are counted, listed and left out; they stop nothing unless none is
     left of a label.
@@ -69,25 +87,32 @@ def read_manifest(path: Path) -> Manifest:
         all faults at once, with their line numbers.
 
     """
-    raw = _read_lines(path)
+    columns = (*NEEDED, "subset") if known is not None else (*NEEDED, *factors)
+    raw = _read_lines(path, columns)
     faults: list[str] = []
     seen: dict[str, int] = {}
-    subsets: dict[str, tuple[Triplet, int]] = {}
+    subsets: dict[str, tuple[tuple[str, ...], int]] = {}
+    spellings: dict[tuple[str, str], int] = {}
     rows: list[Row] = []
     unreadable: list[str] = []
     lost: Counter[tuple[str, str]] = Counter()
     kept: Counter[tuple[str, str]] = Counter()
     for line, cells in raw:
-        empty = [column for column in REQUIRED if not (cells.get(column) or "").strip()]
+        empty = [column for column in columns if not (cells.get(column) or "").strip()]
         if empty:
             faults.append(f"line {line}: empty {', '.join(empty)}")
             continue
         image, label = cells["image"].strip(), cells["label"].strip()
-        triplet = Triplet(cells["modality"].strip(), cells["area"].strip(), cells["task"].strip())
-        subset = (cells.get("subset") or "").strip() or _name_subset(triplet)
-        first, first_line = subsets.setdefault(subset, (triplet, line))
-        if first != triplet:
-            faults.append(f"line {line}: subset '{subset}' is {triplet} here and {first} in line {first_line}")
+        subset, elements = _find_subset(cells, factors, known)
+        if elements is None:
+            faults.append(f"line {line}: no subset '{subset}' in the catalogue; {suggest(subset, known or ())}")
+            continue
+        for factor, value in zip(factors, elements, strict=True):
+            spellings.setdefault((factor, value), line)
+        first, first_line = subsets.setdefault(subset, (elements, line))
+        if first != elements:
+            here, there = ":".join(elements), ":".join(first)
+            faults.append(f"line {line}: subset '{subset}' is {here} here and {there} in line {first_line}")
         elif image in seen:
             faults.append(f"line {line}: image '{image}' is listed in line {seen[image]} already")
         elif not _lies_below(path.parent, image):
@@ -102,20 +127,22 @@ def read_manifest(path: Path) -> Manifest:
             kept[subset, label] += 1
             group = (cells.get("group") or "").strip() or None
             rows.append(
-                Row(line=line, image=image, label=label, subset=subset, triplet=triplet, group=group, digest=found)
+                Row(line=line, image=image, label=label, subset=subset, elements=elements, group=group, digest=found)
             )
     faults += [
         f"subset '{subset}': none of the {count} images of label '{label}' can be read, "
-        f"the first of them: {next(text for text in unreadable)}"
+        f"the first of them: {unreadable[0]}"
         for (subset, label), count in lost.items()
         if not kept[subset, label]
     ]
+    faults += find_near_misses(
+        [Spelling(factor=factor, value=value, line=line) for (factor, value), line in spellings.items()],
+        {},
+        slips=False,
+    )
     if not rows and not faults:
         faults.append("no line below the header")
-    if faults:
-        plural = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
-        shown = faults[:30] + ([f"... and {len(faults) - 30} more"] if len(faults) > 30 else [])
-        raise list_faults(f"manifest {path} has {plural}", shown)
+    _refuse(path, faults)
     notes = (
         Note(
             subject=path.name,
@@ -124,31 +151,49 @@ def read_manifest(path: Path) -> Manifest:
             examples=tuple(unreadable[:20]),
         ),
     )
-    return Manifest(path=path, rows=tuple(rows), notes=notes if unreadable else ())
+    return Manifest(path=path, factors=factors, rows=tuple(rows), notes=notes if unreadable else ())
 
 
-def _read_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _refuse(path: Path, faults: list[str]) -> None:
+    if faults:
+        plural = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        shown = faults[:30] + ([f"... and {len(faults) - 30} more"] if len(faults) > 30 else [])
+        raise list_faults(f"manifest {path} has {plural}", shown)
+
+
+def _find_subset(
+    cells: dict[str, str], factors: tuple[str, ...], known: Mapping[str, tuple[str, ...]] | None
+) -> tuple[str, tuple[str, ...] | None]:
+    """Give a line's subset and its elements; None if a catalogue does not know the subset."""
+    subset = (cells.get("subset") or "").strip()
+    if known is not None:
+        return subset, known.get(subset)
+    elements = tuple(cells[factor].strip() for factor in factors)
+    return subset or _name_subset(elements), elements
+
+
+def _read_lines(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     if not path.is_file():
-        raise UserError(f"data.path: no file '{path}'; give a CSV with the columns {', '.join(REQUIRED)}")
+        raise UserError(f"data.path: no file '{path}'; give a CSV with the columns {', '.join(columns)}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             header = [name.strip() for name in reader.fieldnames or []]
-            _check_header(path, header)
+            _check_header(path, header, columns)
             reader.fieldnames = header
             return [(reader.line_num, {key: value or "" for key, value in cells.items() if key}) for cells in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"manifest {path}: not a CSV in UTF-8 ({error})") from None
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    missing = [column for column in REQUIRED if column not in header]
+def _check_header(path: Path, header: list[str], columns: tuple[str, ...]) -> None:
+    missing = [column for column in columns if column not in header]
     twice = [column for column, count in Counter(header).items() if count > 1]
     faults = [f"no column '{column}'; {suggest(column, header)}" for column in missing]
     faults += [f"column '{column}' is there twice" for column in twice]
     if faults:
         raise list_faults(
-            f"manifest {path}, line 1: needs the columns {', '.join(REQUIRED)} and may have {', '.join(OPTIONAL)}",
+            f"manifest {path}, line 1: needs the columns {', '.join(columns)} and may have {', '.join(OPTIONAL)}",
             faults,
         )
 
@@ -177,7 +222,7 @@ def _inspect_image(path: Path) -> str | _Unreadable:
     return hashlib.sha256(payload).hexdigest()
 
 
-def _name_subset(triplet: Triplet) -> str:
+def _name_subset(elements: tuple[str, ...]) -> str:
     """Name a subset whose line does not."""
-    text = f"{triplet.modality}-{triplet.area}-{triplet.task}".lower()
+    text = "-".join(elements).lower()
     return "".join(character if character.isalnum() else "-" for character in text).strip("-")

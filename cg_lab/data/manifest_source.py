@@ -13,9 +13,9 @@ from cg_lab.catalog import Catalog, ManifestData, build_catalog
 from cg_lab.data.manifest import Manifest, Row
 from cg_lab.data.samples import Sample, Split
 from cg_lab.errors import list_faults
-from cg_lab.mat import Subset, Triplet
+from cg_lab.mat import Subset, count_options
 from cg_lab.serialize import content_id
-from cg_lab.study import ManifestSettings
+from cg_lab.study import CatalogSettings, ManifestSettings
 
 INSTRUCTIONS = (
     "What does this {modality} image show?",
@@ -35,7 +35,8 @@ class ManifestSource:
     split_seed: int
     samples: dict[tuple[str, Split], tuple[Sample, ...]]
     labels: dict[str, tuple[str, ...]]
-    triplets: dict[str, Triplet]
+    elements: dict[str, tuple[str, ...]]
+    factors: tuple[str, ...]
 
     @property
     def seed(self) -> int:
@@ -60,11 +61,12 @@ class ManifestSource:
 
     def read_instructions(self, subset: str) -> tuple[str, ...]:
         """Give the six wordings of a subset's question."""
-        triplet = self.triplets[subset]
-        return tuple(text.format(modality=triplet.modality, area=triplet.area.lower()) for text in INSTRUCTIONS)
+        named = dict(zip(self.factors, self.elements[subset], strict=True))
+        modality, area = named.get("modality", "image"), named.get("area", "body").lower()
+        return tuple(text.format(modality=modality, area=area) for text in INSTRUCTIONS)
 
 
-def build_manifest_catalog(manifest: Manifest, settings: ManifestSettings) -> Catalog:
+def build_manifest_catalog(manifest: Manifest, settings: ManifestSettings | CatalogSettings) -> Catalog:
     """Describe the subsets of a manifest, counted after splitting.
 
     Raises
@@ -79,7 +81,7 @@ def build_manifest_catalog(manifest: Manifest, settings: ManifestSettings) -> Ca
     source = open_manifest(manifest, data)
     faults: list[str] = []
     subsets: list[Subset] = []
-    for name, triplet in source.triplets.items():
+    for name, elements in source.elements.items():
         train, test = source.samples[name, Split.TRAIN], source.samples[name, Split.TEST]
         for split, samples in ((Split.TRAIN, train), (Split.TEST, test)):
             absent = sorted(set(source.labels[name]) - {sample.label for sample in samples})
@@ -91,8 +93,9 @@ def build_manifest_catalog(manifest: Manifest, settings: ManifestSettings) -> Ca
         subsets.append(
             Subset(
                 name=name,
-                triplet=triplet,
+                elements=tuple((value,) for value in elements),
                 labels=source.labels[name],
+                num_options=count_options(source.labels[name]),
                 num_train=len(train),
                 num_test=len(test),
                 has_groups=any(sample.group for sample in train + test),
@@ -100,7 +103,7 @@ def build_manifest_catalog(manifest: Manifest, settings: ManifestSettings) -> Ca
         )
     if faults:
         raise list_faults(f"manifest {manifest.path} can't be split", faults)
-    return build_catalog(data, subsets, manifest.notes)
+    return build_catalog(data, subsets, factors=manifest.factors, notes=manifest.notes)
 
 
 def open_manifest(manifest: Manifest, data: ManifestData) -> ManifestSource:
@@ -124,7 +127,8 @@ def open_manifest(manifest: Manifest, data: ManifestData) -> ManifestSource:
         split_seed=data.seed,
         samples=samples,
         labels={subset: tuple(sorted({row.label for row in rows})) for subset, rows in by_subset.items()},
-        triplets={subset: rows[0].triplet for subset, rows in by_subset.items()},
+        elements={subset: rows[0].elements for subset, rows in by_subset.items()},
+        factors=manifest.factors,
     )
 
 

@@ -18,7 +18,7 @@ from cg_lab.data.phantom import (
     render_phantoms,
 )
 from cg_lab.data.samples import Sample, Split
-from cg_lab.mat import Subset, Triplet
+from cg_lab.mat import Subset, count_options
 from cg_lab.study import PhantomSettings
 
 TEST_OFFSET = 1_000_000
@@ -49,8 +49,9 @@ def build_phantom_catalog(settings: PhantomSettings) -> Catalog:
     subsets = [
         Subset(
             name=name_subset(key),
-            triplet=Triplet(key.modality, key.area, key.task),
+            elements=((key.modality,), (key.area,), (key.task,)),
             labels=tuple(sorted(key.labels)),
+            num_options=count_options(key.labels),
             num_train=settings.train_per_subset,
             num_test=settings.test_per_subset,
         )
@@ -122,8 +123,7 @@ class PhantomSource:
 def open_phantoms(data: PhantomData, subsets: tuple[Subset, ...]) -> PhantomSource:
     """Open the phantoms of a plan's subsets."""
     keys = {
-        subset.name: PhantomKey(modality=subset.triplet.modality, area=subset.triplet.area, task=subset.triplet.task)
-        for subset in subsets
+        subset.name: PhantomKey(modality=subset.own[0], area=subset.own[1], task=subset.own[2]) for subset in subsets
     }
     return PhantomSource(data=data, keys=keys)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 from typing import Protocol
@@ -61,13 +61,18 @@ class DataSource(Protocol):
 def draw_mixture(source: DataSource, mixture: Mixture) -> tuple[Sample, ...]:
     """Draw the training samples of a mixture: evenly over each subset's labels, never one sample twice.
 
-    A label that has too few gives all it has, and the others make up for it.
+    A label that has too few gives all it has, and the others make up for it. Shuffled labels are dealt anew among the
+    drawn samples of each subset, so that every label is as frequent as before.
     """
-    return tuple(
-        sample
-        for part in mixture.parts
-        for sample in _draw_balanced(source.read_samples(part.subset, Split.TRAIN), part.count, mixture.seed)
-    )
+    drawn: list[Sample] = []
+    for part in mixture.parts:
+        samples = _draw_balanced(source.read_samples(part.subset, Split.TRAIN), part.count, mixture.seed)
+        if mixture.labels == "shuffled":
+            labels = [sample.label for sample in samples]
+            Random(f"shuffle/{mixture.seed}/{part.subset}").shuffle(labels)
+            samples = [replace(sample, label=label) for sample, label in zip(samples, labels, strict=True)]
+        drawn += samples
+    return tuple(drawn)
 
 
 def _draw_balanced(samples: tuple[Sample, ...], count: int, seed: int) -> list[Sample]:
@@ -98,3 +103,25 @@ def ask(source: DataSource, sample: Sample) -> Question:
     random.shuffle(options)
     text = random.choice(source.read_instructions(sample.subset))
     return Question(text=text, options=tuple(options), answer=options.index(sample.label))
+
+
+def ask_elements(
+    source: DataSource, sample: Sample, right: str, candidates: tuple[str, ...], *, most: int | None
+) -> Question:
+    """Ask which combination of elements an image shows.
+
+    Parameters
+    ----------
+    source, sample
+        Decide the order of the options.
+    right, candidates
+        The combination that it shows, and all that are offered.
+    most
+        Options at most, the others drawn at random; None offers every candidate.
+
+    """
+    random = Random(f"elements/{source.seed}/{sample.id}")
+    wrong = [candidate for candidate in candidates if candidate != right]
+    options = [right, *(wrong if most is None else random.sample(wrong, min(len(wrong), most - 1)))]
+    random.shuffle(options)
+    return Question(text="What does the image show?", options=tuple(options), answer=options.index(right))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from cg_lab.locks import find_holder, holding
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Failure, Layout, read_failure, write_failure
 from cg_lab.serialize import write_json
-from cg_lab.study import ManifestSettings, Study
+from cg_lab.study import Study
 
 MAX_ROUNDS = 3
 """How often jobs whose process died are given to a new one."""
@@ -54,11 +54,20 @@ class Outcome:
 Watch = Callable[[Snapshot], None]
 
 
-def run_locally(plan: Plan, study: Study, layout: Layout, watch: Watch) -> Outcome:
+def run_locally(plan: Plan, study: Study, layout: Layout, images: Mapping[str, Path], watch: Watch) -> Outcome:
     """Run what is missing of a plan; returns when every job has a result or a failure.
 
     Workers that an earlier, killed sweep of the same study left running are asked to save and end first, and their
     jobs go on from there.
+
+    Parameters
+    ----------
+    plan, study, layout
+        What to run, with how many slots, and where results go.
+    images
+        Where the data of a manifest lies, by its content.
+    watch
+        Is told how far the sweep is, again and again.
 
     Raises
     ------
@@ -73,7 +82,7 @@ def run_locally(plan: Plan, study: Study, layout: Layout, watch: Watch) -> Outco
         if not held:
             raise UserError(f"study '{plan.study}' is being swept by another process already; wait for it, or stop it")
         _stop_workers(folder)
-        drive = _Drive(plan, study, layout, watch)
+        drive = _Drive(plan, study, layout, images, watch)
         try:
             for _ in range(MAX_ROUNDS):
                 if drive.count_left() == 0:
@@ -89,17 +98,18 @@ def run_locally(plan: Plan, study: Study, layout: Layout, watch: Watch) -> Outco
 class _Drive:
     """One sweep under way."""
 
-    def __init__(self, plan: Plan, study: Study, layout: Layout, watch: Watch) -> None:
+    def __init__(self, plan: Plan, study: Study, layout: Layout, images: Mapping[str, Path], watch: Watch) -> None:
         self.plan = plan
         self.study = study
         self.layout = layout
+        self.images = images
         self.watch = watch
         self.began = time.monotonic()
         self.began_at = now()
         self.num_jobs = len(plan.finetunes) + len(plan.evals)
         self.seconds = {
             job_id: group.seconds / len(group.job_ids)
-            for group in group_jobs(Pending(finetunes=plan.finetunes, evals=plan.evals), plan, study.model)
+            for group in group_jobs(Pending(finetunes=plan.finetunes, evals=plan.evals), plan)
             for job_id in group.job_ids
         }
         self.left_at_start = sum(self.seconds[job_id] for job_id in self._list_left())
@@ -135,19 +145,21 @@ class _Drive:
         pending = find_pending(self.plan, self.layout)
         groups = tuple(
             Group(job_ids=kept, seconds=group.seconds)
-            for group in group_jobs(pending, self.plan, self.study.model)
+            for group in group_jobs(pending, self.plan)
             if (kept := tuple(job_id for job_id in group.job_ids if not self._has_failed(job_id)))
         )
-        data = self.study.data
-        data_path = str(Path(data.path).resolve()) if isinstance(data, ManifestSettings) else None
         paths: list[Path] = []
-        for number, job_ids in enumerate(balance(groups, slots)):
+        jobs = {job.id: job for job in (*self.plan.finetunes, *self.plan.evals)}
+        for number, dealt in enumerate(balance(groups, slots)):
+            # Jobs of one model and one data source stand together, so that each is opened once.
+            kinds = list(dict.fromkeys((jobs[job_id].backbone, jobs[job_id].data) for job_id in dealt))
+            job_ids = tuple(sorted(dealt, key=lambda job_id: kinds.index((jobs[job_id].backbone, jobs[job_id].data))))
             path = folder / f"{number}.json"
             pack = Pack(
                 study=self.plan.study,
                 number=number,
                 results_dir=str(self.layout.root.resolve()),
-                data_path=data_path,
+                images={content: str(path.resolve()) for content, path in self.images.items()},
                 threads=threads,
                 eval_batch_size=self.study.evaluation.batch_size,
                 save_every_s=self.study.cluster.save_every_s,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
 from cg_lab.results import Layout
-from cg_lab.study import ModelSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +16,8 @@ class Pack:
     number: int
     results_dir: str
     """Absolute."""
-    data_path: str | None
-    """Where the data of a manifest lies."""
+    images: dict[str, str]
+    """Where the data of a manifest lies, by its content."""
     threads: int
     eval_batch_size: int
     save_every_s: float
@@ -55,9 +54,10 @@ class Group:
     seconds: float
 
 
-def group_jobs(pending: Pending, plan: Plan, model: ModelSettings) -> tuple[Group, ...]:
+def group_jobs(pending: Pending, plan: Plan) -> tuple[Group, ...]:
     """Put evaluations behind the fine-tune that they need; the others stand by themselves."""
-    num_test = {subset.name: subset.num_test for subset in plan.subsets}
+    num_test = {(catalog.data, subset.name): subset.num_test for catalog in plan.catalogs for subset in catalog.subsets}
+    rates = {backbone: plan.find_rates(backbone) for backbone in plan.backbones}
     followers: dict[str | None, list[EvalJob]] = {}
     waiting = {job.id for job in pending.finetunes}
     for job in pending.evals:
@@ -65,12 +65,12 @@ def group_jobs(pending: Pending, plan: Plan, model: ModelSettings) -> tuple[Grou
         followers.setdefault(key, []).append(job)
 
     def eval_seconds(job: EvalJob) -> float:
-        return num_test[job.target] / model.eval_samples_per_s
+        return num_test[job.data, job.target] / rates[job.backbone].eval_samples_per_s
 
     groups = [
         Group(
             job_ids=(job.id, *(follower.id for follower in followers.get(job.id, []))),
-            seconds=job.mixture.num_samples * job.recipe.epochs / model.train_samples_per_s
+            seconds=job.mixture.num_samples * job.recipe.epochs / rates[job.backbone].train_samples_per_s
             + sum(eval_seconds(follower) for follower in followers.get(job.id, [])),
         )
         for job in pending.finetunes

@@ -16,7 +16,8 @@ from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.execution.packs import Pack
 from cg_lab.journal import append_event, now
 from cg_lab.locks import holding
-from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
+from cg_lab.mat import MAX_OPTIONS
+from cg_lab.planning.plan import EvalJob, FinetuneJob, Mixture, Plan, Protocol
 from cg_lab.results import (
     EvalResult,
     Failure,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cg_lab.data.samples import DataSource, Sample
     from cg_lab.evaluation.evaluate import Asked
     from cg_lab.models.backbone import LoadedBackbone
+    from cg_lab.questions import Question
 
 Job = FinetuneJob | EvalJob
 
@@ -55,12 +57,17 @@ def run_pack(path: Path) -> None:
             return
         plan = read_plan(layout.plan(pack.study))
         jobs: dict[str, Job] = {job.id: job for job in (*plan.finetunes, *plan.evals)}
-        bench = _open_bench(pack, plan, layout, stop)
+        bench: _Bench | None = None
         for job_id in pack.job_ids:
             if stop.requested:
                 return
-            if not layout.result(job_id).exists():
-                _run_guarded(jobs[job_id], bench)
+            if layout.result(job_id).exists():
+                continue
+            job = jobs[job_id]
+            if bench is None or (bench.job.backbone, bench.job.data) != (job.backbone, job.data):
+                bench = None
+                bench = _open_bench(job, pack, plan, layout, stop)
+            _run_guarded(job, bench)
 
 
 def lock_of(pack_path: Path) -> Path:
@@ -83,18 +90,22 @@ class _Stop:
 
 @dataclass(slots=True, kw_only=True)
 class _Bench:
-    """All that the jobs of one process share."""
+    """All that the jobs with one model and one data source share."""
 
+    job: Job
+    """The first of them."""
     pack: Pack
     layout: Layout
+    elements: dict[str, tuple[str, ...]]
+    """The own elements of each subset."""
     source: DataSource
     backbone: LoadedBackbone
     is_stopping: _Stop
-    tests: dict[tuple[str, str], list[Asked]] = field(default_factory=dict)
-    """Encoded test questions by subset and kind of image: many jobs ask the same."""
+    tests: dict[tuple[str, Protocol], list[Asked]] = field(default_factory=dict)
+    """Encoded test questions by subset and protocol: many jobs ask the same."""
 
 
-def _open_bench(pack: Pack, plan: Plan, layout: Layout, stop: _Stop) -> _Bench:
+def _open_bench(job: Job, pack: Pack, plan: Plan, layout: Layout, stop: _Stop) -> _Bench:
     import torch
 
     torch.set_num_threads(pack.threads)
@@ -105,11 +116,15 @@ def _open_bench(pack: Pack, plan: Plan, layout: Layout, stop: _Stop) -> _Bench:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    catalog = plan.catalog_of(job.data)
+    path = pack.images.get(job.data.content) if job.data.source == "manifest" else None
     return _Bench(
+        job=job,
+        elements={subset.name: subset.own for subset in catalog.subsets},
         pack=pack,
         layout=layout,
-        source=open_source(plan.data, plan.subsets, Path(pack.data_path) if pack.data_path else None),
-        backbone=load_backbone(plan.backbone),
+        source=open_source(catalog, Path(path) if path else None),
+        backbone=load_backbone(job.backbone),
         is_stopping=stop,
     )
 
@@ -163,13 +178,13 @@ def _run_job(job: Job, bench: _Bench, event: partial[None]) -> None:
 
 
 def _run_finetune(job: FinetuneJob, bench: _Bench, event: partial[None]) -> None:
-    from cg_lab.data.samples import ask, draw_mixture
+    from cg_lab.data.samples import draw_mixture
     from cg_lab.models.encoding import encode_questions
     from cg_lab.training.finetune import Surroundings, run_finetune
 
     started = now()
     samples = draw_mixture(bench.source, job.mixture)
-    questions = [ask(bench.source, sample) for sample in samples]
+    questions = [_ask(bench, sample, job.mixture) for sample in samples]
     examples = encode_questions(bench.backbone, questions, bench.source.read_images(samples))
     checkpoints = bench.layout.job(job.id) / "checkpoints"
     done = run_finetune(
@@ -229,8 +244,21 @@ def _run_eval(job: EvalJob, bench: _Bench, event: partial[None]) -> None:
     event("done")
 
 
+def _ask(bench: _Bench, sample: Sample, asked: Mixture | Protocol) -> Question:
+    """Ask about a sample's finding, or about which combination of elements it shows."""
+    from cg_lab.data.samples import ask, ask_elements
+
+    if asked.ask == "finding":
+        return ask(bench.source, sample)
+    right = " ".join(bench.elements[sample.subset][place] for place in asked.places)
+    is_test = isinstance(asked, Protocol)
+    return ask_elements(bench.source, sample, right, asked.candidates, most=None if is_test else MAX_OPTIONS)
+
+
 def _ask_tests(job: EvalJob, bench: _Bench) -> list[Asked]:
-    key = (job.target, job.protocol.image)
+    if job.protocol.shots:
+        raise UserError(f"example images in the prompt (shots={job.protocol.shots}) can be planned, not run yet")
+    key = (job.target, job.protocol)
     if key not in bench.tests:
         bench.tests[key] = _encode_tests(job, bench)
     return bench.tests[key]
@@ -239,12 +267,12 @@ def _ask_tests(job: EvalJob, bench: _Bench) -> list[Asked]:
 def _encode_tests(job: EvalJob, bench: _Bench) -> list[Asked]:
     from PIL import Image
 
-    from cg_lab.data.samples import Split, ask
+    from cg_lab.data.samples import Split
     from cg_lab.evaluation.evaluate import Asked
     from cg_lab.models.encoding import encode_questions
 
     samples: tuple[Sample, ...] = bench.source.read_samples(job.target, Split.TEST)
-    questions = [ask(bench.source, sample) for sample in samples]
+    questions = [_ask(bench, sample, job.protocol) for sample in samples]
     images = bench.source.read_images(samples)
     if job.protocol.image == "blank":
         images = [Image.new("L", image.size, 127) for image in images]

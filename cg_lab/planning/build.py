@@ -1,152 +1,371 @@
-"""Compile a study: contrasts to arms, arms to cells and jobs, equal jobs to one."""
+"""Compile studies: held-out questions to arms, arms to cells and jobs, equal jobs to one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from cg_lab.arms import MAIN_ARMS, Arm
 from cg_lab.catalog import Catalog
-from cg_lab.errors import UserError
-from cg_lab.mat import Subset
-from cg_lab.planning.designs import explain_absence, find_contrasts
-from cg_lab.planning.graph import MatGraph, build_graph
-from cg_lab.planning.mixture import build_mixture, count_available
+from cg_lab.errors import UserError, suggest
+from cg_lab.mat import Kind, Subset
+from cg_lab.planning.budget import Candidate, Cost, choose_within
+from cg_lab.planning.designs import load_design
+from cg_lab.planning.graph import MatGraph, find_tied
+from cg_lab.planning.jobs import JobFactory
+from cg_lab.planning.mixture import build_mixture
 from cg_lab.planning.plan import (
     PLAN_SCHEMA,
-    Arm,
-    Backbone,
     Cell,
     Contrast,
     EvalJob,
     FinetuneJob,
+    MixturePart,
     Plan,
+    PlannedCatalog,
     Protocol,
+    Rates,
+    Setting,
     Skipped,
+    Training,
 )
-from cg_lab.planning.validity import check_proof, prove
-from cg_lab.study import Study
+from cg_lab.planning.validity import BUDGETED_ARMS, Claim, Proof, Prover, check_proof, is_askable
+from cg_lab.serialize import to_plain
+from cg_lab.study import Backbone, Study
 
-TRAINED_ARMS = (Arm.UNRELATED, Arm.RELATED, Arm.ALL_DATA, Arm.CEILING)
-"""Arms that take a fine-tune of their own."""
+MOST_KEPT = 2_000
+"""Fine-tunes that are kept to be given again; beyond them all are forgotten, so that cells can be streamed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
+class Run:
+    """One configuration to plan: the only one, or one of a multirun."""
+
+    name: str
+    """What tells it from the others; empty for the only one."""
+    study: Study
+    catalog: Catalog
+    backbone: Backbone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A cell with its jobs, before equal ones are merged."""
+
     cell: Cell
     finetune: FinetuneJob | None
     evaluation: EvalJob
 
 
-def build_plan(study: Study, catalog: Catalog, backbone: Backbone) -> Plan:
-    """Plan a study over a catalogue; the same input gives the same plan, byte for byte.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Questions:
+    """What a design asks over a catalogue; the same for every run that differs in neither."""
+
+    contrasts: tuple[Contrast, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def build_plan(runs: Sequence[Run]) -> Plan:
+    """Plan one or more configurations together; the same input gives the same plan, byte for byte.
+
+    Equal work is one job, over arms, targets, designs and runs.
 
     Raises
     ------
     UserError
-        If a named target is unknown or has no valid sources, or if no target has any.
+        If a named target is unknown or has no valid sources, if no target has any, or if a cell is not valid.
 
     """
-    graph = build_graph(catalog.subsets)
-    contrasts, skipped = _find_all_contrasts(study, catalog, graph)
-    drafts = [draft for contrast in contrasts for draft in _Drafter(contrast, study, catalog, graph, backbone).draft()]
-    trained = [draft.finetune for draft in drafts if draft.cell.arm in TRAINED_ARMS and draft.finetune]
-    finetunes = {job.id: job for job in trained}
-    evaluations = {draft.cell.eval_job: draft.evaluation for draft in drafts}
+    first = runs[0].study
+    catalogs: list[Catalog] = []
+    graphs: dict[tuple[object, ...], MatGraph] = {}
+    provers: dict[tuple[object, ...], Prover] = {}
+    asked: dict[tuple[object, ...], _Questions] = {}
+    settings: list[Setting] = []
+    posed: list[tuple[Contrast, Compiler]] = []
+    skipped: list[Skipped] = []
+    for run in runs:
+        study = run.study
+        if run.catalog not in catalogs:
+            catalogs.append(run.catalog)
+        place = catalogs.index(run.catalog)
+        graph_key = (place, study.twins, study.design.kinds)
+        if graph_key not in graphs:
+            graphs[graph_key] = build_graph(run.catalog, study)
+            provers[graph_key] = Prover(run.catalog, graphs[graph_key])
+        key = (*graph_key, study.design, study.targets)
+        if key not in asked:
+            asked[key] = _ask(study, run.catalog, graphs[graph_key])
+        compiler = Compiler(study, run.catalog, graphs[graph_key], provers[graph_key], run.backbone)
+        posed += [(_name(compiler.restrict(part), run.name), compiler) for part in asked[key].contrasts]
+        skipped += [replace(part, setting=run.name) for part in asked[key].skipped]
+        settings.append(
+            Setting(
+                name=run.name,
+                catalog=place,
+                backbone=run.backbone,
+                recipe=study.finetune,
+                design=to_plain(study.design),
+                rates=Rates(
+                    train_samples_per_s=study.model.train_samples_per_s,
+                    eval_samples_per_s=study.model.eval_samples_per_s,
+                    checkpoint_gb=study.model.checkpoint_gb,
+                ),
+            )
+        )
+    if first.budget.is_set:
+        kept = choose_within([compiler.weigh(contrast) for contrast, compiler in posed], first.budget)
+        skipped += [
+            Skipped(target=contrast.target, reason=f"left out for the budget: {contrast.id}", setting=contrast.setting)
+            for contrast, _ in posed
+            if contrast.id not in kept
+        ]
+        posed = [(contrast, compiler) for contrast, compiler in posed if contrast.id in kept]
+    contrasts = [contrast for contrast, _ in posed]
+    drafts = [draft for contrast, compiler in posed for draft in compiler.compile(contrast)]
+    finetunes = {draft.finetune.id: draft.finetune for draft in drafts if draft.finetune}
+    evaluations = {draft.evaluation.id: draft.evaluation for draft in drafts}
+    declared = sum(draft.finetune is not None and draft.cell.arm not in {Arm.BLIND, Arm.SOURCES} for draft in drafts)
     return Plan(
         schema=PLAN_SCHEMA,
-        study=study.study,
-        data=catalog.data,
-        backbone=backbone,
-        subsets=catalog.subsets,
-        contrasts=contrasts,
+        study=first.study,
+        rule=first.rule,
+        settings=tuple(settings),
+        catalogs=tuple(_describe(catalog) for catalog in catalogs),
+        contrasts=tuple(contrasts),
         cells=tuple(draft.cell for draft in drafts),
         finetunes=tuple(finetunes[job_id] for job_id in sorted(finetunes)),
         evals=tuple(evaluations[job_id] for job_id in sorted(evaluations)),
-        skipped=skipped,
-        notes=catalog.notes,
-        rule=study.rule,
-        num_declared_finetunes=len(trained),
+        skipped=tuple(skipped),
+        num_declared_finetunes=declared,
     )
 
 
-def _find_all_contrasts(
-    study: Study, catalog: Catalog, graph: MatGraph
-) -> tuple[tuple[Contrast, ...], tuple[Skipped, ...]]:
-    named = study.targets is not None
-    targets = [catalog.find(name) for name in study.targets] if study.targets is not None else list(catalog.subsets)
-    contrasts: dict[str, Contrast] = {}
-    skipped: list[Skipped] = []
-    for target in targets:
-        found = find_contrasts(graph, target, study.design) if target.num_test > 0 else ()
-        contrasts |= {contrast.id: contrast for contrast in found}
-        if not found:
-            reason = explain_absence(study.design) if target.num_test > 0 else "it has no test samples"
-            skipped.append(Skipped(target=target.name, reason=reason))
-    if skipped and (named or not contrasts):
-        told = "\n".join(f"  - {part.target}: {part.reason}" for part in skipped)
+def build_graph(catalog: Catalog, study: Study) -> MatGraph:
+    """Make the graph of the subsets that a study's design looks at."""
+    members = tuple(subset for subset in catalog.subsets if subset.kind in study.design.kinds)
+    if not members:
+        raise UserError(f"design.kinds: the catalogue has no subset of kind {' or '.join(study.design.kinds)}")
+    return MatGraph(members, catalog.factors, strict=study.twins == "shared")
+
+
+def find_targets(study: Study, catalog: Catalog, graph: MatGraph) -> tuple[Subset, ...]:
+    """Give the subsets that a study holds out: those that it names, or all that have test samples."""
+    if study.targets is None:
+        return tuple(subset for subset in graph.subsets if is_askable(subset))
+    targets = [catalog.find(name) for name in study.targets]
+    outside = [target.name for target in targets if target.name not in graph.index]
+    if outside:
+        raise UserError(
+            f"targets: '{outside[0]}' is a {catalog.find(outside[0]).kind} subset, "
+            f"design.kinds has {', '.join(study.design.kinds)}"
+        )
+    return tuple(dict.fromkeys(targets))
+
+
+def _ask(study: Study, catalog: Catalog, graph: MatGraph) -> _Questions:
+    targets = find_targets(study, catalog, graph)
+    design = load_design(study.design.name)
+    askable = tuple(target for target in targets if is_askable(target))
+    found = {contrast.id: contrast for contrast in design.find(graph, askable, study.design)}
+    present = {contrast.target for contrast in found.values()}
+    reason = design.explain_absence(study.design)
+    skipped = tuple(
+        Skipped(target=target.name, reason=reason if is_askable(target) else "it has no test samples")
+        for target in targets
+        if target.name not in present
+    )
+    if not found or (skipped and study.targets is not None):
+        told = "\n".join(f"  - {part.target}: {part.reason}" for part in skipped[:20])
         raise UserError(f"targets: no valid sources in the catalogue under design={study.design.name} for\n{told}")
-    return tuple(contrasts.values()), tuple(skipped)
+    return _Questions(contrasts=tuple(found.values()), skipped=skipped)
 
 
-class _Drafter:
-    """Drafts the cells of one contrast."""
+def _name(contrast: Contrast, setting: str) -> Contrast:
+    """Make a question's id unique among the runs."""
+    return replace(contrast, id=f"{setting}/{contrast.id}", setting=setting) if setting else contrast
 
-    def __init__(self, contrast: Contrast, study: Study, catalog: Catalog, graph: MatGraph, backbone: Backbone) -> None:
-        self.contrast = contrast
-        self.study = study
-        self.data = catalog.data
-        self.backbone = backbone
-        self.target = graph.subsets[contrast.target]
-        self.related = tuple(graph.subsets[name] for name in contrast.related)
-        self.unrelated = tuple(graph.subsets[name] for name in contrast.unrelated)
-        self.budget = min(study.design.max_samples, count_available(self.related), count_available(self.unrelated))
 
-    def draft(self) -> list[_Draft]:
-        """Draft every arm: the untouched backbone once, the others for each seed."""
-        drafts = [self._draft_cell(Arm.ZERO_SHOT, self.target, (), None)]
-        for seed in self.study.seeds:
-            for arm, training in self._list_training().items():
-                job = self._draft_finetune(training, seed)
-                drafts.append(self._draft_cell(arm, self.target, training, job))
-                if arm is Arm.RELATED:
-                    drafts.append(self._draft_cell(Arm.BLIND, self.target, training, job))
-                    tested = [source for source in training if source.num_test]
-                    drafts += [self._draft_cell(Arm.SOURCES, source, training, job) for source in tested]
-        return drafts
+def _describe(catalog: Catalog) -> PlannedCatalog:
+    graph = MatGraph(catalog.subsets, catalog.factors)
+    return PlannedCatalog(
+        data=catalog.data,
+        factors=catalog.factors,
+        tied=find_tied(graph) if catalog.tied is None else catalog.tied,
+        subsets=catalog.subsets,
+        notes=catalog.notes,
+    )
 
-    def _list_training(self) -> dict[Arm, tuple[Subset, ...]]:
-        training = {Arm.UNRELATED: self.unrelated, Arm.RELATED: self.related}
-        if self.contrast.design == "all_related":
-            training[Arm.ALL_DATA] = self.related + self.unrelated
-        return training | {Arm.CEILING: (self.target,)}
 
-    def _draft_finetune(self, training: tuple[Subset, ...], seed: int) -> FinetuneJob:
-        return FinetuneJob(
-            data=self.data,
-            backbone=self.backbone,
-            mixture=build_mixture(training, self.budget, seed),
-            recipe=self.study.finetune,
-            seed=seed,
+class Compiler:
+    """Compiles held-out questions of one run to cells and jobs."""
+
+    def __init__(self, study: Study, catalog: Catalog, graph: MatGraph, prover: Prover, backbone: Backbone) -> None:
+        self._graph = graph
+        self._seeds = study.seeds
+        self._arms = None if study.arms is None else frozenset(study.arms)
+        self._epochs = study.finetune.epochs
+        self._samples_per_s = study.model.train_samples_per_s
+        self._jobs = JobFactory(catalog.data, backbone, study.finetune)
+        self._prover = prover
+        self._filler = _find_filler(study, catalog)
+        self._filler_share = study.filler.share
+        self._finetunes: dict[tuple[object, ...], FinetuneJob] = {}
+
+    def restrict(self, contrast: Contrast) -> Contrast:
+        """Leave out the arms that the study does not want."""
+        if self._arms is None:
+            return contrast
+        wanted = MAIN_ARMS if {Arm.BLIND, Arm.SOURCES} & self._arms else ()
+        kept = tuple(part for part in contrast.trainings if part.arm in self._arms or part.arm in wanted)
+        return replace(contrast, trainings=kept, asks_sources=contrast.asks_sources and self._wants(Arm.SOURCES))
+
+    def compile(self, contrast: Contrast) -> Iterator[Draft]:
+        """Give every cell of a question: the untouched backbone once, each trained arm for each seed.
+
+        Raises
+        ------
+        UserError
+            If a cell breaks a rule of validity.
+
+        """
+        target = self._graph[contrast.target]
+        if self._wants(Arm.ZERO_SHOT):
+            yield self._draft(contrast, Arm.ZERO_SHOT, target, None, None)
+        main = contrast.main
+        for seed in self._seeds:
+            for training in contrast.trainings:
+                job = self._make_finetune(training, target, seed)
+                if self._wants(training.arm):
+                    yield self._draft(contrast, training.arm, target, training, job)
+                if training is main:
+                    if self._wants(Arm.BLIND):
+                        yield self._draft(contrast, Arm.BLIND, target, training, job)
+                    if contrast.asks_sources:
+                        for name in training.subsets:
+                            if self._graph[name].num_test:
+                                yield self._draft(contrast, Arm.SOURCES, self._graph[name], training, job)
+
+    def weigh(self, contrast: Contrast) -> Candidate:
+        """Say what a question costs and shows, for choosing within a budget."""
+        target = self._graph[contrast.target]
+        jobs = [self._make_finetune(training, target, seed) for seed in self._seeds for training in contrast.trainings]
+        proof = self._prove(contrast, target, None, None)
+        return Candidate(
+            id=contrast.id,
+            shows=frozenset(
+                [f"{factor} {value}" for factor, value in zip(self._graph.factors, contrast.view, strict=True)]
+                + ([f"direction {contrast.direction}"] if contrast.direction else [])
+            ),
+            finetunes={job.id: self._cost(job) for job in jobs},
+            detectable=1.0 if proof.detectable is None else proof.detectable,
         )
 
-    def _draft_cell(self, arm: Arm, asked: Subset, training: tuple[Subset, ...], job: FinetuneJob | None) -> _Draft:
-        evaluation = EvalJob(
-            data=self.data,
-            backbone=self.backbone,
-            target=asked.name,
-            checkpoint_of=job.id if job else None,
-            protocol=Protocol(image="blank" if arm is Arm.BLIND else "original"),
+    def _cost(self, job: FinetuneJob) -> Cost:
+        samples = job.mixture.num_samples * self._epochs
+        return Cost(samples=samples, hours=samples / self._samples_per_s / 3600)
+
+    def _wants(self, arm: Arm) -> bool:
+        return self._arms is None or arm in self._arms
+
+    def _make_finetune(self, training: Training, target: Subset, seed: int) -> FinetuneJob:
+        key = (
+            target.name if training.arm is Arm.UNRELATED else training.subsets,
+            training.arm is Arm.UNRELATED,
+            training.num_samples,
+            training.num_target and (target.name, training.num_target),
+            training.labels,
+            training.places,
+            training.candidates,
+            seed,
         )
-        num_train = job.mixture.num_samples if job else 0
-        proof = prove(self.target, training, asked=asked, num_train=num_train, budget=self.budget)
+        job = self._finetunes.get(key)
+        if job is None:
+            mixture = build_mixture(
+                tuple(self._graph[name] for name in training.subsets),
+                training.num_samples,
+                seed,
+                further=self._list_further(training, target),
+                labels=training.labels,
+            )
+            if training.ask == "elements":
+                mixture = replace(mixture, ask=training.ask, places=training.places, candidates=training.candidates)
+            job = self._jobs.make_finetune(mixture, seed)
+            if len(self._finetunes) > MOST_KEPT:
+                self._finetunes.clear()
+            self._finetunes[key] = job
+        return job
+
+    def _list_further(self, training: Training, target: Subset) -> tuple[MixturePart, ...]:
+        further: list[MixturePart] = []
+        if training.num_target:
+            further.append(MixturePart(subset=target.name, count=training.num_target))
+        if self._filler is not None:
+            wanted = round(self._filler_share * (training.num_samples + training.num_target))
+            count = min(wanted, self._filler.num_train)
+            further += [MixturePart(subset=self._filler.name, count=count)] if count else []
+        return tuple(further)
+
+    def _prove(self, contrast: Contrast, asked: Subset, training: Training | None, job: FinetuneJob | None) -> Proof:
+        """Prove a cell from the mixture that its model is really trained on; seeds with the same parts share it."""
+        target = self._graph[contrast.target]
+        if training is None or job is None:
+            return self._prover.recall(
+                (target.name, contrast.view, asked.name),
+                lambda: self._prover.prove(target, contrast.view, 0, asked=asked, num_train=0, budget=0),
+            )
+        budget = training.num_samples + training.num_target
+        if training.arm in BUDGETED_ARMS and contrast.main is not None:
+            budget = contrast.main.num_samples + contrast.main.num_target
+        parts = [part for part in job.mixture.parts if part.subset in self._graph.index]
+        is_same = len(parts) == len(training.subsets) + bool(training.num_target)
+        source = target.name if training.arm is Arm.UNRELATED else training.subsets
+        return self._prover.recall(
+            (target.name, contrast.view, asked.name, training.arm, source if is_same else job.id, budget, len(parts)),
+            lambda: self._prover.prove(
+                target,
+                contrast.view,
+                self._graph.gather(part.subset for part in parts),
+                asked=asked,
+                num_train=sum(part.count for part in parts),
+                budget=budget,
+            ),
+        )
+
+    def _draft(
+        self, contrast: Contrast, arm: Arm, asked: Subset, training: Training | None, job: FinetuneJob | None
+    ) -> Draft:
+        protocol = replace(contrast.protocol, image="blank") if arm is Arm.BLIND else contrast.protocol
+        if arm is Arm.SOURCES:
+            protocol = Protocol(image="original")
+        evaluation = self._jobs.make_eval(asked.name, job.id if job else None, protocol)
+        proof = self._prove(contrast, asked, training, job)
         cell = Cell(
-            contrast=self.contrast.id,
+            contrast=contrast.id,
             arm=arm,
+            variant=training.variant if training and arm not in {Arm.BLIND, Arm.SOURCES} else "",
             subset=asked.name,
-            seed=job.seed if job else None,
-            trained_on=job.mixture if job else None,
+            seed=None if job is None else job.seed,
             eval_job=evaluation.id,
-            finetune_job=job.id if job else None,
+            finetune_job=None if job is None else job.id,
             proof=proof,
         )
-        check_proof(cell.key, proof, arm)
-        return _Draft(cell=cell, finetune=job, evaluation=evaluation)
+        sees_target = contrast.sees_target or arm is Arm.CEILING
+        check_proof(
+            cell.key,
+            proof,
+            Claim(arm=arm, variant=cell.variant, is_covered=contrast.fully_covered, sees_target=sees_target),
+        )
+        return Draft(cell=cell, finetune=job, evaluation=evaluation)
+
+
+def _find_filler(study: Study, catalog: Catalog) -> Subset | None:
+    if study.filler.subset is None or not study.filler.share:
+        return None
+    fillers = {subset.name: subset for subset in catalog.subsets if subset.kind is Kind.FILLER}
+    if study.filler.subset not in fillers:
+        raise UserError(
+            f"filler.subset: no subset of kind filler named '{study.filler.subset}' in the catalogue; "
+            f"{suggest(study.filler.subset, fillers) if fillers else 'it has none'}"
+        )
+    return fillers[study.filler.subset]

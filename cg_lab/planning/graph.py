@@ -1,55 +1,218 @@
-"""The MAT graph: subsets are nodes, and an edge says which elements two subsets share."""
+"""The MAT graph: subsets and elements are nodes, and an edge says that a subset shows an element."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress, product
+from typing import TypeVar
 
 import networkx as nx
 
-from cg_lab.mat import Element, Subset
+from cg_lab.mat import Elements, Subset
+
+T = TypeVar("T")
+Members = int
+"""A set of subsets as the bits of a number: bit i stands for the i-th subset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Subsets that an arm draws from."""
+
+    members: Members
+    names: tuple[str, ...]
+    num_train: int
+
+
 class MatGraph:
-    """A catalogue as a graph."""
+    """A catalogue as a bipartite graph, with its neighbourhoods kept as bit sets.
 
-    subsets: dict[str, Subset]
-    graph: nx.Graph[str]
-    """Edge attribute `shared`: the frozenset of shared elements; subsets that share none have no edge."""
+    Bit sets make "all that share an element with the target" one operation on 2,000 subsets, which is what a million
+    cells need; `incidence` is the same graph for networkx.
 
-    def related(self, target: Subset) -> tuple[Subset, ...]:
-        """Give the subsets that share an element with the target but not its whole triplet, in order of name."""
-        return tuple(
-            self.subsets[name]
-            for name in sorted(self.graph.neighbors(target.name))
-            if self.subsets[name].triplet != target.triplet
+    Parameters
+    ----------
+    subsets
+        In order of name.
+    factors
+        Names of the factors, in the order of the subsets' elements.
+    strict
+        Whether subsets that share an element of every factor count as the target itself, so that none of them is ever
+        trained on; otherwise only subsets with equal elements do (a subset may count as several things, see `views`).
+
+    """
+
+    def __init__(self, subsets: tuple[Subset, ...], factors: tuple[str, ...], *, strict: bool = True) -> None:
+        self.subsets = subsets
+        self.factors = factors
+        self.strict = strict
+        self.index = {subset.name: number for number, subset in enumerate(subsets)}
+        self.everything: Members = (1 << len(subsets)) - 1
+        holders: list[dict[str, Members]] = [defaultdict(int) for _ in factors]
+        solely: list[dict[str, Members]] = [defaultdict(int) for _ in factors]
+        equal: dict[Elements, Members] = defaultdict(int)
+        for number, subset in enumerate(subsets):
+            bit = 1 << number
+            for factor, values in enumerate(subset.elements):
+                for value in values:
+                    holders[factor][value] |= bit
+                if len(values) == 1:
+                    solely[factor][values[0]] |= bit
+            equal[_sort(subset.elements)] |= bit
+        self._holders = tuple(dict(part) for part in holders)
+        self._solely = tuple(dict(part) for part in solely)
+        self._equal = dict(equal)
+        self._names = tuple(subset.name for subset in subsets)
+        self._pool: tuple[str, Pool] | None = None
+
+    @cached_property
+    def incidence(self) -> nx.Graph[str | tuple[str, str]]:
+        """Subsets by name and elements as (factor, value); an edge joins a subset to each element that it shows."""
+        graph: nx.Graph[str | tuple[str, str]] = nx.Graph()
+        for subset in self.subsets:
+            graph.add_node(subset.name, bipartite=0)
+            for factor, values in zip(self.factors, subset.elements, strict=True):
+                graph.add_edges_from((subset.name, (factor, value)) for value in values)
+        return graph
+
+    def __getitem__(self, name: str) -> Subset:
+        return self.subsets[self.index[name]]
+
+    def bit(self, subset: Subset) -> Members:
+        """Give the set of one."""
+        return 1 << self.index[subset.name]
+
+    def gather(self, names: Iterable[str]) -> Members:
+        """Give the set of the named subsets."""
+        found = 0
+        for name in names:
+            found |= 1 << self.index[name]
+        return found
+
+    def names(self, members: Members) -> tuple[str, ...]:
+        """Name the members of a set, in order."""
+        return tuple(_pick(self._names, members))
+
+    def list_members(self, members: Members) -> tuple[Subset, ...]:
+        """Give the members of a set, in order of name."""
+        return tuple(_pick(self.subsets, members))
+
+    def list_values(self, factor: int) -> tuple[str, ...]:
+        """Give all elements of a factor, in order."""
+        return tuple(sorted(self._holders[factor]))
+
+    def holding(self, factor: int, value: str) -> Members:
+        """Give the subsets that show an element."""
+        return self._holders[factor].get(value, 0)
+
+    def differing(self, factor: int, value: str) -> Members:
+        """Give the subsets that can stand for another element: by all their values if strict, by any if not."""
+        same = self._holders if self.strict else self._solely
+        return self.everything & ~same[factor].get(value, 0)
+
+    def sharing(self, target: Subset, factor: int) -> Members:
+        """Give the other subsets that share any value of a factor with a target."""
+        found = 0
+        for value in target.elements[factor]:
+            found |= self._holders[factor].get(value, 0)
+        return found & ~self.bit(target)
+
+    def twins(self, target: Subset) -> Members:
+        """Give the other subsets that count as the target itself; none of them may be trained on."""
+        if not self.strict:
+            return self._equal[_sort(target.elements)] & ~self.bit(target)
+        found = self.everything
+        for factor in range(len(self.factors)):
+            found &= self.sharing(target, factor)
+        return found
+
+    def list_twin_groups(self) -> list[Members]:
+        """Give the sets of subsets that can't be told apart by elements, directly or over others; most hold one."""
+        graph: nx.Graph[str] = nx.Graph()
+        graph.add_nodes_from(self._names)
+        for subset in self.subsets:
+            graph.add_edges_from((subset.name, other) for other in self.names(self.twins(subset)))
+        return sorted(self.gather(names) for names in nx.connected_components(graph))
+
+    def related(self, target: Subset) -> Members:
+        """Give the subsets that share an element with the target and are no twins of it."""
+        found = 0
+        for factor in range(len(self.factors)):
+            found |= self.sharing(target, factor)
+        return found & ~self.twins(target)
+
+    def unrelated(self, target: Subset) -> Members:
+        """Give the subsets that share no element with the target."""
+        found = self.bit(target)
+        for factor in range(len(self.factors)):
+            found |= self.sharing(target, factor)
+        return self.everything & ~found
+
+    def unrelated_pool(self, target: Subset) -> Pool:
+        """Give the subsets that share no element with the target; the last one asked for is kept."""
+        if self._pool is None or self._pool[0] != target.name:
+            members = self.unrelated(target)
+            subsets = self.list_members(members)
+            pool = Pool(members=members, names=self.names(members), num_train=sum(part.num_train for part in subsets))
+            self._pool = (target.name, pool)
+        return self._pool[1]
+
+    def count_shared(self, target: Subset, other: Subset) -> int:
+        """Count the factors of which two subsets share an element."""
+        return sum(
+            not set(first).isdisjoint(second) for first, second in zip(target.elements, other.elements, strict=True)
         )
 
-    def unrelated(self, target: Subset) -> tuple[Subset, ...]:
-        """Give the subsets that share no element with the target, in order of name."""
-        return tuple(self.subsets[name] for name in sorted(nx.non_neighbors(self.graph, target.name)))
+    def views(self, target: Subset) -> Iterator[tuple[str, ...]]:
+        """Give everything that a target can stand for: one element of each factor.
 
-    def shared(self, first: Subset, second: Subset) -> frozenset[Element]:
-        """Tell which elements two subsets share."""
-        return (
-            self.graph.edges[first.name, second.name]["shared"]
-            if self.graph.has_edge(first.name, second.name)
-            else frozenset()
-        )
+        A subset about COVID that counts as State too can be asked about as either (Med-MAT, Table 3).
+        """
+        return product(*target.elements)
+
+    def list_elements(self) -> Iterator[tuple[int, str, Members]]:
+        """Give each element with the subsets that show it: factor, value, members; in order."""
+        for factor in range(len(self.factors)):
+            for value in self.list_values(factor):
+                yield factor, value, self._holders[factor][value]
 
 
-def build_graph(subsets: tuple[Subset, ...]) -> MatGraph:
-    """Connect subsets that share an element; only pairs with a common value are looked at."""
-    graph: nx.Graph[str] = nx.Graph()
-    graph.add_nodes_from(subset.name for subset in subsets)
-    by_value: dict[tuple[Element, str], list[Subset]] = defaultdict(list)
-    for subset in subsets:
-        for element in Element:
-            by_value[element, subset.triplet.value(element)].append(subset)
-    for group in by_value.values():
-        for position, first in enumerate(group):
-            for second in group[position + 1 :]:
-                if not graph.has_edge(first.name, second.name):
-                    graph.add_edge(first.name, second.name, shared=first.triplet.shared(second.triplet))
-    return MatGraph(subsets={subset.name: subset for subset in subsets}, graph=graph)
+def find_tied(graph: MatGraph) -> tuple[tuple[str, str], ...]:
+    """Find the values of the first two factors that occur only together, so that they act as one element.
+
+    >>> def subset(*values):
+    ...     return Subset(
+    ...         name="-".join(values),
+    ...         elements=tuple((value,) for value in values),
+    ...         num_options=2,
+    ...         num_train=9,
+    ...         num_test=9,
+    ...     )
+    >>> subsets = (subset("CT", "Lung", "State"), subset("Der", "Skin", "State"), subset("MRI", "Lung", "State"))
+    >>> find_tied(MatGraph(subsets, ("modality", "area", "task")))
+    (('Der', 'Skin'),)
+    """
+    second = {members: value for factor, value, members in graph.list_elements() if factor == 1}
+    return tuple(
+        (value, second[members])
+        for factor, value, members in graph.list_elements()
+        if factor == 0 and members in second
+    )
+
+
+def _pick(items: tuple[T, ...], members: Members) -> Iterator[T]:
+    """Give the items at the set bits; one by one where few are set, in one pass where many are."""
+    if members.bit_count() * 16 > len(items):
+        yield from compress(items, map(int, f"{members:b}"[::-1]))
+        return
+    while members:
+        lowest = members & -members
+        yield items[lowest.bit_length() - 1]
+        members ^= lowest
+
+
+def _sort(elements: Elements) -> Elements:
+    return tuple(tuple(sorted(set(values))) for values in elements)

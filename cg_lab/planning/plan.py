@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Literal, cast
 
+from pydantic import JsonValue
+
+from cg_lab.arms import MAIN_ARMS, Arm
 from cg_lab.catalog import DataRef, Note
-from cg_lab.mat import Element, Subset
-from cg_lab.planning.arms import Arm
+from cg_lab.mat import Subset
 from cg_lab.planning.validity import Proof
-from cg_lab.serialize import content_id
+from cg_lab.serialize import ID_LENGTH, content_id, dump_json, omit_defaults
 from cg_lab.study import Backbone, Recipe, Rule
 
-PLAN_SCHEMA = 1
+PLAN_SCHEMA = 2
 """Of plan.json; raised when a reader of older plans would misread a new one."""
 JOB_SCHEMA = 1
 """Part of every job id; raised when the same fields come to mean other work."""
@@ -33,6 +38,14 @@ class Mixture:
     parts: tuple[MixturePart, ...]
     seed: int
     """Decides which samples of each subset are drawn."""
+    labels: Literal["true", "shuffled"] = "true"
+    """Shuffled: the drawn samples of each subset swap their labels at random."""
+    ask: Literal["finding", "elements"] = "finding"
+    """The subset's own question, or which combination of elements the image shows."""
+    places: tuple[int, ...] = ()
+    """Positions of the factors that are asked for."""
+    candidates: tuple[str, ...] = ()
+    """Combinations to choose from when elements are asked for, words joined by a space."""
 
     @property
     def num_samples(self) -> int:
@@ -40,7 +53,7 @@ class Mixture:
         return sum(part.count for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FinetuneJob:
     """One distinct fine-tune."""
 
@@ -50,10 +63,10 @@ class FinetuneJob:
     recipe: Recipe
     seed: int
 
-    @property
+    @cached_property
     def id(self) -> str:
-        """Content hash of all fields."""
-        return content_id("finetune", JOB_SCHEMA, self)
+        """Content hash of all fields that differ from their defaults, so that a new field leaves old ids alone."""
+        return content_id("finetune", JOB_SCHEMA, omit_defaults(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +74,17 @@ class Protocol:
     """How a checkpoint is scored."""
 
     image: Literal["original", "blank"]
+    shots: int = 0
+    """Example images for each label in the prompt."""
+    ask: Literal["finding", "elements"] = "finding"
+    """The subset's own question, or which combination of elements the image shows."""
+    places: tuple[int, ...] = ()
+    """Positions of the factors that are asked for."""
+    candidates: tuple[str, ...] = ()
+    """Combinations offered when elements are asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EvalJob:
     """One distinct scoring of one checkpoint on one subset's test questions."""
 
@@ -74,28 +95,80 @@ class EvalJob:
     """Id of the fine-tune to score; None scores the untouched backbone."""
     protocol: Protocol
 
-    @property
+    @cached_property
     def id(self) -> str:
-        """Content hash of all fields."""
-        return content_id("eval", JOB_SCHEMA, self)
+        """Content hash of all fields that differ from their defaults."""
+        return content_id("eval", JOB_SCHEMA, omit_defaults(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What one arm of a held-out question trains on, before a seed draws its samples."""
+
+    arm: Arm
+    variant: str = ""
+    """Tells arms of one kind apart: the factor of `without`."""
+    subsets: tuple[str, ...]
+    num_samples: int
+    """Of these subsets, spread evenly."""
+    num_target: int = 0
+    """Further samples, of the target itself."""
+    labels: Literal["true", "shuffled"] = "true"
+    ask: Literal["finding", "elements"] = "finding"
+    places: tuple[int, ...] = ()
+    candidates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something that a design found out about a held-out question."""
+
+    name: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """One held-out question: a target and the combination that should explain it; its arms are compared."""
+    """One held-out question: a target and what should explain it; its arms are compared."""
 
     id: str
-    """Readable and unique in the plan: target, direction and sources."""
+    """Readable and unique in the plan: setting, target, direction and sources."""
+    setting: str = ""
+    """Name of the multirun setting; empty in a single run."""
     design: str
     target: str
-    direction: Element | None
-    """The element that target and sources all share; None if the design has no direction."""
-    related: tuple[str, ...]
-    """Subsets of the related arm."""
+    view: tuple[str, ...]
+    """The element of each factor that the target stands for here."""
+    direction: str | None = None
+    """What target and sources share, where the design has directions."""
+    level: float | None = None
+    """Place on the design's curve: samples, distance, combinations shown, divergence, shots."""
+    curve: str = ""
+    """Which questions make one curve; empty without levels."""
+    trainings: tuple[Training, ...]
     unrelated: tuple[str, ...]
-    """Subsets that share no element with the target, from which the unrelated arm draws."""
+    """Subsets that share no element with the target."""
     fully_covered: bool
     """Whether the related subsets show each element of the target; otherwise a gain is transfer, not recombination."""
+    asks_sources: bool = False
+    """Whether the related model is also asked about its own sources."""
+    protocol: Protocol = Protocol(image="original")
+    facts: tuple[Fact, ...] = ()
+
+    @property
+    def main(self) -> Training | None:
+        """The training that the question is about; None if only the untouched backbone is asked."""
+        return next((training for training in self.trainings if training.arm in MAIN_ARMS), None)
+
+    @property
+    def related(self) -> tuple[str, ...]:
+        """Subsets of the main arm."""
+        return self.main.subsets if self.main else ()
+
+    @property
+    def sees_target(self) -> bool:
+        """Whether the main arm trains on target data by intent; then nothing is held out."""
+        return self.main is not None and (self.target in self.main.subsets or self.main.num_target > 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +177,11 @@ class Cell:
 
     contrast: str
     arm: Arm
+    variant: str = ""
     subset: str
     """Whose test questions are asked: the target's, or a source's in the `sources` arm."""
     seed: int | None
     """None for the untouched backbone."""
-    trained_on: Mixture | None
     eval_job: str
     finetune_job: str | None
     proof: Proof
@@ -120,38 +193,143 @@ class Cell:
         The arm's subset is named only where it is not the target.
         """
         seed = "" if self.seed is None else f"/seed{self.seed}"
-        source = f"/{self.subset}" if self.arm is Arm.SOURCES else ""
-        return f"{self.contrast}/{self.arm}{source}{seed}"
+        detail = f"/{self.subset}" if self.arm is Arm.SOURCES else f"/{self.variant}" if self.variant else ""
+        return f"{self.contrast}/{self.arm}{detail}{seed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A target that the design could not use, and why."""
+    """A target or a held-out question that is not in the plan, and why."""
 
     target: str
     reason: str
+    setting: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCatalog:
+    """The subsets that a plan chose from."""
+
+    data: DataRef
+    factors: tuple[str, ...]
+    tied: tuple[tuple[str, str], ...]
+    """Values of the first two factors that act as one element."""
+    subsets: tuple[Subset, ...]
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What work takes with a model, as declared; for the time and disk that a plan foretells."""
+
+    train_samples_per_s: float
+    """On one slot."""
+    eval_samples_per_s: float
+    checkpoint_gb: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One configuration of a multirun, or the only one."""
+
+    name: str
+    """What tells it from the others; empty in a single run."""
+    catalog: int
+    """Position in the plan's catalogues."""
+    backbone: Backbone
+    recipe: Recipe
+    design: dict[str, JsonValue]
+    """The design's settings by name."""
+    rates: Rates
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything that a study runs and how it will be read."""
 
     schema: int
     study: str
-    data: DataRef
-    backbone: Backbone
-    subsets: tuple[Subset, ...]
+    rule: Rule
+    settings: tuple[Setting, ...]
+    catalogs: tuple[PlannedCatalog, ...]
     contrasts: tuple[Contrast, ...]
     cells: tuple[Cell, ...]
     finetunes: tuple[FinetuneJob, ...]
     evals: tuple[EvalJob, ...]
     skipped: tuple[Skipped, ...]
-    notes: tuple[Note, ...]
-    rule: Rule
     num_declared_finetunes: int
     """Fine-tunes that the trained cells would take without sharing."""
 
-    @property
+    def write_lines(self) -> Iterator[str]:
+        """Write plan.json, one line for each cell, job and held-out question, so that plans can be compared by line."""
+        yield "{\n"
+        names = [part.name for part in fields(self)]
+        for name in names:
+            value: Any = getattr(self, name)
+            end = "\n" if name == names[-1] else ",\n"
+            if isinstance(value, tuple) and value:
+                yield f' "{name}": [\n'
+                lines = dump_json(cast("tuple[Any, ...]", value))
+                yield ",\n".join(f"  {line}" for line in lines)
+                yield "\n ]" + end
+            else:
+                (text,) = dump_json((cast("Any", value),))
+                yield f' "{name}": {text}{end}'
+        yield "}\n"
+
+    @cached_property
     def id(self) -> str:
         """Content hash of the whole plan."""
-        return content_id("plan", PLAN_SCHEMA, self)
+        digest = sha256()
+        for line in self.write_lines():
+            digest.update(line.encode())
+        return digest.hexdigest()[:ID_LENGTH]
+
+    @cached_property
+    def setting_by_name(self) -> dict[str, Setting]:
+        """Settings by name."""
+        return {setting.name: setting for setting in self.settings}
+
+    @cached_property
+    def contrast_by_id(self) -> dict[str, Contrast]:
+        """Held-out questions by id."""
+        return {contrast.id: contrast for contrast in self.contrasts}
+
+    @cached_property
+    def finetune_by_id(self) -> dict[str, FinetuneJob]:
+        """Fine-tunes by id."""
+        return {job.id: job for job in self.finetunes}
+
+    @cached_property
+    def _subsets(self) -> tuple[dict[str, Subset], ...]:
+        return tuple({subset.name: subset for subset in catalog.subsets} for catalog in self.catalogs)
+
+    def find_catalog(self, contrast: Contrast) -> PlannedCatalog:
+        """Give the catalogue that a held-out question was planned over."""
+        return self.catalogs[self.setting_by_name[contrast.setting].catalog]
+
+    def find_subset(self, contrast: Contrast, name: str) -> Subset:
+        """Give a subset of a held-out question's catalogue."""
+        return self._subsets[self.setting_by_name[contrast.setting].catalog][name]
+
+    def find_mixture(self, cell: Cell) -> Mixture | None:
+        """Give what a cell's model was trained on; None for the untouched backbone."""
+        return self.finetune_by_id[cell.finetune_job].mixture if cell.finetune_job else None
+
+    def catalog_of(self, data: DataRef) -> PlannedCatalog:
+        """Give the catalogue with the given data."""
+        return next(catalog for catalog in self.catalogs if catalog.data == data)
+
+    def find_rates(self, backbone: Backbone) -> Rates:
+        """Give what work takes with a backbone."""
+        return next(setting.rates for setting in self.settings if setting.backbone == backbone)
+
+    @property
+    def designs(self) -> tuple[str, ...]:
+        """Names of the designs, in order."""
+        return tuple(dict.fromkeys(str(setting.design["name"]) for setting in self.settings))
+
+    @property
+    def backbones(self) -> tuple[Backbone, ...]:
+        """The distinct backbones, in order."""
+        return tuple(dict.fromkeys(setting.backbone for setting in self.settings))

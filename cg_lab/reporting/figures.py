@@ -7,25 +7,32 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
-from cg_lab.planning.arms import Arm
-from cg_lab.planning.plan import Plan
-from cg_lab.reporting.words import ARM_NAMES
+from cg_lab.arms import Arm
+from cg_lab.reporting.words import ARM_NAMES, LEVEL_NAMES, name_arm, name_questions
 
 COLOURS = {
     Arm.ZERO_SHOT: "#7f7f7f",
     Arm.UNRELATED: "#E69F00",
     Arm.RELATED: "#0072B2",
     Arm.ALL_DATA: "#56B4E9",
+    Arm.PARTIAL: "#8a6d3b",
+    Arm.WITHOUT: "#7a7ac7",
+    Arm.MULTI_TASK: "#0072B2",
     Arm.CEILING: "#009E73",
+    Arm.SHUFFLED: "#b8b8b8",
     Arm.BLIND: "#CC79A7",
 }
 """Of the palette that colour-blind readers can tell apart (Okabe and Ito 2008)."""
 SHOWN = tuple(COLOURS)
+MOST_PANELS = 24
+"""Held-out questions, or curves, that a figure shows; the tables have all."""
+MOST_ROWS = 60
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -42,30 +49,39 @@ STYLE: dict[Any, Any] = {
 def draw_arms(effects: StudyEffects) -> str:
     """Draw accuracy by arm for each held-out question: dots with 95 % intervals, the chance line dashed."""
     with mpl.rc_context(STYLE):
-        count = len(effects.contrasts)
+        names = name_questions(effects.plan)
+        shown = effects.contrasts[:MOST_PANELS]
+        count = len(shown)
         columns = min(2, count)
         lines = -(-count // columns)
-        arms = [arm for arm in SHOWN if any(part.arm(arm) for part in effects.contrasts)]
+        arms = _list_arms(shown)
         figure = Figure(figsize=(4.6 * columns, lines * (0.34 * len(arms) + 0.95)), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
-        for number, contrast in enumerate(effects.contrasts, start=1):
+        for number, contrast in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
-            _draw_contrast(axes, contrast, arms)
+            _draw_contrast(axes, contrast, arms, names[contrast.contrast.id])
         return _to_svg(figure, "Accuracy by arm for each held-out question, with 95 percent intervals")
 
 
-def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[Arm]) -> None:
-    for row, arm in enumerate(arms):
-        effect = contrast.arm(arm)
+def _list_arms(contrasts: Sequence[ContrastEffect]) -> list[tuple[Arm, str]]:
+    """List the arms that any of some questions has, with their variants, in the order of the colours."""
+    found = dict.fromkeys((part.arm, part.variant) for contrast in contrasts for part in contrast.arms)
+    return sorted((key for key in found if key[0] in SHOWN), key=lambda key: SHOWN.index(key[0]))
+
+
+def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[tuple[Arm, str]], name: str) -> None:
+    effects = {(part.arm, part.variant): part for part in contrast.arms if part.subset == contrast.target.name}
+    for row, key in enumerate(arms):
+        effect = effects.get(key)
         if effect is None or effect.accuracy is None:
             axes.text(0.01, row, "missing" if effect else "", va="center", color="#555555", fontsize=9)
             continue
-        _draw_interval(axes, row, effect.accuracy, COLOURS[arm])
+        _draw_interval(axes, row, effect.accuracy, COLOURS[key[0]])
     axes.axvline(contrast.target.chance, color="#555555", linewidth=1, linestyle=(0, (3, 3)), zorder=0)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
-    _name_rows(axes, [ARM_NAMES[arm] for arm in arms])
-    axes.set_title(_title(contrast), loc="left", fontsize=10, fontweight="bold")
+    _name_rows(axes, [name_arm(*key) for key in arms])
+    axes.set_title(f"{name}: {contrast.verdict}", loc="left", fontsize=10, fontweight="bold")
 
 
 def draw_forest(effects: StudyEffects) -> str:
@@ -76,14 +92,16 @@ def draw_forest(effects: StudyEffects) -> str:
         (Arm.BLIND, "over blind", lambda part: part.over_blind),
     )
     pooled = {part.over: part.gain for part in effects.pooled}
-    names = [_short_title(contrast) for contrast in effects.contrasts] + ["all together"]
+    by_id = name_questions(effects.plan)
+    shown = effects.contrasts[:MOST_ROWS]
+    names = [by_id[contrast.contrast.id] for contrast in shown] + ["all together"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 0.36 * len(names) + 1.0), layout="constrained")
         first: Axes | None = None
         for number, (arm, title, gain) in enumerate(groups, start=1):
             axes = figure.add_subplot(1, 3, number, sharex=first, sharey=first)
             first = first or axes
-            found = [gain(contrast) for contrast in effects.contrasts]
+            found = [gain(contrast) for contrast in shown]
             for row, interval in enumerate(found):
                 if interval is not None:
                     _draw_interval(axes, row, interval, COLOURS[arm])
@@ -101,41 +119,55 @@ def draw_forest(effects: StudyEffects) -> str:
         return _to_svg(figure, "Paired gains of related training with 95 percent intervals")
 
 
-def draw_grid(plan: Plan) -> str:
-    """Draw the MAT grid: a panel for each task, modality by area; held-out cells and their sources are marked."""
-    targets = {contrast.target for contrast in plan.contrasts}
-    related = {name for contrast in plan.contrasts for name in contrast.related}
-    tasks = sorted({subset.triplet.task for subset in plan.subsets})
-    columns = min(4, len(tasks))
-    lines = -(-len(tasks) // columns)
-    modalities = sorted({subset.triplet.modality for subset in plan.subsets})
-    areas = sorted({subset.triplet.area for subset in plan.subsets})
-    with mpl.rc_context({**STYLE, "axes.spines.bottom": False}):
-        size = (columns * (0.36 * len(areas) + 0.45) + 1.0, lines * (0.36 * len(modalities) + 1.05) + 0.35)
-        figure = Figure(figsize=size, layout="constrained")
-        for number, task in enumerate(tasks):
-            axes = figure.add_subplot(lines, columns, number + 1)
-            for subset in plan.subsets:
-                if subset.triplet.task == task:
-                    place = (areas.index(subset.triplet.area), modalities.index(subset.triplet.modality))
-                    _mark_subset(axes, place, is_target=subset.name in targets, is_source=subset.name in related)
-            axes.set_xlim(-0.6, len(areas) - 0.4)
-            axes.set_ylim(len(modalities) - 0.4, -0.6)
-            axes.set_aspect("equal")
-            axes.set_xticks(range(len(areas)), areas, rotation=60, ha="right", rotation_mode="anchor")
-            axes.set_yticks(range(len(modalities)), modalities if number % columns == 0 else [""] * len(modalities))
-            axes.tick_params(length=0)
-            axes.set_title(task, fontsize=10, fontweight="bold", loc="left")
-        return _to_svg(figure, "Grid of modalities, areas and tasks with held-out cells and their sources")
+def draw_curves(effects: StudyEffects) -> str | None:
+    """Draw accuracy along each curve, means over the held-out questions at each level; None without curves."""
+    curves: dict[str, list[ContrastEffect]] = {}
+    for contrast in effects.contrasts:
+        if contrast.contrast.level is not None:
+            curves.setdefault(contrast.contrast.curve, []).append(contrast)
+    if not curves:
+        return None
+    shown = dict(list(curves.items())[:MOST_PANELS])
+    arms = [arm for arm in SHOWN if any(part.arm(arm) for part in effects.contrasts)]
+    with mpl.rc_context(STYLE):
+        columns = min(2, len(shown))
+        lines = -(-len(shown) // columns)
+        figure = Figure(figsize=(4.6 * columns, 2.5 * lines + 0.5), layout="constrained")
+        for number, (name, contrasts) in enumerate(shown.items(), start=1):
+            axes = figure.add_subplot(lines, columns, number)
+            for arm in arms:
+                _draw_curve(axes, contrasts, arm)
+            axes.axhline(
+                float(np.mean([part.target.chance for part in contrasts])), color="#555555", lw=1, ls=(0, (3, 3))
+            )
+            axes.set_ylim(0, 1)
+            axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+            axes.set_xlabel(LEVEL_NAMES.get(contrasts[0].contrast.design, "level"), fontsize=9)
+            levels = sorted({part.contrast.level for part in contrasts if part.contrast.level is not None})
+            if len(levels) > 1 and levels[-1] / max(levels[0], 1) > 8:
+                axes.set_xscale("symlog", linthresh=max(levels[0], 1))
+            axes.set_xticks(levels, [f"{level:g}" for level in levels])
+            axes.minorticks_off()
+            axes.set_title(name, loc="left", fontsize=9, fontweight="bold")
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+        return _to_svg(figure, "Accuracy along each curve, with 95 percent intervals")
 
 
-def _mark_subset(axes: Axes, place: tuple[int, int], *, is_target: bool, is_source: bool) -> None:
-    face = COLOURS[Arm.RELATED] if is_source else "#e3e3e3"
-    axes.plot(*place, marker="s", markersize=13, color=face, linestyle="none")
-    if is_target:
-        axes.plot(
-            *place, marker="o", markersize=9, markerfacecolor="white", markeredgecolor="#D55E00", markeredgewidth=2.6
-        )
+def _draw_curve(axes: Axes, contrasts: list[ContrastEffect], arm: Arm) -> None:
+    points: dict[float, list[Interval]] = {}
+    for contrast in contrasts:
+        effect = contrast.arm(arm)
+        if effect and effect.accuracy and contrast.contrast.level is not None:
+            points.setdefault(contrast.contrast.level, []).append(effect.accuracy)
+    if not points:
+        return
+    levels = sorted(points)
+    means = [float(np.mean([part.estimate for part in points[level]])) for level in levels]
+    axes.plot(levels, means, marker="o", markersize=4.5, color=COLOURS[arm], linewidth=1.6, label=ARM_NAMES[arm])
+    for level in levels:
+        if len(points[level]) == 1:
+            axes.plot([level] * 2, [points[level][0].low, points[level][0].high], color=COLOURS[arm], linewidth=1.2)
 
 
 def _draw_interval(axes: Axes, row: int, interval: Interval, colour: str, marker: str = "o") -> None:
@@ -150,20 +182,10 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _related(contrast: ContrastEffect, gain: str) -> Interval | None:
-    effect = contrast.arm(Arm.RELATED)
+    effect = contrast.main
     if effect is None:
         return None
     return effect.over_zero_shot if gain == "over_zero_shot" else effect.over_unrelated
-
-
-def _title(contrast: ContrastEffect) -> str:
-    return f"{_short_title(contrast)}: {contrast.verdict}"
-
-
-def _short_title(contrast: ContrastEffect) -> str:
-    triplet = contrast.target.triplet
-    name = f"{triplet.modality} {triplet.area} {triplet.task}"
-    return f"{name} ({contrast.contrast.direction})" if contrast.contrast.direction else name
 
 
 def _to_svg(figure: Figure, title: str) -> str:

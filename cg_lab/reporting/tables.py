@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cg_lab.analysis.bootstrap import Interval, Scores
 from cg_lab.analysis.effects import ArmEffect, ContrastEffect, StudyEffects
-from cg_lab.planning.arms import Arm
+from cg_lab.arms import Arm
 from cg_lab.planning.plan import Mixture
 from cg_lab.serialize import replacing
 
@@ -24,7 +24,18 @@ def write_csv(path: Path, rows: list[Row]) -> None:
 
 def list_effects(effects: StudyEffects) -> list[Row]:
     """Make a row for each contrast and arm; in the `sources` arm one for each source."""
-    return [_row_of_effect(effects, contrast, arm) for contrast in effects.contrasts for arm in contrast.arms]
+    reasons: dict[tuple[str, Arm, str, str], list[str]] = {}
+    by_key = {cell.cell: cell.reason for cell in effects.missing}
+    for cell in effects.plan.cells:
+        if cell.key in by_key:
+            reasons.setdefault((cell.contrast, cell.arm, cell.variant, cell.subset), []).append(by_key[cell.key])
+    return [
+        _row_of_effect(
+            effects, contrast, arm, reasons.get((contrast.contrast.id, arm.arm, arm.variant, arm.subset), [])
+        )
+        for contrast in effects.contrasts
+        for arm in contrast.arms
+    ]
 
 
 def list_cells(effects: StudyEffects, scores: dict[str, Scores]) -> list[Row]:
@@ -33,7 +44,7 @@ def list_cells(effects: StudyEffects, scores: dict[str, Scores]) -> list[Row]:
     rows: list[Row] = []
     for cell in effects.plan.cells:
         found = scores.get(cell.eval_job)
-        coverage = {part.element: ";".join(part.subsets) for part in cell.proof.coverage}
+        coverage = {part.factor: ";".join(part.subsets) for part in cell.proof.coverage}
         rows.append(
             {
                 "cell": cell.key,
@@ -41,7 +52,8 @@ def list_cells(effects: StudyEffects, scores: dict[str, Scores]) -> list[Row]:
                 "arm": cell.arm,
                 "subset": cell.subset,
                 "seed": "" if cell.seed is None else str(cell.seed),
-                "trained_on": _write_mixture(cell.trained_on),
+                "variant": cell.variant,
+                "trained_on": _write_mixture(effects.plan.find_mixture(cell)),
                 "num_train": str(cell.proof.num_train),
                 "num_questions": str(cell.proof.num_test),
                 "chance": _number(cell.proof.chance),
@@ -52,37 +64,43 @@ def list_cells(effects: StudyEffects, scores: dict[str, Scores]) -> list[Row]:
                 "finetune_job": cell.finetune_job or "",
                 "target_absent": _flag(cell.proof.target_absent),
                 "shared_elements": str(cell.proof.shared_elements),
-                **{f"covers_{element}": names for element, names in coverage.items()},
+                **{f"covers_{factor}": coverage.get(factor, "") for factor in _list_factors(effects)},
+                "twins": ";".join(cell.proof.twins),
                 "labels_shared": ";".join(cell.proof.labels_shared),
+                "same_options": ";".join(cell.proof.same_options),
+                "same_datasets": ";".join(cell.proof.same_datasets),
+                "overlaps": "" if cell.proof.overlaps is None else str(cell.proof.overlaps),
                 "detectable_gain": _number(cell.proof.detectable),
             }
         )
     return rows
 
 
-def _row_of_effect(effects: StudyEffects, contrast: ContrastEffect, arm: ArmEffect) -> Row:
-    is_related = arm.arm is Arm.RELATED
-    lost = [
-        cell
-        for cell in effects.plan.cells
-        if cell.contrast == contrast.contrast.id and cell.arm is arm.arm and cell.subset == arm.subset
-    ]
-    reasons = {cell.cell: cell.reason for cell in effects.missing}
-    gone = [reasons[cell.key] for cell in lost if cell.key in reasons]
-    triplet = contrast.target.triplet
+def _list_factors(effects: StudyEffects) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(factor for catalog in effects.plan.catalogs for factor in catalog.factors))
+
+
+def _row_of_effect(effects: StudyEffects, contrast: ContrastEffect, arm: ArmEffect, gone: list[str]) -> Row:
+    is_main = contrast.main is arm
+    factors = effects.plan.find_catalog(contrast.contrast).factors
+    elements = dict(zip(factors, contrast.contrast.view, strict=True))
+    level = contrast.contrast.level
     return {
         "study": effects.plan.study,
+        "setting": contrast.contrast.setting,
         "design": contrast.contrast.design,
         "contrast": contrast.contrast.id,
         "target": contrast.target.name,
-        "modality": triplet.modality,
-        "area": triplet.area,
-        "task": triplet.task,
+        **{factor: elements.get(factor, "") for factor in _list_factors(effects)},
         "direction": contrast.contrast.direction or "",
+        "level": "" if level is None else f"{level:g}",
+        "curve": contrast.contrast.curve,
+        "facts": "; ".join(f"{fact.name}: {fact.value}" for fact in contrast.contrast.facts),
         "related": ";".join(contrast.contrast.related),
         "unrelated": ";".join(contrast.contrast.unrelated),
         "fully_covered": _flag(contrast.contrast.fully_covered),
         "arm": arm.arm,
+        "variant": arm.variant,
         "subset": arm.subset,
         "seeds": ";".join(map(str, arm.seeds)),
         "num_questions": str(arm.num_questions),
@@ -90,11 +108,13 @@ def _row_of_effect(effects: StudyEffects, contrast: ContrastEffect, arm: ArmEffe
         **_interval("accuracy", arm.accuracy, with_p=False),
         **_interval("gain_over_zero_shot", arm.over_zero_shot),
         **_interval("gain_over_unrelated", arm.over_unrelated),
-        **_interval("gain_over_blind", contrast.over_blind if is_related else None),
-        "p_holm": _number(contrast.p_holm) if is_related else "",
-        "verdict": contrast.verdict if is_related else "",
-        "verdict_reason": contrast.reason if is_related else "",
-        "check_mark": _flag(contrast.check_mark) if is_related else "",
+        **_interval("gain_over_related", arm.over_related),
+        **_interval("gain_over_ceiling", arm.over_ceiling),
+        **_interval("gain_over_blind", contrast.over_blind if is_main else None),
+        "p_holm": _number(contrast.p_holm) if is_main else "",
+        "verdict": contrast.verdict if is_main else "",
+        "verdict_reason": contrast.reason if is_main else "",
+        "check_mark": _flag(contrast.check_mark) if is_main else "",
         "missing": str(len(gone)),
         "missing_reasons": "; ".join(dict.fromkeys(gone)),
     }

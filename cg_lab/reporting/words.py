@@ -8,27 +8,84 @@ from dataclasses import dataclass
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.analysis.verdict import Verdict
-from cg_lab.planning.arms import Arm
-from cg_lab.planning.plan import Plan
+from cg_lab.arms import Arm
+from cg_lab.planning.plan import Contrast, Plan
 
 ARM_NAMES = {
     Arm.ZERO_SHOT: "zero-shot",
     Arm.UNRELATED: "unrelated",
+    Arm.PARTIAL: "one element",
     Arm.RELATED: "related",
+    Arm.WITHOUT: "without",
     Arm.ALL_DATA: "all data",
+    Arm.MULTI_TASK: "multi-task",
     Arm.CEILING: "ceiling",
+    Arm.SHUFFLED: "shuffled",
     Arm.BLIND: "blind",
     Arm.SOURCES: "its sources",
 }
 ARM_MEANINGS = {
     Arm.ZERO_SHOT: "the untouched model",
     Arm.UNRELATED: "trained on as many samples that share no element with the target",
-    Arm.RELATED: "trained on the subsets that share elements with the target, never on the target",
+    Arm.PARTIAL: "trained on as many samples that share just one element with the target",
+    Arm.RELATED: "trained on the subsets that should explain the target, never on the target",
+    Arm.WITHOUT: "trained as related, without the subsets that share the target's element of one factor",
     Arm.ALL_DATA: "trained on related and unrelated subsets together",
+    Arm.MULTI_TASK: "trained on all in-distribution subsets together",
     Arm.CEILING: "trained on the target itself",
+    Arm.SHUFFLED: "trained as related, with labels dealt anew: what images without truth do",
     Arm.BLIND: "the related model, shown a blank image",
     Arm.SOURCES: "the related model, asked about what it was trained on",
 }
+LEVEL_NAMES = {
+    "size_curve": "training samples",
+    "target_curve": "samples of the target",
+    "coverage": "combinations shown of each value",
+    "distance": "elements that differ from the nearest training subset",
+    "divergence": "compound divergence",
+    "few_shot": "examples for each label",
+}
+
+
+def name_arm(arm: Arm, variant: str) -> str:
+    """Name an arm for people.
+
+    >>> name_arm(Arm.WITHOUT, "task")
+    'without task'
+    """
+    return f"{ARM_NAMES[arm]} {variant}".strip()
+
+
+def name_questions(plan: Plan) -> dict[str, str]:
+    """Name each held-out question as shortly as tells it from all others: target, direction, level, sources, setting."""
+    names = {contrast.id: " ".join(contrast.view) for contrast in plan.contrasts}
+    for detail in (_tell_direction, _tell_level, _tell_sources, _tell_setting):
+        counts = Counter(names.values())
+        if max(counts.values(), default=0) == 1:
+            break
+        names = {
+            contrast.id: f"{names[contrast.id]}{detail(contrast)}"
+            if counts[names[contrast.id]] > 1
+            else names[contrast.id]
+            for contrast in plan.contrasts
+        }
+    return names
+
+
+def _tell_direction(contrast: Contrast) -> str:
+    return f" ({contrast.direction})" if contrast.direction else ""
+
+
+def _tell_level(contrast: Contrast) -> str:
+    return "" if contrast.level is None else f" at {contrast.level:g}"
+
+
+def _tell_sources(contrast: Contrast) -> str:
+    return f" from {' + '.join(contrast.related)}" if len(contrast.related) <= 3 else ""
+
+
+def _tell_setting(contrast: Contrast) -> str:
+    return f", {contrast.setting}" if contrast.setting else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +104,7 @@ def tell_story(effects: StudyEffects) -> Story:
     return Story(
         question=_ask(effects.plan),
         answer=_answer(effects),
-        findings=tuple(_tell_contrast(contrast) for contrast in effects.contrasts),
+        findings=_tell_contrasts(effects),
         limits=_limit(effects),
         methods=_explain_methods(effects.plan),
     )
@@ -69,19 +126,21 @@ def points(interval: Interval) -> str:
 
 
 def _ask(plan: Plan) -> str:
-    subsets = {subset.name: subset for subset in plan.subsets}
     first = plan.contrasts[0]
-    target = subsets[first.target].triplet
-    if len(first.related) == 2:
-        sources = " and ".join(
-            f"{subsets[name].triplet.modality} {subsets[name].triplet.area} {subsets[name].triplet.task}"
-            for name in first.related
+    models = " and ".join(dict.fromkeys(backbone.name for backbone in plan.backbones))
+    do = "Does" if len(plan.backbones) == 1 else "Do"
+    target = " ".join(first.view)
+    if first.sees_target:
+        return (
+            f"{do} {models} gain from being trained on many subsets together, and does that reach {target} and others?"
         )
+    if 0 < len(first.related) <= 3:
+        sources = " and ".join(plan.find_subset(first, name).words for name in first.related)
     else:
-        sources = f"the {len(first.related)} subsets that share an element with it"
+        sources = f"{len(first.related)} subsets that show its elements"
     return (
-        f"Does {plan.backbone.name} recombine what it learned? For example: trained on {sources}, "
-        f"is it better on {target.modality} {target.area} {target.task}, which it was never trained on?"
+        f"{do} {models} recombine what {'it' if do == 'Does' else 'they'} learned? For example: trained on {sources}, "
+        f"better on {target}, never trained on?"
     )
 
 
@@ -110,13 +169,26 @@ def _answer(effects: StudyEffects) -> str:
     return start + (f" {lead}, {', '.join(others)}." if others else "") + mean
 
 
-def _tell_contrast(contrast: ContrastEffect) -> str:
-    triplet = contrast.target.triplet
-    name = f"{triplet.modality} {triplet.area} {triplet.task}"
-    related, ceiling = contrast.arm(Arm.RELATED), contrast.arm(Arm.CEILING)
+MOST_TOLD = 24
+"""Held-out questions that are put in words; the tables have all."""
+
+
+def _tell_contrasts(effects: StudyEffects) -> tuple[str, ...]:
+    names = name_questions(effects.plan)
+    told = [_tell_contrast(contrast, names[contrast.contrast.id]) for contrast in effects.contrasts[:MOST_TOLD]]
+    left = len(effects.contrasts) - len(told)
+    return (*told, f"{left} more stand in the tables below.") if left else tuple(told)
+
+
+def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
+    related, ceiling = contrast.main, contrast.arm(Arm.CEILING)
     if related is None or related.accuracy is None:
         return f"{name}: {contrast.verdict} ({contrast.reason})."
-    said = [f"{name}: {contrast.verdict}. The related model reached {percent(related.accuracy.estimate)}"]
+    said = [
+        f"{name}: {contrast.verdict}. The {ARM_NAMES[related.arm]} model reached {percent(related.accuracy.estimate)}"
+    ]
+    if related.over_ceiling:
+        said.append(f", {points(related.over_ceiling)} over training on the target alone")
     if related.over_zero_shot and related.over_unrelated:
         said.append(
             f", {points(related.over_zero_shot)} over zero-shot and {points(related.over_unrelated)} over unrelated training"
@@ -136,7 +208,7 @@ def _tell_contrast(contrast: ContrastEffect) -> str:
 def _limit(effects: StudyEffects) -> tuple[str, ...]:
     plan = effects.plan
     seeds = {cell.seed for cell in plan.cells if cell.seed is not None}
-    worst = max(cell.proof.detectable for cell in plan.cells if cell.arm is not Arm.SOURCES)
+    worst = max(cell.proof.detectable or 0 for cell in plan.cells if cell.arm is not Arm.SOURCES)
     sizes = sorted({cell.proof.num_test for cell in plan.cells if cell.arm is not Arm.SOURCES})
     asked = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     said = [
@@ -147,13 +219,16 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
         said.append(
             "So few seeds tell little about how results vary from training to training: where they differ much, intervals are too narrow and p-values too small."
         )
-    uncovered = [contrast.contrast.target for contrast in effects.contrasts if not contrast.contrast.fully_covered]
+    uncovered = dict.fromkeys(
+        contrast.contrast.target for contrast in effects.contrasts if not contrast.contrast.fully_covered
+    )
     if uncovered:
+        shown = ", ".join(list(uncovered)[:8]) + (f" and {len(uncovered) - 8} more" if len(uncovered) > 8 else "")
         said.append(
-            "Not every element is shown by a related subset for " + ", ".join(uncovered) + ": a gain there is transfer "
+            "Not every element is shown by a related subset for " + shown + ": a gain there is transfer "
             "between subsets, not recombination of known elements, and the rule gives no verdict."
         )
-    if plan.data.source == "phantom":
+    if any(catalog.data.source == "phantom" for catalog in plan.catalogs):
         said.append(
             "Images are procedural phantoms: they show what the instrument can tell apart, not what a model does on patients."
         )
@@ -166,19 +241,34 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
 
 def _explain_methods(plan: Plan) -> tuple[str, ...]:
     seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None})
-    trained = sorted({cell.proof.num_train for cell in plan.cells if cell.arm is Arm.RELATED})
-    size = str(trained[0]) if len(trained) == 1 else f"{trained[0]} to {trained[-1]}"
-    recipe = plan.finetunes[0].recipe
-    form = "the option's letter" if plan.backbone.answer == "letter" else "the option's text"
-    return (
-        f"Design: {plan.contrasts[0].design}. {len(plan.contrasts)} held-out questions over {len(plan.subsets)} subsets. "
-        f"Related and unrelated arms train on equally many samples ({size}), spread evenly over subsets and labels; no training "
-        f"set but the ceiling's holds a subset with the target's triplet. Seeds {', '.join(map(str, seeds))} draw the samples and their order.",
-        f"Model: {plan.backbone.name} (weights {plan.backbone.revision}), {recipe.trainable} weights fine-tuned with AdamW, learning rate "
-        f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; the loss is taken "
-        f"at the answer. Questions are single-choice with up to four options in random order; the model answers with {form}, the option "
-        f"with the highest likelihood counts.",
+    trained = sorted({contrast.main.num_samples for contrast in plan.contrasts if contrast.main})
+    size = "" if not trained else f" ({trained[0]})" if len(trained) == 1 else f" ({trained[0]} to {trained[-1]})"
+    facts = dict.fromkeys(
+        f"{fact.name}: {fact.value}"
+        for contrast in plan.contrasts
+        for fact in contrast.facts
+        if sum(fact in other.facts for other in plan.contrasts) == len(plan.contrasts)
+    )
+    paragraphs = [
+        f"Design: {', '.join(plan.designs)}. {len(plan.contrasts)} held-out questions over {len(plan.catalogs[0].subsets)} subsets. "
+        f"Related and unrelated arms of a question train on equally many samples{size}, spread evenly over subsets and labels; no "
+        f"training set but the ceiling's holds a subset with the target's elements, unless said. "
+        f"Seeds {', '.join(map(str, seeds))} draw the samples and their order."
+        + (f" {'; '.join(facts)}." if facts else "")
+    ]
+    for setting in plan.settings if len(plan.settings) <= MOST_TOLD else plan.settings[:1]:
+        recipe, backbone = setting.recipe, setting.backbone
+        form = "the option's letter" if backbone.answer == "letter" else "the option's text"
+        name = f"Model ({setting.name})" if setting.name else "Model"
+        paragraphs.append(
+            f"{name}: {backbone.name} (weights {backbone.revision}), {recipe.trainable} weights fine-tuned with AdamW, learning rate "
+            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; the loss is taken "
+            f"at the answer. Questions are single-choice with up to four options in random order; the model answers with {form}, the option "
+            f"with the highest likelihood counts."
+        )
+    paragraphs.append(
         f"Statistics: {plan.rule.confidence:.0%} percentile intervals from {plan.rule.resamples:,} bootstrap draws that resample "
         f"questions (patients or look-alike groups as wholes, where known) and seeds, crossed; gains are paired on identical questions, "
-        f"and on the seed. Pooled gains resample the held-out questions too.",
+        f"and on the seed. Pooled gains resample the held-out questions too."
     )
+    return tuple(paragraphs)

@@ -11,11 +11,12 @@ import jinja2
 
 from cg_lab.analysis.effects import StudyEffects, compute_effects
 from cg_lab.analysis.verdict import RULE
-from cg_lab.planning.arms import Arm
-from cg_lab.reporting.figures import draw_arms, draw_forest, draw_grid
+from cg_lab.arms import Arm
+from cg_lab.reporting.figures import MOST_PANELS, draw_arms, draw_curves, draw_forest
+from cg_lab.reporting.maps import draw_graph, draw_grid
 from cg_lab.reporting.read import read_scores
 from cg_lab.reporting.tables import list_cells, list_effects, write_csv
-from cg_lab.reporting.words import ARM_MEANINGS, ARM_NAMES, percent, points, tell_story
+from cg_lab.reporting.words import ARM_MEANINGS, ARM_NAMES, name_arm, name_questions, percent, points, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, write_text
 
@@ -55,7 +56,14 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
     )
     write_csv(files.effects_csv, list_effects(effects))
     write_csv(files.cells_csv, list_cells(effects, readings.scores))
-    figures = {"arms": draw_arms(effects), "forest": draw_forest(effects), "grid": draw_grid(plan)}
+    curves = draw_curves(effects)
+    figures = {
+        "arms": draw_arms(effects),
+        "forest": draw_forest(effects),
+        "grid": draw_grid(plan),
+        "graph": draw_graph(plan),
+        **({"curves": curves} if curves else {}),
+    }
     for name, svg in figures.items():
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
     content = _gather(effects, figures, folder)
@@ -73,7 +81,9 @@ def _gather(effects: StudyEffects, figures: dict[str, str], folder: Path) -> dic
         "figures": figures,
         "rule": RULE,
         "arms": [(ARM_NAMES[arm], ARM_MEANINGS[arm]) for arm in Arm if _has_arm(effects, arm)],
-        "arm_names": ARM_NAMES,
+        "names": name_questions(effects.plan),
+        "name_arm": name_arm,
+        "most_panels": MOST_PANELS,
         "provenance": read_json(provenance) if provenance.exists() else {},
     }
 
@@ -91,5 +101,10 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"percent": percent, "points": points}
+    environment.filters |= {"percent": percent, "points": points, "cell": _escape_cell}
     return environment
+
+
+def _escape_cell(text: str) -> str:
+    """Keep a text inside its cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("<", "&lt;")

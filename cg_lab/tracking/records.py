@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cg_lab.arms import Arm
 from cg_lab.locks import find_holder
-from cg_lab.planning.plan import Arm, Cell, FinetuneJob, Mixture, Plan
+from cg_lab.planning.plan import Cell, FinetuneJob, Mixture, Plan, Setting
 from cg_lab.results import EvalResult, Failure, Layout, read_eval_result, read_finetune_result
 from cg_lab.serialize import content_id, to_plain
 from cg_lab.tracking.jobs import JobState, Point, RunStatus, digest_curve, read_job
@@ -71,13 +72,14 @@ def build_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
 
 
 def _describe_plan(plan: Plan) -> dict[str, str]:
-    data = plan.data
+    sources = [catalog.data for catalog in plan.catalogs]
+    worlds = [data.world for data in sources if data.source == "phantom"]
     return {
         "study": plan.study,
         "plan": plan.id,
-        "backbone": plan.backbone.name,
-        "data": data.source,
-        "world": data.world if data.source == "phantom" else "",
+        "backbone": ", ".join(dict.fromkeys(backbone.name for backbone in plan.backbones)),
+        "data": ", ".join(dict.fromkeys(data.source for data in sources)),
+        "world": ", ".join(dict.fromkeys(worlds)),
     }
 
 
@@ -89,7 +91,7 @@ def _record_study(plan: Plan, layout: Layout, shared: dict[str, str], jobs: list
     ends = [job.end_ms for job in jobs if job.end_ms is not None]
     status = _find_study_status(jobs, is_driven=find_holder(folder / "driver.lock") is not None)
     seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None})
-    designs = ", ".join(sorted({contrast.design for contrast in plan.contrasts}))
+    designs = ", ".join(plan.designs)
     return Record(
         key="study",
         job_id=plan.study,
@@ -109,8 +111,9 @@ def _record_study(plan: Plan, layout: Layout, shared: dict[str, str], jobs: list
             "num_cells": str(len(plan.cells)),
             "num_finetunes": str(len(plan.finetunes)),
             "num_evals": str(len(plan.evals)),
-            "backbone_revision": plan.backbone.revision,
-            **{f"data.{name}": str(value) for name, value in to_plain(plan.data).items()},
+            "backbone_revision": ", ".join(backbone.revision for backbone in plan.backbones),
+            "settings": "; ".join(setting.name for setting in plan.settings),
+            **{f"data.{name}": str(value) for name, value in to_plain(plan.catalogs[0].data).items()},
             **{f"rule.{name}": str(value) for name, value in to_plain(plan.rule).items()},
         },
         artifacts=tuple(path for name in STUDY_FILES if (path := folder / name).exists()),
@@ -133,10 +136,11 @@ def _find_study_status(jobs: list[JobState], *, is_driven: bool) -> RunStatus:
 def _record_finetune(job: FinetuneJob, state: JobState, shared: dict[str, str], *, seconds: float | None) -> Record:
     sources = _name_sources(job.mixture)
     recipe = {name: str(value) for name, value in to_plain(job.recipe).items()}
+    shuffled = " shuffled" if job.mixture.labels == "shuffled" else ""
     return Record(
         key=f"finetune:{job.id}",
         job_id=job.id,
-        name=f"tune s{job.seed} {sources}",
+        name=f"tune s{job.seed} {sources}{shuffled}",
         status=state.status,
         tags={
             "kind": "finetune",
@@ -150,6 +154,7 @@ def _record_finetune(job: FinetuneJob, state: JobState, shared: dict[str, str], 
         params={
             "backbone": job.backbone.name,
             "sources": sources,
+            "labels": job.mixture.labels,
             "seed": str(job.seed),
             "num_samples": str(job.mixture.num_samples),
             **recipe,
@@ -179,11 +184,11 @@ class _CellRecorder:
         self.states = states
         self.contrasts = {contrast.id: contrast for contrast in plan.contrasts}
         self.num_contrasts = Counter(contrast.target for contrast in plan.contrasts)
-        self.subsets = {subset.name: subset for subset in plan.subsets}
+        self.plan = plan
         self.accuracies = {
             (cell.contrast, cell.arm, cell.seed): result.accuracy
             for cell in plan.cells
-            if cell.arm is not Arm.SOURCES and (result := results[cell.eval_job])
+            if cell.arm is not Arm.SOURCES and not cell.variant and (result := results[cell.eval_job])
         }
 
     def record(self, cell: Cell) -> Record:
@@ -205,7 +210,7 @@ class _CellRecorder:
                 "host": state.host,
                 **_tell_failure(state.failure),
             },
-            params={**facts, "backbone": self.shared["backbone"], "num_train": str(cell.proof.num_train)},
+            params={**facts, "backbone": self._setting(cell).backbone.name, "num_train": str(cell.proof.num_train)},
             metrics=self._measure(cell),
             artifacts=(predictions,) if state.status == "FINISHED" and predictions.exists() else (),
             start_ms=state.start_ms,
@@ -216,24 +221,31 @@ class _CellRecorder:
         """Name a cell so that the first characters, which the UI's narrow column shows, tell it from others."""
         contrast = self.contrasts[cell.contrast]
         seed = "" if cell.seed is None else f" s{cell.seed}"
+        variant = f" {cell.variant}" if cell.variant else ""
         subset = f" on {cell.subset}" if cell.arm is Arm.SOURCES else ""
-        sources = f" ({'+'.join(contrast.related)})" if self.num_contrasts[contrast.target] > 1 else ""
-        return f"{contrast.target} {cell.arm}{seed}{subset}{sources}"
+        sources = (
+            f" ({contrast.id.removeprefix(f'{contrast.target}/')})" if self.num_contrasts[contrast.target] > 1 else ""
+        )
+        return f"{contrast.target} {cell.arm}{variant}{seed}{subset}{sources}"
+
+    def _setting(self, cell: Cell) -> Setting:
+        return self.plan.setting_by_name[self.contrasts[cell.contrast].setting]
 
     def _describe(self, cell: Cell) -> dict[str, str]:
         contrast = self.contrasts[cell.contrast]
-        triplet = self.subsets[contrast.target].triplet
+        elements = dict(zip(self.plan.find_catalog(contrast).factors, contrast.view, strict=True))
         return {
             "design": contrast.design,
             "contrast": contrast.id,
             "arm": str(cell.arm),
             "target": contrast.target,
             "subset": cell.subset,
-            "modality": triplet.modality,
-            "area": triplet.area,
-            "task": triplet.task,
-            "direction": str(contrast.direction or ""),
-            "sources": _name_sources(cell.trained_on),
+            **elements,
+            "setting": contrast.setting,
+            "variant": cell.variant,
+            "direction": contrast.direction or "",
+            "level": "" if contrast.level is None else f"{contrast.level:g}",
+            "sources": _name_sources(self.plan.find_mixture(cell)),
             "seed": "" if cell.seed is None else str(cell.seed),
             "fully_covered": str(contrast.fully_covered).lower(),
         }

@@ -71,6 +71,7 @@ def gain(estimate: float, p_value: float) -> Interval:
 
 GOOD = Evidence(
     fully_covered=True,
+    sees_target=False,
     complete=True,
     over_zero_shot=gain(0.2, 0.001),
     over_unrelated=gain(0.2, 0.002),
@@ -97,6 +98,7 @@ def change(**parts: object) -> Evidence:
             "below",
         ),
         (change(complete=False), Verdict.CANNOT_SAY, "missing"),
+        (change(sees_target=True), Verdict.CANNOT_SAY, "nothing is held out"),
         (change(fully_covered=False), Verdict.CANNOT_SAY, "no related subset"),
         (change(ceiling_over_zero_shot=gain(0.01, 0.6)), Verdict.CANNOT_SAY, "even training on the target"),
         (change(over_unrelated=None), Verdict.CANNOT_SAY, "no unrelated"),

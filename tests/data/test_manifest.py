@@ -40,6 +40,7 @@ def make_lines(folder: Path, num_each: int = 20, group_size: int = 2) -> list[st
 
 def make_settings(path: Path, **changes: object) -> ManifestSettings:
     values: dict[str, object] = {"seed": 0, "test_share": 0.25, "max_train": 3000, "targets": None}
+    values["factors"] = ("modality", "area", "task")
     return ManifestSettings(source="manifest", name="manifest", path=str(path), **{**values, **changes})  # type: ignore[arg-type]
 
 

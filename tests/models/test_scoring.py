@@ -79,7 +79,13 @@ def test_the_packaged_model_is_small_and_loads_like_any_other(backbone: LoadedBa
 
 def make_settings(path: str, revision: str | None = None) -> ModelSettings:
     return ModelSettings(
-        name="m", path=path, revision=revision, answer=AnswerForm.LETTER, train_samples_per_s=1, eval_samples_per_s=1
+        name="m",
+        path=path,
+        revision=revision,
+        answer=AnswerForm.LETTER,
+        train_samples_per_s=1,
+        eval_samples_per_s=1,
+        checkpoint_gb=1,
     )
 
 

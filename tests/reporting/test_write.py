@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cg_lab.arms import Arm
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.evaluation.evaluate import PREDICTIONS
 from cg_lab.models.identity import identify_backbone
-from cg_lab.planning.arms import Arm
-from cg_lab.planning.build import build_plan
+from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
-from cg_lab.reporting import ReportFiles, write_report
+from cg_lab.reporting.write import ReportFiles, write_report
 from cg_lab.results import EvalResult, Failure, Layout, write_failure, write_plan, write_result
 
 RATES = {
@@ -27,6 +27,7 @@ RATES = {
     Arm.CEILING: 0.9,
     Arm.BLIND: 0.33,
     Arm.SOURCES: 0.95,
+    Arm.SHUFFLED: 0.33,
 }
 NUM = 90
 
@@ -65,7 +66,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, Plan, Report
     study = read_study(["targets=[ct-brain-mass,us-kidney-bleed]", "seeds=[0,1,2]", "rule.resamples=500", "study=s"])
     layout, plan = (
         Layout(tmp_path_factory.mktemp("results")),
-        build_plan(study, read_catalog(study.data), identify_backbone(study.model)),
+        build_plan(
+            [Run(name="", study=study, catalog=read_catalog(study.data), backbone=identify_backbone(study.model))]
+        ),
     )
     write_plan(layout, plan)
     related = [cell for cell in plan.cells if cell.arm is Arm.RELATED and cell.contrast.startswith("us-")]

@@ -14,23 +14,13 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from cg_lab.catalog import PhantomData, build_catalog
-from cg_lab.mat import Element, Subset, Triplet
-from cg_lab.planning.build import build_plan
+from cg_lab.config import read_study
+from cg_lab.mat import Subset
+from cg_lab.planning.build import Run as PlannedRun, build_plan
 from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
 from cg_lab.questions import AnswerForm
 from cg_lab.results import EvalResult, Failure, FinetuneResult, Layout, write_failure, write_plan, write_result
-from cg_lab.study import (
-    Backbone,
-    ClusterSettings,
-    EvaluationSettings,
-    ModelSettings,
-    PhantomSettings,
-    Recipe,
-    Rule,
-    Study,
-    TrackingSettings,
-    TwoSourceSettings,
-)
+from cg_lab.study import Backbone, Study
 from cg_lab.tracking import SyncReport, sync_study
 from cg_lab.tracking.store import opening
 
@@ -157,8 +147,9 @@ def build_lab(root: Path, *, targets: tuple[str, ...], seeds: tuple[int, ...], s
     subsets = [
         Subset(
             name=f"{modality}-{area}-{task}".lower(),
-            triplet=Triplet(modality, area, task),
+            elements=((modality,), (area,), (task,)),
             labels=("absent", "present"),
+            num_options=2,
             num_train=40,
             num_test=40,
         )
@@ -168,54 +159,29 @@ def build_lab(root: Path, *, targets: tuple[str, ...], seeds: tuple[int, ...], s
     ]
     data = PhantomData(version=1, world="compositional", seed=0, image_size=64, train_per_subset=40, test_per_subset=40)
     backbone = Backbone(name="tiny_llava", path="package:tiny_llava", revision="0" * 16, answer=AnswerForm.LETTER)
-    plan = build_plan(_settings(study, targets, seeds), build_catalog(data, subsets), backbone)
+    run = PlannedRun(
+        name="", study=_settings(study, targets, seeds), catalog=build_catalog(data, subsets), backbone=backbone
+    )
+    plan = build_plan([run])
     layout = Layout(root)
     write_plan(layout, plan)
     return Lab(layout=layout, plan=plan)
 
 
 def _settings(study: str, targets: tuple[str, ...], seeds: tuple[int, ...]) -> Study:
-    recipe = Recipe(
-        learning_rate=1e-3,
-        epochs=2,
-        batch_size=16,
-        warmup_share=0.1,
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        trainable="all",
-    )
-    return Study(
-        study=study,
-        data=PhantomSettings(
-            source="phantom",
-            name="phantom",
-            world="compositional",
-            seed=0,
-            image_size=64,
-            modalities=("CT", "MRI", "US"),
-            areas=("Lung", "Brain", "Breast"),
-            tasks=("Mass", "Bleed"),
-            train_per_subset=40,
-            test_per_subset=40,
-            targets=None,
-        ),
-        design=TwoSourceSettings(name="two_source", directions=(Element.TASK,), combinations=1, max_samples=32),
-        targets=targets,
-        seeds=seeds,
-        model=ModelSettings(
-            name="tiny_llava",
-            path="package:tiny_llava",
-            revision=None,
-            answer=AnswerForm.LETTER,
-            train_samples_per_s=100.0,
-            eval_samples_per_s=100.0,
-        ),
-        finetune=recipe,
-        evaluation=EvaluationSettings(batch_size=16),
-        cluster=ClusterSettings(name="local", slots=None, save_every_s=60.0),
-        tracking=TrackingSettings(name="mlflow", uri=None),
-        rule=Rule(),
-        results_dir="results",
+    return read_study(
+        [
+            f"study={study}",
+            f"targets=[{','.join(targets)}]",
+            f"seeds=[{','.join(map(str, seeds))}]",
+            "data.modalities=[CT,MRI,US]",
+            "data.areas=[Lung,Brain,Breast]",
+            "data.tasks=[Mass,Bleed]",
+            "design.max_samples=32",
+            "arms=[zero_shot,unrelated,related,blind,sources,ceiling]",
+            "finetune.epochs=2",
+            "finetune.batch_size=16",
+        ]
     )
 
 

@@ -2,40 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cg_lab.arms import Arm
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.plan import Contrast
-from cg_lab.planning.validity import cover
+from cg_lab.planning.plan import Contrast, Training
+from cg_lab.planning.posing import pose
+from cg_lab.study import DesignSettings
 
 
-def find_all_related(graph: MatGraph, target: Subset) -> tuple[Contrast, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(DesignSettings):
+    """Nothing beyond what every design has."""
+
+    asks_sources: bool
+    """Whether the related model is also asked about each of its sources."""
+
+
+def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
     """Take every subset that shares an element with the target as its related set.
 
     Examples
     --------
-    >>> from cg_lab.mat import Triplet
-    >>> from cg_lab.planning.graph import build_graph
+    >>> from cg_lab.planning.graph import MatGraph
     >>> def subset(*values):
-    ...     name = "-".join(values).lower()
-    ...     return Subset(name=name, triplet=Triplet(*values), labels=("no", "yes"), num_train=9, num_test=9)
-    >>> target = subset("CT", "Brain", "Mass")
-    >>> others = (subset("CT", "Lung", "Side"), subset("US", "Breast", "Side"))
-    >>> (contrast,) = find_all_related(build_graph((target, *others)), target)
+    ...     return Subset(
+    ...         name="-".join(values).lower(),
+    ...         elements=tuple((value,) for value in values),
+    ...         num_options=2,
+    ...         num_train=9,
+    ...         num_test=9,
+    ...     )
+    >>> subsets = tuple(subset(*values.split()) for values in ("CT Brain Mass", "CT Lung Side", "US Breast Side"))
+    >>> settings = Settings(name="all_related", kinds=("classification",), max_samples=9, asks_sources=True)
+    >>> (contrast,) = find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings)
     >>> contrast.related, contrast.unrelated, contrast.fully_covered
     (('ct-lung-side',), ('us-breast-side',), False)
 
     """
-    related, unrelated = graph.related(target), graph.unrelated(target)
-    if not related or not unrelated:
-        return ()
-    return (
-        Contrast(
-            id=f"{target.name}/all_related",
-            design="all_related",
-            target=target.name,
-            direction=None,
-            related=tuple(subset.name for subset in related),
-            unrelated=tuple(subset.name for subset in unrelated),
-            fully_covered=all(part.subsets for part in cover(target, related)),
-        ),
-    )
+    for target in targets:
+        related, unrelated = graph.names(graph.related(target)), graph.unrelated_pool(target).names
+        if not related or not unrelated:
+            continue
+        together = Training(arm=Arm.ALL_DATA, subsets=tuple(sorted(related + unrelated)), num_samples=0)
+        contrast = pose(
+            graph,
+            target,
+            related,
+            design=settings.name,
+            label="all_related",
+            max_samples=settings.max_samples,
+            more=[together],
+            asks_sources=settings.asks_sources,
+        )
+        if contrast is not None:
+            yield contrast
+
+
+def explain_absence(_: Settings) -> str:
+    """Say what a target would have needed."""
+    return "it needs a subset that shares an element with it, and one that shares none"

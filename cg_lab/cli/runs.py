@@ -1,0 +1,99 @@
+"""From checked configurations to what the planner needs: each catalogue is read once, each model identified once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cg_lab.catalog import Catalog
+from cg_lab.config import NamedStudy
+from cg_lab.data.sources import find_images, read_catalog
+from cg_lab.errors import UserError
+from cg_lab.models.identity import identify_backbone
+from cg_lab.planning.build import Run
+from cg_lab.serialize import canonical_json
+from cg_lab.study import Backbone, Study
+
+SHARED = ("results_dir", "cluster", "tracking", "rule", "budget")
+"""Settings of a study as a whole, which the runs of a multirun can't vary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    """One configuration with its catalogue and model."""
+
+    name: str
+    study: Study
+    catalog: Catalog | None
+    """None where only the study's name and folders were asked for."""
+    backbone: Backbone | None
+
+    def to_run(self) -> Run:
+        """Give what the planner takes."""
+        assert self.catalog is not None
+        assert self.backbone is not None
+        return Run(name=self.name, study=self.study, catalog=self.catalog, backbone=self.backbone)
+
+
+def open_runs(studies: Sequence[NamedStudy], *, with_catalog: bool = True) -> list[PlannedRun]:
+    """Read the catalogues of some configurations and identify their models.
+
+    Parameters
+    ----------
+    studies
+        The runs of a multirun, or the only one.
+    with_catalog
+        False where only the study's name and folders are needed.
+
+    Raises
+    ------
+    UserError
+        If the runs differ in what belongs to the study as a whole.
+
+    """
+    first = studies[0].study
+    for name in SHARED:
+        other = next((part for part in studies if getattr(part.study, name) != getattr(first, name)), None)
+        if other is not None:
+            raise UserError(
+                f"{name}: can't differ within a multirun ({other.name}); give the runs studies of their own"
+            )
+    title = _name_study([part.study.study for part in studies])
+    catalogs: dict[str, Catalog] = {}
+    backbones: dict[str, Backbone] = {}
+    runs: list[PlannedRun] = []
+    for part in studies:
+        data, model = canonical_json(part.study.data), canonical_json(part.study.model)
+        if with_catalog and data not in catalogs:
+            catalogs[data] = read_catalog(part.study.data)
+        if with_catalog and model not in backbones:
+            backbones[model] = identify_backbone(part.study.model)
+        runs.append(
+            PlannedRun(
+                name=part.name,
+                study=replace(part.study, study=title),
+                catalog=catalogs.get(data),
+                backbone=backbones.get(model),
+            )
+        )
+    return runs
+
+
+def list_images(runs: Sequence[PlannedRun]) -> dict[str, Path]:
+    """Say where the images of each manifest lie, by its content."""
+    found: dict[str, Path] = {}
+    for run in runs:
+        path = find_images(run.study.data)
+        if path is not None and run.catalog is not None and run.catalog.data.source == "manifest":
+            found[run.catalog.data.content] = path
+    return found
+
+
+def _name_study(names: list[str]) -> str:
+    """Give the runs of a multirun one name: their own if they share it, else the words that they have in common."""
+    if len(set(names)) == 1:
+        return names[0]
+    parts = [name.split("_") for name in names]
+    common = [columns[0] for columns in zip(*parts, strict=False) if len(set(columns)) == 1]
+    return "_".join([*common, "multirun"])

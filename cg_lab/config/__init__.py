@@ -1,0 +1,174 @@
+"""Hydra and OmegaConf in, a typed `Study` out; the only module that sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cg_lab.errors import UserError, suggest
+from cg_lab.mat import Kind
+from cg_lab.planning.designs import parse_design
+from cg_lab.serialize import parse
+from cg_lab.study import DesignSettings, Study
+
+CONFIG_NAME = "config"
+
+
+def find_config_dir() -> Path:
+    """Find `conf/`: inside the installed package, or beside it in a checkout.
+
+    Raises
+    ------
+    UserError
+        If neither is there.
+
+    """
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / f"{CONFIG_NAME}.yaml").is_file():
+            return folder
+    raise UserError(f"no conf/ in {package} or {package.parent}; the installation is incomplete: install cg_lab again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a user asked for, before Hydra has looked at it."""
+
+    overrides: tuple[str, ...] = ()
+    """In Hydra's grammar: `seeds=[0,1]`, `data.world=entangled`, `model=tiny_llava`; with `multirun` also `a=1,2`."""
+    config_dir: Path | None = None
+    """A further folder of configuration, which comes after the project's own."""
+    config_name: str = CONFIG_NAME
+    """The primary configuration."""
+    multirun: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """One resolved configuration."""
+
+    name: str
+    """What a multirun varies, as overrides; empty for the only configuration."""
+    plain: dict[str, Any]
+    """Plain data; `read_studies` checks its types."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedStudy:
+    """One checked configuration, of a multirun or the only one."""
+
+    name: str
+    study: Study
+
+
+def read_study(overrides: list[str], *, config_dir: Path | None = None) -> Study:
+    """Compose one configuration with Hydra and check it as a whole; see `read_studies`."""
+    (found,) = read_studies(Request(overrides=tuple(overrides), config_dir=config_dir))
+    return found.study
+
+
+def read_studies(request: Request) -> tuple[NamedStudy, ...]:
+    """Compose and check every configuration of a multirun, or the only one.
+
+    Raises
+    ------
+    UserError
+        For an override that Hydra refuses, and for values of a wrong kind, all of them at once.
+
+    """
+    return tuple(NamedStudy(name=part.name, study=_check(part)) for part in compose(request))
+
+
+def _check(composed: Composed) -> Study:
+    where = f"the configuration {composed.name}".strip()
+    faults: list[str] = []
+    design = DesignSettings(name="unknown", kinds=(Kind.CLASSIFICATION,), max_samples=1)
+    try:
+        design = parse_design(composed.plain.get("design"), where=f"{where}, group design,")
+    except UserError as error:
+        faults.append(str(error))
+    try:
+        study = parse(Study, {**composed.plain, "design": design}, where=where)
+    except UserError as error:
+        raise UserError("\n".join([*faults, str(error)])) from None
+    if faults:
+        raise UserError(faults[0])
+    return study
+
+
+def compose(request: Request) -> tuple[Composed, ...]:
+    """Compose and resolve every configuration of a multirun, or the only one, to plain data."""
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from cg_lab.config.composing import Batch, Composer, expand
+
+    if request.config_dir is not None and not request.config_dir.is_dir():
+        raise UserError(f"--config-dir: no folder '{request.config_dir}'")
+    extra = [] if request.config_dir is None else [f"hydra.searchpath=[file://{request.config_dir.resolve()}]"]
+    found: list[Composed] = []
+    try:
+        with initialize_config_dir(str(find_config_dir()), version_base="1.3"):
+            batches = [Batch(name="", overrides=request.overrides)]
+            if request.multirun:
+                batches = expand(request.overrides, extra, request.config_name)
+            composer = Composer(request.config_name, extra, find_config_dir())
+            for batch in batches:
+                composed = composer.compose(batch.overrides)
+                missing = sorted(OmegaConf.missing_keys(composed))
+                if missing:
+                    raise UserError("\n".join(f"{key}: must be given: {key}=VALUE" for key in missing))
+                plain = OmegaConf.to_container(composed, resolve=True)
+                assert isinstance(plain, dict)
+                found.append(Composed(name=batch.name, plain={str(key): value for key, value in plain.items()}))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error, list(request.overrides))) from None
+    return tuple(found)
+
+
+def list_choices() -> dict[str, tuple[str, ...]]:
+    """Give the groups of configuration and the choices of each, for `--help`."""
+    folder = find_config_dir()
+    groups = sorted(path for path in folder.iterdir() if path.is_dir())
+    return {group.name: tuple(sorted(file.stem for file in group.glob("*.yaml"))) for group in groups}
+
+
+def to_yaml(plain: dict[str, Any]) -> str:
+    """Write resolved configuration as YAML."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(plain))
+
+
+def _explain(error: Exception, overrides: list[str]) -> str:
+    """Say which override Hydra refused and what would be right."""
+    text = str(error)
+    for override in overrides:
+        key = override.split("=", 1)[0].lstrip("+~").split("@", 1)[0]
+        group, choices = key.split("/")[0], list_choices()
+        if "=" in override and group in choices and "Could not find" in text and f"'{group}/" in text:
+            value = override.split("=", 1)[1]
+            if value not in choices[group]:
+                return f"override '{override}': no {group} '{value}'; {suggest(value, choices[group])}"
+        if key and (f"'{key}'" in text or f"Key '{key.split('.')[-1]}'" in text):
+            return f"override '{override}': no key '{key}'; {suggest(key, _list_keys())}"
+    return "override: " + " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _list_keys() -> list[str]:
+    """Give every key of the default configuration, written with dots."""
+    from hydra import compose as hydra_compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(find_config_dir()), version_base="1.3"):
+        plain = OmegaConf.to_container(hydra_compose(CONFIG_NAME), resolve=False)
+    return [*list_choices(), *_flatten(plain, "")]
+
+
+def _flatten(value: Any, prefix: str) -> list[str]:
+    if not isinstance(value, dict):
+        return [prefix]
+    return [key for name, item in value.items() for key in _flatten(item, f"{prefix}.{name}" if prefix else str(name))]

@@ -1,0 +1,80 @@
+"""Related against unrelated at growing size (Med-MAT, arXiv 2412.20070, Figure 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
+
+from cg_lab.mat import Subset
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.pairs import list_combinations
+from cg_lab.planning.plan import Contrast
+from cg_lab.planning.posing import pose
+from cg_lab.study import DesignSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(DesignSettings):
+    """Which sizes, for which combinations."""
+
+    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Training samples of each arm; the untouched backbone is size 0."""
+    directions: tuple[str, ...]
+    """As in `two_source`; `all_related` takes every related subset."""
+    combinations: PositiveInt | None
+
+
+def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+    """Pose one question for each size; a size that an arm can't reach is left out.
+
+    Examples
+    --------
+    >>> from cg_lab.planning.graph import MatGraph
+    >>> def subset(*values):
+    ...     return Subset(
+    ...         name="-".join(values).lower(),
+    ...         elements=tuple((value,) for value in values),
+    ...         num_options=2,
+    ...         num_train=9,
+    ...         num_test=9,
+    ...     )
+    >>> subsets = tuple(
+    ...     subset(*values.split()) for values in ("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "US Breast Side")
+    ... )
+    >>> settings = Settings(
+    ...     name="size_curve",
+    ...     kinds=("classification",),
+    ...     max_samples=99,
+    ...     sizes=(4, 8, 16),
+    ...     directions=("task",),
+    ...     combinations=1,
+    ... )
+    >>> found = find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings)
+    >>> [contrast.level for contrast in found]
+    [4, 8]
+
+    """
+    for part in list_combinations(graph, targets, settings.directions, settings.combinations):
+        for size in sorted(settings.sizes):
+            contrast = pose(
+                graph,
+                part.target,
+                part.sources,
+                design=settings.name,
+                label=f"{part.label}/{size}",
+                max_samples=min(size, settings.max_samples),
+                view=part.view,
+                direction=part.direction,
+                level=size,
+                curve=f"{part.target.name}/{part.label}",
+            )
+            if contrast is not None and contrast.main is not None and contrast.main.num_samples == size:
+                yield contrast
+
+
+def explain_absence(_: Settings) -> str:
+    """Say what a target would have needed."""
+    return "it needs sources as two_source does, and subsets that share no element with it, with samples for a size"

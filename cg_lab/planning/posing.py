@@ -1,0 +1,145 @@
+"""What designs have in common: the arms of one held-out question, its budget, and choosing among many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from math import prod
+
+from cg_lab.arms import Arm
+from cg_lab.mat import Kind, Subset
+from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.mixture import count_available
+from cg_lab.planning.plan import Contrast, Fact, Training
+from cg_lab.serialize import content_id
+
+ENUMERATED = 20_000
+"""Combinations beyond which a few are drawn, not all listed first."""
+
+
+def pose(  # noqa: PLR0913 - the parts of one held-out question
+    graph: MatGraph,
+    target: Subset,
+    related: tuple[str, ...],
+    *,
+    design: str,
+    label: str,
+    max_samples: int,
+    view: tuple[str, ...] | None = None,
+    direction: str | None = None,
+    level: float | None = None,
+    curve: str = "",
+    more: Iterable[Training] = (),
+    asks_sources: bool = False,
+    facts: tuple[Fact, ...] = (),
+) -> Contrast | None:
+    """Pose one held-out question with the arms that every design has.
+
+    The unrelated, related, shuffled and further arms get the same number of samples: `max_samples`, or as many as the
+    poorest of them has. The ceiling gets as many as the target has of those.
+
+    Parameters
+    ----------
+    graph, target, related
+        What is held out, and what should explain it.
+    design, label
+        Name of the design, and what tells the question from others about the target.
+    max_samples
+        The most that an arm trains on.
+    view
+        The element of each factor that the target stands for; its own ones if None.
+    direction, level, curve
+        See `Contrast`.
+    more
+        Further arms; their `num_samples` is replaced by the common budget.
+    asks_sources
+        Whether the related model is also asked about its sources.
+    facts
+        What the design found out.
+
+    Returns
+    -------
+    None if an arm would have nothing to train on.
+
+    """
+    unrelated = graph.unrelated_pool(target)
+    further = list(more)
+    sources = [graph[name] for name in related]
+    available = [
+        count_available(sources),
+        *(count_available([graph[name] for name in part.subsets]) for part in further),
+    ]
+    if unrelated.names:
+        available.append(unrelated.num_train)
+    budget = min(max_samples, *available)
+    if budget == 0:
+        return None
+    trainings = [Training(arm=Arm.UNRELATED, subsets=unrelated.names, num_samples=budget)] if unrelated.names else []
+    trainings.append(Training(arm=Arm.RELATED, subsets=related, num_samples=budget))
+    trainings += [
+        Training(
+            arm=part.arm, variant=part.variant, subsets=part.subsets, num_samples=budget, num_target=part.num_target
+        )
+        for part in further
+    ]
+    if all(source.kind is Kind.CLASSIFICATION for source in sources):
+        trainings.append(Training(arm=Arm.SHUFFLED, subsets=related, num_samples=budget, labels="shuffled"))
+    if target.num_train:
+        trainings.append(Training(arm=Arm.CEILING, subsets=(target.name,), num_samples=min(budget, target.num_train)))
+    shown = view or target.own
+    filled = [source.name for source in sources if source.num_train]
+    return Contrast(
+        id=f"{target.name}/{label}",
+        design=design,
+        target=target.name,
+        view=shown,
+        direction=direction,
+        level=level,
+        curve=curve,
+        trainings=tuple(trainings),
+        unrelated=unrelated.names,
+        fully_covered=len(filled) <= budget and covers(graph, shown, graph.gather(filled)),
+        asks_sources=asks_sources,
+        facts=facts,
+    )
+
+
+def covers(graph: MatGraph, view: tuple[str, ...], training: Members) -> bool:
+    """Tell whether a training set shows every element of a target."""
+    return all(training & graph.holding(factor, value) for factor, value in enumerate(view))
+
+
+def choose(picks: Iterable[tuple[str, ...]], count: int | None, key: list[str]) -> list[tuple[str, ...]]:
+    """Choose some of many combinations; None keeps all.
+
+    They are taken in the order of a hash of `key` and their names, so that adding subsets elsewhere changes none.
+    """
+    listed = sorted(picks)
+    if count is None or count >= len(listed):
+        return listed
+    return sorted(sorted(listed, key=lambda pick: content_id("draw", 1, [*key, *pick]))[:count])
+
+
+def list_or_draw(pools: Sequence[tuple[str, ...]], count: int | None, key: list[str]) -> Iterator[tuple[str, ...]]:
+    """Combine one name of each pool, no name twice; where that would give too many, draw `count` by hash instead."""
+    total = prod(len(pool) for pool in pools)
+    if count is None or total <= ENUMERATED:
+        yield from (pick for pick in product(*pools) if len(set(pick)) == len(pick))
+        return
+    drawn: set[tuple[str, ...]] = set()
+    attempt = 0
+    while len(drawn) < count:
+        number = int(content_id("draw", 2, [*key, attempt]), 16)
+        attempt += 1
+        pick: list[str] = []
+        for pool in pools:
+            number, place = divmod(number, len(pool))
+            pick.append(pool[place])
+        if len(set(pick)) == len(pick):
+            drawn.add(tuple(pick))
+    yield from sorted(drawn)
+
+
+def order(names: Iterable[str], key: list[str | int]) -> list[str]:
+    """Put names in an order that a hash of `key` draws."""
+    return sorted(names, key=lambda name: content_id("draw", 1, [*key, name]))
