@@ -130,7 +130,7 @@ def test_the_page_loads_nothing_from_elsewhere(made: tuple[Layout, Plan, ReportF
     assert not re.findall(r"(?:src|href)=[\"'](?!#)[^\"']+", text.replace("xlink:href", "href"))
     assert "@import" not in text
     assert "<script" not in text
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == 4
 
 
 def test_the_figures_are_written_beside_and_shown_in_markdown(made: tuple[Layout, Plan, ReportFiles]) -> None:

@@ -53,13 +53,13 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     ...     name="divergence",
     ...     kinds=("classification",),
     ...     max_samples=99,
-    ...     divergences=(0.0, 0.4),
+    ...     divergences=(0.0, 0.3),
     ...     test_share=0.33,
     ...     seed=0,
     ... )
     >>> found = list(find(MatGraph(subsets, ("modality", "area", "task")), subsets, settings))
     >>> sorted({round(contrast.level, 1) for contrast in found})
-    [0.0, 0.4]
+    [0.0, 0.3]
 
     """
     wanted = {target.name for target in targets}
