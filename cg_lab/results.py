@@ -9,8 +9,8 @@ from typing import Literal
 
 from cg_lab import __version__
 from cg_lab.errors import UserError
-from cg_lab.planning.plan import PLAN_SCHEMA, EvalJob, FinetuneJob, Plan
-from cg_lab.serialize import content_id, parse, read_json, write_json, write_lines
+from cg_lab.planning.plan import JOB_SCHEMA, PLAN_SCHEMA, EvalJob, FinetuneJob, Plan
+from cg_lab.serialize import content_id, parse, read_json, write_json, write_text
 
 RESULTS_SCHEMA = 1
 """Of the results folder; a folder with a higher number was written by a newer version and is not touched."""
@@ -67,6 +67,11 @@ class Layout:
     root: Path
 
     @property
+    def stamp(self) -> Path:
+        """Say which versions of the folder and of job ids it holds."""
+        return self.root / "schema.json"
+
+    @property
     def jobs(self) -> Path:
         """The pool of jobs that all studies share."""
         return self.root / "jobs"
@@ -83,6 +88,13 @@ class Layout:
     def result(self, job_id: str) -> Path:
         """Existence means that the job is done."""
         return self.job(job_id) / "result.json"
+
+    def list_done(self) -> frozenset[str]:
+        """List the jobs of the pool that are done; jobs without a folder cost nothing."""
+        if not self.jobs.is_dir():
+            return frozenset()
+        with os.scandir(self.jobs) as folders:
+            return frozenset(folder.name for folder in folders if os.path.exists(f"{folder.path}/result.json"))  # noqa: PTH110 - a third of the time
 
     def failure(self, job_id: str) -> Path:
         """Written when the last attempt failed; a later success removes it."""
@@ -119,7 +131,7 @@ def open_results(root: Path) -> Layout:
 
     """
     layout = Layout(root)
-    stamp = root / "schema.json"
+    stamp = layout.stamp
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe = root / f".probe-{os.getpid()}"
@@ -131,7 +143,7 @@ def open_results(root: Path) -> Layout:
             f"results_dir: '{root}' can't be written ({reason}); give a folder of yours: results_dir=PATH"
         ) from None
     if not stamp.exists():
-        write_json(stamp, {"schema": RESULTS_SCHEMA})
+        write_json(stamp, {"schema": RESULTS_SCHEMA, "jobs": JOB_SCHEMA})
     check_results_schema(root)
     return layout
 
@@ -248,7 +260,7 @@ def write_plan(layout: Layout, plan: Plan) -> None:
             )
         if before.id == plan.id:
             return
-    write_lines(path, plan.write_lines())
+    write_text(path, plan.text)
 
 
 def fingerprint(layout: Layout, plan: Plan) -> str:

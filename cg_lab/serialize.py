@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -169,12 +169,6 @@ def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, whole or not at all."""
     text = json.dumps(to_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
-
-
-def write_lines(path: Path, parts: Iterable[str]) -> None:
-    """Write a text file from its parts, whole or not at all."""
-    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
-        file.writelines(parts)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -34,8 +34,8 @@ class Arguments:
     cfg: bool
     """Print the resolved configuration instead of running the verb."""
     json: bool
-    diff: str | None
-    """Another plan, or two jobs, to compare with."""
+    diff: tuple[str, ...]
+    """Another plan to compare with, or two jobs to compare; empty for neither."""
     target: str
     """What `explain` explains."""
     host: str
@@ -71,7 +71,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
             command.add_argument(
                 "--diff",
                 metavar="OTHER",
-                help="say how this plan differs from another: a plan.json, or the name of a study",
+                nargs="+",
+                help="say how this plan differs from another (a plan.json, or the name of a study), or two jobs by id",
             )
         if name == "ui":
             command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -91,7 +92,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         ),
         cfg=parsed.cfg is not None,
         json=getattr(parsed, "json", False),
-        diff=getattr(parsed, "diff", None),
+        diff=tuple(getattr(parsed, "diff", None) or ()),
         target=getattr(parsed, "target", ""),
         host=getattr(parsed, "host", "127.0.0.1"),
         port=getattr(parsed, "port", 5000),

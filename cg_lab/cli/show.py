@@ -10,13 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from cg_lab.arms import Arm
+from cg_lab.errors import UserError
 from cg_lab.execution.local import count_slots
 from cg_lab.execution.packs import balance, find_pending, group_jobs
 from cg_lab.planning.budget import BUDGET_RULE
-from cg_lab.planning.compare import compare_plans
-from cg_lab.planning.plan import Plan
+from cg_lab.planning.compare import compare_jobs, compare_plans
+from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
 from cg_lab.reporting.words import name_questions
 from cg_lab.results import Layout, read_failure, read_plan
+from cg_lab.serialize import parse, read_json
 from cg_lab.study import Study
 
 MOST_DIFFERENCES = 200
@@ -143,17 +145,34 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     console.print(f"plan         {layout.plan(plan.study)} ({plan.id})")
 
 
-def show_difference(plan: Plan, other: str, layout: Layout) -> int:
-    """Print how a plan differs from another one; gives the exit status: 0 if they are equal, else 1."""
-    path = Path(other) if other.endswith(".json") else layout.plan(other)
-    differences = compare_plans(read_plan(path), plan)
+def show_difference(plan: Plan, others: tuple[str, ...], layout: Layout) -> int:
+    """Print how a plan differs from another one, or how two jobs differ; gives the exit status: 0 if they are equal."""
+    if len(others) == 1:
+        path = Path(others[0]) if others[0].endswith(".json") else layout.plan(others[0])
+        differences, names = compare_plans(read_plan(path), plan), str(path)
+    else:
+        first, second, *rest = [_find_job(name, plan, layout) for name in others]
+        if rest:
+            raise UserError(f"--diff: takes one plan or two jobs, not {len(others)} of them")
+        differences, names = compare_jobs(first, second), " and ".join(others)
     for difference in differences[:MOST_DIFFERENCES]:
         print(difference)
     if len(differences) > MOST_DIFFERENCES:
         print(f"... and {len(differences) - MOST_DIFFERENCES} more")
     if not differences:
-        print(f"{path}: the same plan")
+        print(f"{names}: the same")
     return 1 if differences else 0
+
+
+def _find_job(job_id: str, plan: Plan, layout: Layout) -> FinetuneJob | EvalJob:
+    """Find a job in the plan, or among the finished ones."""
+    known = {job.id: job for job in (*plan.finetunes, *plan.evals)}
+    if job_id in known:
+        return known[job_id]
+    if not layout.result(job_id).exists():
+        raise UserError(f"--diff: no job '{job_id}' in this plan, nor a finished one in {layout.jobs}")
+    raw = read_json(layout.result(job_id))["job"]
+    return parse(EvalJob if "target" in raw else FinetuneJob, raw, where=str(layout.result(job_id)))
 
 
 def show_status(plan: Plan, layout: Layout) -> int:

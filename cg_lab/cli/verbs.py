@@ -22,9 +22,11 @@ def plan(arguments: Arguments) -> int:
     if not runs:
         return 0
     from cg_lab.cli.show import show_difference, show_plan
+    from cg_lab.rekeying import rekey_jobs
     from cg_lab.results import open_results, write_plan
 
     layout = open_results(_root(runs[0].study))
+    rekey_jobs(layout)
     made = _build_plan(runs)
     if arguments.diff:
         return show_difference(made, arguments.diff, layout)
@@ -43,9 +45,11 @@ def sweep(arguments: Arguments) -> int:
     if not runs:
         return 0
     from cg_lab.cli.sweep import run_sweep
+    from cg_lab.rekeying import rekey_jobs
     from cg_lab.results import open_results
 
     layout = open_results(_root(runs[0].study))
+    rekey_jobs(layout)
     return run_sweep(_build_plan(runs), runs, layout, arguments)
 
 

@@ -101,29 +101,24 @@ def compose(request: Request) -> tuple[Composed, ...]:
     """Compose and resolve every configuration of a multirun, or the only one, to plain data."""
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     from cg_lab.config.composing import Batch, Composer, expand
 
     if request.config_dir is not None and not request.config_dir.is_dir():
         raise UserError(f"--config-dir: no folder '{request.config_dir}'")
-    extra = [] if request.config_dir is None else [f"hydra.searchpath=[file://{request.config_dir.resolve()}]"]
     found: list[Composed] = []
     try:
         with initialize_config_dir(str(find_config_dir()), version_base="1.3"):
+            composer = Composer(request.config_name, find_config_dir(), request.config_dir)
             batches = [Batch(name="", overrides=request.overrides)]
             if request.multirun:
-                batches = expand(request.overrides, extra, request.config_name)
-            composer = Composer(request.config_name, extra, find_config_dir())
+                batches = expand(request.overrides, composer)
             for batch in batches:
-                composed = composer.compose(batch.overrides)
-                missing = sorted(OmegaConf.missing_keys(composed))
-                if missing:
-                    raise UserError("\n".join(f"{key}: must be given: {key}=VALUE" for key in missing))
-                plain = OmegaConf.to_container(composed, resolve=True)
-                assert isinstance(plain, dict)
-                found.append(Composed(name=batch.name, plain={str(key): value for key, value in plain.items()}))
+                resolved = composer.compose(batch.overrides)
+                if resolved.missing:
+                    raise UserError("\n".join(f"{key}: must be given: {key}=VALUE" for key in resolved.missing))
+                found.append(Composed(name=batch.name, plain=resolved.plain))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, list(request.overrides))) from None
     return tuple(found)

@@ -108,10 +108,11 @@ def _read_csv(file: Path, factors: tuple[str, ...], faults: list[str]) -> list[L
                         f"line {reader.line_num}: {len(cells)} cells, the header has {len(header)}; "
                         "quote cells with commas"
                     )
-                padded = [*cells, *[""] * len(header)]
-                lines.append(
-                    Line(number=reader.line_num, cells=dict(zip(header, map(str.strip, padded), strict=False)))
-                )
+                padded = map(str.strip, [*cells, *[""] * len(header)])
+                named: dict[str, str] = {}
+                for column, cell in zip(header, padded, strict=False):
+                    named.setdefault(column, cell)
+                lines.append(Line(number=reader.line_num, cells=named))
             return lines
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"catalogue {file}: not a CSV in UTF-8 ({error})") from None

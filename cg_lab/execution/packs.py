@@ -40,9 +40,10 @@ class Pending:
 
 def find_pending(plan: Plan, layout: Layout) -> Pending:
     """Find the jobs that have no result."""
+    done = layout.list_done()
     return Pending(
-        finetunes=tuple(job for job in plan.finetunes if not layout.result(job.id).exists()),
-        evals=tuple(job for job in plan.evals if not layout.result(job.id).exists()),
+        finetunes=tuple(job for job in plan.finetunes if job.id not in done),
+        evals=tuple(job for job in plan.evals if job.id not in done),
     )
 
 

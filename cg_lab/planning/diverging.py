@@ -78,30 +78,25 @@ class _Sides:
     def __init__(self, graph: MatGraph, units: list[Members], test: set[int], asked: float) -> None:
         self.test = test
         self.asked = asked
-        self.num_units = len(units)
         subsets = [graph.list_members(unit) for unit in units]
-        self.atoms = [Counter(part for subset in unit for part in _list_atoms(subset)) for unit in subsets]
-        self.compounds = [Counter(part for subset in unit for part in _list_compounds(subset)) for unit in subsets]
-        train = [number for number in range(len(units)) if number not in test]
-        self.counts = {
-            (kind, side): _add(parts[number] for number in numbers)
-            for kind, parts in (("atom", self.atoms), ("compound", self.compounds))
-            for side, numbers in (("train", train), ("test", sorted(test)))
-        }
+        self.atoms = _Counts(
+            [[part for subset in unit for part in _list_atoms(subset)] for unit in subsets], ATOM_ALPHA
+        )
+        self.compounds = _Counts(
+            [[part for subset in unit for part in _list_compounds(subset)] for unit in subsets], COMPOUND_ALPHA
+        )
+        for unit in sorted(test):
+            self.atoms.move(unit, to_test=True)
+            self.compounds.move(unit, to_test=True)
 
     def measure(self) -> tuple[float, float]:
         """Give compound and atom divergence."""
-        return (
-            measure_divergence(self.counts["compound", "train"], self.counts["compound", "test"], COMPOUND_ALPHA),
-            measure_divergence(self.counts["atom", "train"], self.counts["atom", "test"], ATOM_ALPHA),
-        )
+        return self.compounds.measure(), self.atoms.measure()
 
     def cost(self) -> float:
         """Say how far the split is from what is asked."""
         compound, atom = self.measure()
-        train = self.counts["atom", "train"]
-        uncovered = sum(1 for part, count in self.counts["atom", "test"].items() if count and not train[part])
-        return abs(compound - self.asked) + ATOM_WEIGHT * atom + UNCOVERED_WEIGHT * uncovered
+        return abs(compound - self.asked) + ATOM_WEIGHT * atom + UNCOVERED_WEIGHT * self.atoms.count_uncovered()
 
     def improve(self, testable: list[int]) -> None:
         """Exchange units while that brings the split nearer."""
@@ -123,12 +118,49 @@ class _Sides:
     def _exchange(self, leaving: int, coming: int) -> None:
         self.test.remove(leaving)
         self.test.add(coming)
-        for kind, parts in (("atom", self.atoms), ("compound", self.compounds)):
-            train, test = self.counts[kind, "train"], self.counts[kind, "test"]
-            train.subtract(parts[coming])
-            test.update(parts[coming])
-            train.update(parts[leaving])
-            test.subtract(parts[leaving])
+        for counts in (self.atoms, self.compounds):
+            counts.move(coming, to_test=True)
+            counts.move(leaving, to_test=False)
+
+
+class _Counts:
+    """How often each part occurs on either side, kept up to date while units move."""
+
+    def __init__(self, parts: list[list[Part]], alpha: float) -> None:
+        known = {part: number for number, part in enumerate(dict.fromkeys(part for unit in parts for part in unit))}
+        self.parts = [[known[part] for part in unit] for unit in parts]
+        self.train = [0] * len(known)
+        self.test = [0] * len(known)
+        for unit in self.parts:
+            for part in unit:
+                self.train[part] += 1
+        total = sum(self.train)
+        self.alpha = alpha
+        self.total = total
+        self.moved = 0
+        self.left = [count**alpha for count in range(total + 1)]
+        self.right = [count ** (1 - alpha) for count in range(total + 1)]
+
+    def move(self, unit: int, *, to_test: bool) -> None:
+        """Move a unit to one side."""
+        step = 1 if to_test else -1
+        for part in self.parts[unit]:
+            self.test[part] += step
+            self.train[part] -= step
+        self.moved += step * len(self.parts[unit])
+
+    def measure(self) -> float:
+        """Give the Chernoff divergence of the two sides, as `measure_divergence`."""
+        left, right = self.left, self.right
+        overlap = sum(
+            [left[before] * right[after] for before, after in zip(self.train, self.test, strict=True) if after]
+        )
+        scale = (self.total - self.moved) ** self.alpha * self.moved ** (1 - self.alpha)
+        return max(0.0, round(1 - overlap / scale, 12)) if scale else 1.0
+
+    def count_uncovered(self) -> int:
+        """Count the parts of the test side that training does not have."""
+        return sum([after > 0 and before == 0 for before, after in zip(self.train, self.test, strict=True)])
 
 
 def _list_atoms(subset: Subset) -> Iterable[Part]:
@@ -140,10 +172,3 @@ def _list_compounds(subset: Subset) -> Iterable[Part]:
         ((first, second), (subset.own[first], subset.own[second]))
         for first, second in combinations(range(len(subset.own)), 2)
     )
-
-
-def _add(parts: Iterable[Counter[Part]]) -> Counter[Part]:
-    total: Counter[Part] = Counter()
-    for part in parts:
-        total.update(part)
-    return total

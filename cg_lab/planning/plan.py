@@ -260,8 +260,12 @@ class Plan:
     num_declared_finetunes: int
     """Fine-tunes that the trained cells would take without sharing."""
 
-    def write_lines(self) -> Iterator[str]:
-        """Write plan.json, one line for each cell, job and held-out question, so that plans can be compared by line."""
+    @cached_property
+    def text(self) -> str:
+        """The content of plan.json: a line for each cell, job and held-out question, so that plans compare by line."""
+        return "".join(self._write_lines())
+
+    def _write_lines(self) -> Iterator[str]:
         yield "{\n"
         names = [part.name for part in fields(self)]
         for name in names:
@@ -280,10 +284,7 @@ class Plan:
     @cached_property
     def id(self) -> str:
         """Content hash of the whole plan."""
-        digest = sha256()
-        for line in self.write_lines():
-            digest.update(line.encode())
-        return digest.hexdigest()[:ID_LENGTH]
+        return sha256(self.text.encode()).hexdigest()[:ID_LENGTH]
 
     @cached_property
     def setting_by_name(self) -> dict[str, Setting]:

@@ -83,7 +83,10 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
 def explain_absence(_: Settings) -> str:
     """Say what a target would have needed."""
-    return "it is a node, or was not drawn for its shell (design.per_shell)"
+    return (
+        "it is a node, was not drawn for its shell (design.per_shell), or no design.num_nodes nodes leave a target at "
+        "every distance"
+    )
 
 
 def _list_sets(graph: MatGraph, candidates: list[Subset], settings: Settings) -> Iterator[tuple[str, ...]]:
