@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import gc
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from cg_lab.arms import MAIN_ARMS, Arm
@@ -122,7 +124,8 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         ]
         posed = [(contrast, compiler) for contrast, compiler in posed if contrast.id in kept]
     contrasts = [contrast for contrast, _ in posed]
-    drafts = [draft for contrast, compiler in posed for draft in compiler.compile(contrast)]
+    with _without_scans():
+        drafts = [draft for contrast, compiler in posed for draft in compiler.compile(contrast)]
     finetunes = {draft.finetune.id: draft.finetune for draft in drafts if draft.finetune}
     evaluations = {draft.evaluation.id: draft.evaluation for draft in drafts}
     declared = sum(draft.finetune is not None and draft.cell.arm not in {Arm.BLIND, Arm.SOURCES} for draft in drafts)
@@ -139,6 +142,31 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         skipped=tuple(skipped),
         num_declared_finetunes=declared,
     )
+
+
+@contextmanager
+def _without_scans() -> Generator[None]:
+    """Keep Python from searching for cycles meanwhile: plans have none, and looking takes a sixth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def stream_drafts(run: Run) -> Iterator[Draft]:
+    """Give the cells of one configuration one by one, for studies that are too large to hold; a budget is not kept.
+
+    Equal jobs come again with equal ids; who collects them merges them.
+    """
+    study, catalog = run.study, run.catalog
+    graph = build_graph(catalog, study)
+    compiler = Compiler(study, catalog, graph, Prover(catalog, graph), run.backbone)
+    targets = tuple(target for target in find_targets(study, catalog, graph) if is_askable(target))
+    for contrast in load_design(study.design.name).find(graph, targets, study.design):
+        yield from compiler.compile(compiler.restrict(contrast))
 
 
 def build_graph(catalog: Catalog, study: Study) -> MatGraph:
@@ -250,7 +278,8 @@ class Compiler:
         """Say what a question costs and shows, for choosing within a budget."""
         target = self._graph[contrast.target]
         jobs = [self._make_finetune(training, target, seed) for seed in self._seeds for training in contrast.trainings]
-        proof = self._prove(contrast, target, None, None)
+        claim = Claim(arm=Arm.ZERO_SHOT, variant="", is_covered=False, sees_target=False)
+        proof = self._prove(contrast, claim, target, None, None)
         return Candidate(
             id=contrast.id,
             shows=frozenset(
@@ -306,57 +335,66 @@ class Compiler:
             further += [MixturePart(subset=self._filler.name, count=count)] if count else []
         return tuple(further)
 
-    def _prove(self, contrast: Contrast, asked: Subset, training: Training | None, job: FinetuneJob | None) -> Proof:
-        """Prove a cell from the mixture that its model is really trained on; seeds with the same parts share it."""
-        target = self._graph[contrast.target]
-        if training is None or job is None:
-            return self._prover.recall(
-                (target.name, contrast.view, asked.name),
-                lambda: self._prover.prove(target, contrast.view, 0, asked=asked, num_train=0, budget=0),
-            )
-        budget = training.num_samples + training.num_target
-        if training.arm in BUDGETED_ARMS and contrast.main is not None:
-            budget = contrast.main.num_samples + contrast.main.num_target
-        parts = [part for part in job.mixture.parts if part.subset in self._graph.index]
-        is_same = len(parts) == len(training.subsets) + bool(training.num_target)
-        source = target.name if training.arm is Arm.UNRELATED else training.subsets
-        return self._prover.recall(
-            (target.name, contrast.view, asked.name, training.arm, source if is_same else job.id, budget, len(parts)),
-            lambda: self._prover.prove(
-                target,
-                contrast.view,
-                self._graph.gather(part.subset for part in parts),
-                asked=asked,
-                num_train=sum(part.count for part in parts),
-                budget=budget,
-            ),
-        )
-
     def _draft(
         self, contrast: Contrast, arm: Arm, asked: Subset, training: Training | None, job: FinetuneJob | None
     ) -> Draft:
-        protocol = replace(contrast.protocol, image="blank") if arm is Arm.BLIND else contrast.protocol
-        if arm is Arm.SOURCES:
+        protocol = contrast.protocol
+        if arm is Arm.BLIND:
+            protocol = replace(protocol, image="blank")
+        elif arm is Arm.SOURCES:
             protocol = Protocol(image="original")
-        evaluation = self._jobs.make_eval(asked.name, job.id if job else None, protocol)
-        proof = self._prove(contrast, asked, training, job)
+        evaluation = self._jobs.make_eval(asked.name, None if job is None else job.id, protocol)
+        claim = Claim(
+            arm=arm,
+            variant="" if training is None or arm in {Arm.BLIND, Arm.SOURCES} else training.variant,
+            is_covered=contrast.fully_covered,
+            sees_target=contrast.sees_target or arm is Arm.CEILING,
+        )
+        seed = None if job is None else job.seed
         cell = Cell(
             contrast=contrast.id,
             arm=arm,
-            variant=training.variant if training and arm not in {Arm.BLIND, Arm.SOURCES} else "",
+            variant=claim.variant,
             subset=asked.name,
-            seed=None if job is None else job.seed,
+            seed=seed,
             eval_job=evaluation.id,
             finetune_job=None if job is None else job.id,
-            proof=proof,
-        )
-        sees_target = contrast.sees_target or arm is Arm.CEILING
-        check_proof(
-            cell.key,
-            proof,
-            Claim(arm=arm, variant=cell.variant, is_covered=contrast.fully_covered, sees_target=sees_target),
+            proof=self._prove(contrast, claim, asked, training, job),
         )
         return Draft(cell=cell, finetune=job, evaluation=evaluation)
+
+    def _prove(
+        self, contrast: Contrast, claim: Claim, asked: Subset, training: Training | None, job: FinetuneJob | None
+    ) -> Proof:
+        """Prove a cell from the mixture that its model is really trained on; seeds with the same parts share it."""
+        if training is None or job is None:
+            key: tuple[object, ...] = (contrast.target, contrast.view, asked.name, claim)
+            return self._prover.recall(key, lambda: self._prove_parts(contrast, claim, asked, (), 0))
+        budget = training.num_samples + training.num_target
+        if claim.arm in BUDGETED_ARMS and contrast.main is not None:
+            budget = contrast.main.num_samples + contrast.main.num_target
+        parts = job.mixture.parts
+        if self._filler is not None:
+            parts = tuple(part for part in parts if part.subset != self._filler.name)
+        is_same = len(parts) == len(training.subsets) + bool(training.num_target)
+        source = contrast.target if training.arm is Arm.UNRELATED else training.subsets
+        key = (contrast.target, contrast.view, asked.name, claim, source if is_same else job.id, budget)
+        return self._prover.recall(key, lambda: self._prove_parts(contrast, claim, asked, parts, budget))
+
+    def _prove_parts(
+        self, contrast: Contrast, claim: Claim, asked: Subset, parts: tuple[MixturePart, ...], budget: int
+    ) -> Proof:
+        proof = self._prover.prove(
+            self._graph[contrast.target],
+            contrast.view,
+            self._graph.gather(part.subset for part in parts),
+            asked=asked,
+            num_train=sum(part.count for part in parts),
+            budget=budget,
+        )
+        detail = asked.name if claim.arm is Arm.SOURCES else claim.variant
+        check_proof("/".join(filter(None, (contrast.id, claim.arm, detail))), proof, claim)
+        return proof
 
 
 def _find_filler(study: Study, catalog: Catalog) -> Subset | None:

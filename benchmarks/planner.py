@@ -1,0 +1,150 @@
+"""How fast the planner is: whole processes on Med-MAT, growth with cells, a million streamed, sharing, multiruns."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+
+from cg_lab.catalog import Catalog, ListedData, build_catalog
+from cg_lab.config import read_study
+from cg_lab.mat import Subset
+from cg_lab.planning.build import Run, build_plan, stream_drafts
+from cg_lab.questions import AnswerForm
+from cg_lab.study import Backbone, Study
+
+RUNS = 5
+BACKBONE = Backbone(name="model", path="model", revision="1", answer=AnswerForm.LETTER)
+MANY = 1_000_000
+FULL = ("twins=equal", "data=med_mat", "design.directions=[modality,area,task,pair]", "design.combinations=null")
+
+
+def main() -> None:
+    """Print a line for each measure; `stream` as argument measures the million alone, in its own process."""
+    if sys.argv[1:] == ["stream"]:
+        _stream()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _measure_processes(Path(folder))
+    _measure_growth()
+    _measure_sharing()
+    sys.stdout.flush()
+    subprocess.run([sys.executable, __file__, "stream"], check=True)
+
+
+def _measure_processes(folder: Path) -> None:
+    """Time whole processes, interleaved with their peers."""
+    compose = "from hydra import compose, initialize_config_dir; from cg_lab.config import find_config_dir\n"
+    loop = compose + (
+        "with initialize_config_dir(str(find_config_dir()), version_base='1.3'):\n"
+        "    for rate in range(1, 201): compose('config', overrides=[f'finetune.learning_rate={rate}'])"
+    )
+    commands: dict[str, list[str]] = {
+        "python -c pass": ["-c", "pass"],
+        "every design over Med-MAT, 3 seeds": _plan(folder, "all", "-m", "experiment=medmat_all"),
+        "200 settings of one field": _plan(folder, "many", "-m", "finetune.learning_rate=range(1,201)"),
+        "peer: 200 x hydra.compose alone": ["-c", loop],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(RUNS):
+        for name, command in commands.items():
+            seconds[name].append(_time(lambda command=command: _run(command)))
+    for name, measured in seconds.items():
+        print(f"{name:<40} {statistics.median(measured):6.2f} s")
+    made = json.loads((folder / "all" / "studies" / "medmat_all" / "plan.json").read_text(encoding="utf-8"))
+    print(
+        f"{'':<40} {len(made['settings'])} designs, {len(made['cells']):,} cells, {len(made['finetunes']):,} fine-tunes"
+    )
+
+
+def _plan(folder: Path, name: str, *overrides: str) -> list[str]:
+    return ["-m", "cg_lab", "plan", *overrides, f"results_dir={folder / name}"]
+
+
+def _run(command: Sequence[str]) -> None:
+    subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+
+
+def _time(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _measure_growth() -> None:
+    """Plan, merge, hash and write growing studies over the synthetic catalogue."""
+    catalog = make_catalog()
+    for num_targets in (9, 18, 36):
+        study = replace(make_study(), targets=catalog.names[:: len(catalog.names) // num_targets][:num_targets])
+        run = Run(name="", study=study, catalog=catalog, backbone=BACKBONE)
+        seconds = statistics.median(_time(lambda run=run: build_plan([run]).text) for _ in range(RUNS))
+        cells = len(build_plan([run]).cells)
+        each = seconds / cells * 1e6
+        print(f"{f'{cells:,} cells planned, merged and hashed':<40} {seconds:6.2f} s, {each:.0f} us a cell")
+
+
+def _measure_sharing() -> None:
+    study = replace(read_study(list(FULL)), seeds=(0, 1, 2), targets=None)
+    from cg_lab.data.sources import read_catalog
+
+    plan = build_plan([Run(name="", study=study, catalog=read_catalog(study.data), backbone=BACKBONE)])
+    distinct, declared = len(plan.finetunes), plan.num_declared_finetunes
+    print(
+        f"{'full two-source matrix of Med-MAT':<40} {distinct:,} distinct fine-tunes, {declared:,} without merging: "
+        f"{distinct / declared:.2f}"
+    )
+
+
+def _stream() -> None:
+    """Stream a million cells over 2,000 subsets and count the distinct jobs among them."""
+    run = Run(name="", study=make_study(), catalog=make_catalog(), backbone=BACKBONE)
+    finetunes: set[bytes] = set()
+    evals: set[bytes] = set()
+    began = time.perf_counter()
+    count = 0
+    for draft in islice(stream_drafts(run), MANY):
+        count += 1
+        evals.add(bytes.fromhex(draft.evaluation.id))
+        if draft.finetune is not None:
+            finetunes.add(bytes.fromhex(draft.finetune.id))
+    seconds = time.perf_counter() - began
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    memory = int(peak.split()[1]) / 1e6
+    print(
+        f"{f'{count:,} cells streamed':<40} {seconds:6.1f} s, {memory:.2f} GB at most; "
+        f"{len(finetunes):,} fine-tunes, {len(evals):,} evaluations"
+    )
+
+
+def make_catalog() -> Catalog:
+    """Make 2,000 subsets over 13 x 13 x 12 elements."""
+    cells = islice(product(range(13), range(13), range(12)), 2000)
+    subsets = [
+        Subset(
+            name=f"m{first:02}-a{second:02}-t{third:02}",
+            elements=((f"m{first:02}",), (f"a{second:02}",), (f"t{third:02}",)),
+            labels=("no", "yes"),
+            num_options=2,
+            num_train=3000,
+            num_test=100,
+        )
+        for first, second, third in cells
+    ]
+    return build_catalog(ListedData(content="synthetic"), subsets)
+
+
+def make_study() -> Study:
+    """Make the study that is planned over it: every source pair that shares the task."""
+    return replace(read_study(["data=med_mat", "design.combinations=null", "seeds=[0]"]), targets=None)
+
+
+if __name__ == "__main__":
+    main()
