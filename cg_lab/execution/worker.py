@@ -16,7 +16,7 @@ from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.execution.packs import Pack
 from cg_lab.journal import append_event, now
 from cg_lab.locks import holding
-from cg_lab.mat import MAX_OPTIONS
+from cg_lab.mat import MAX_OPTIONS, Kind, Subset
 from cg_lab.planning.plan import EvalJob, FinetuneJob, Mixture, Plan, Protocol
 from cg_lab.results import (
     EvalResult,
@@ -96,8 +96,7 @@ class _Bench:
     """The first of them."""
     pack: Pack
     layout: Layout
-    elements: dict[str, tuple[str, ...]]
-    """The own elements of each subset."""
+    subsets: dict[str, Subset]
     source: DataSource
     backbone: LoadedBackbone
     is_stopping: _Stop
@@ -120,7 +119,7 @@ def _open_bench(job: Job, pack: Pack, plan: Plan, layout: Layout, stop: _Stop) -
     path = pack.images.get(job.data.content) if job.data.source == "manifest" else None
     return _Bench(
         job=job,
-        elements={subset.name: subset.own for subset in catalog.subsets},
+        subsets={subset.name: subset for subset in catalog.subsets},
         pack=pack,
         layout=layout,
         source=open_source(catalog, Path(path) if path else None),
@@ -248,9 +247,11 @@ def _ask(bench: _Bench, sample: Sample, asked: Mixture | Protocol) -> Question:
     """Ask about a sample's finding, or about which combination of elements it shows."""
     from cg_lab.data.samples import ask, ask_elements
 
+    if bench.subsets[sample.subset].kind is Kind.DETECTION:
+        raise UserError(f"subset '{sample.subset}' asks for boxes, which can be planned, not run yet")
     if asked.ask == "finding":
         return ask(bench.source, sample)
-    right = " ".join(bench.elements[sample.subset][place] for place in asked.places)
+    right = " ".join(bench.subsets[sample.subset].own[place] for place in asked.places)
     is_test = isinstance(asked, Protocol)
     return ask_elements(bench.source, sample, right, asked.candidates, most=None if is_test else MAX_OPTIONS)
 

@@ -144,14 +144,24 @@ def draw_curves(effects: StudyEffects) -> str | None:
             axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
             axes.set_xlabel(LEVEL_NAMES.get(contrasts[0].contrast.design, "level"), fontsize=9)
             levels = sorted({part.contrast.level for part in contrasts if part.contrast.level is not None})
-            if len(levels) > 1 and levels[-1] / max(levels[0], 1) > 8:
-                axes.set_xscale("symlog", linthresh=max(levels[0], 1))
+            if len(levels) > 2 and levels[-1] > 8 * levels[1]:
+                axes.set_xscale("symlog", linthresh=levels[0] or levels[1])
             axes.set_xticks(levels, [f"{level:g}" for level in levels])
             axes.minorticks_off()
-            axes.set_title(name, loc="left", fontsize=9, fontweight="bold")
+            axes.set_title(_name_curve(name, contrasts), loc="left", fontsize=10, fontweight="bold")
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
         return _to_svg(figure, "Accuracy along each curve, with 95 percent intervals")
+
+
+def _name_curve(name: str, contrasts: list[ContrastEffect]) -> str:
+    """Name a curve by its target, or by itself where it goes over several."""
+    views = {contrast.contrast.view for contrast in contrasts}
+    directions = {contrast.contrast.direction for contrast in contrasts}
+    if len(views) > 1:
+        return name
+    direction = directions.pop() if len(directions) == 1 else None
+    return " ".join(views.pop()) + (f" ({direction})" if direction else "")
 
 
 def _draw_curve(axes: Axes, contrasts: list[ContrastEffect], arm: Arm) -> None:

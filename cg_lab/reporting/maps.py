@@ -28,6 +28,7 @@ def draw_grid(plan: Plan) -> str:
     """
     catalog = plan.catalogs[0]
     roles = _find_roles(plan, catalog)
+    trained = {name for contrast in plan.contrasts for name in contrast.related}
     rows, columns = (_list_values(catalog, factor) for factor in (0, 1))
     panels: dict[tuple[str, ...], dict[tuple[str, str], list[Subset]]] = {}
     for subset in _list_drawn(catalog):
@@ -47,9 +48,11 @@ def draw_grid(plan: Plan) -> str:
         for place, column in enumerate(columns):
             centre = x + left + place * CELL + CELL / 2
             parts.append(_text(centre + 4, y + top + len(rows) * CELL + 12, column, anchor="end", size=11, turn=-50))
+        size = f'width="{len(columns) * CELL}" height="{len(rows) * CELL}"'
+        parts.append(f'<rect x="{x + left:.1f}" y="{y + top:.1f}" {size} fill="#f4f5f7"/>')
         for (row, column), members in sorted(panels[rest].items()):
             corner = (x + left + columns.index(column) * CELL, y + top + rows.index(row) * CELL)
-            parts += _draw_cell(corner, members, roles)
+            parts += _draw_cell(corner, members, roles, trained)
     if len(panels) > len(shown):
         parts.append(_text(8, height - 8, f"and {len(panels) - len(shown)} more panels", size=11))
     return _frame(max(across * wide, 300), height, "Grid of a plan: held-out subsets and their sources", parts)
@@ -121,10 +124,14 @@ def _list_values(catalog: PlannedCatalog, factor: int) -> list[str]:
     return sorted({subset.own[factor] for subset in _list_drawn(catalog)})
 
 
-def _draw_cell(corner: tuple[float, float], members: list[Subset], roles: dict[str, str]) -> Iterator[str]:
+def _draw_cell(
+    corner: tuple[float, float], members: list[Subset], roles: dict[str, str], trained: set[str]
+) -> Iterator[str]:
     x, y = corner
     names = {roles[member.name] for member in members}
-    face = next((ROLES[role] for role in ("source", "unrelated", "other") if role in names), ROLES["other"])
+    if any(member.name in trained for member in members):
+        names.add("source")
+    face = next((ROLES[role] for role in ("source", "unrelated") if role in names), ROLES["other"])
     label = escape("; ".join(f"{member.name}: {roles[member.name]}" for member in members))
     yield (
         f'<g><title>{label}</title><rect x="{x + 2:.1f}" y="{y + 2:.1f}" width="{CELL - 4}" height="{CELL - 4}" rx="2" '

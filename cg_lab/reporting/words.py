@@ -140,7 +140,7 @@ def _ask(plan: Plan) -> str:
         sources = f"{len(first.related)} subsets that show its elements"
     return (
         f"{do} {models} recombine what {'it' if do == 'Does' else 'they'} learned? For example: trained on {sources}, "
-        f"better on {target}, never trained on?"
+        f"{'is it' if do == 'Does' else 'are they'} better on {target}, which was held out?"
     )
 
 
