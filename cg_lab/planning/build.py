@@ -123,9 +123,13 @@ def build_plan(runs: Sequence[Run]) -> Plan:
             if contrast.id not in kept
         ]
         posed = [(contrast, compiler) for contrast, compiler in posed if contrast.id in kept]
-    contrasts = [contrast for contrast, _ in posed]
     with _without_scans():
         drafts = [draft for contrast, compiler in posed for draft in compiler.compile(contrast)]
+    if not drafts:
+        wanted = ", ".join(first.arms or ())
+        raise UserError(f"arms: {first.design.name} offers none of {wanted} here; arms=null plans all that it offers")
+    compiled = {draft.cell.contrast for draft in drafts}
+    contrasts = [contrast for contrast, _ in posed if contrast.id in compiled]
     finetunes = {draft.finetune.id: draft.finetune for draft in drafts if draft.finetune}
     evaluations = {draft.evaluation.id: draft.evaluation for draft in drafts}
     declared = sum(draft.finetune is not None and draft.cell.arm not in {Arm.BLIND, Arm.SOURCES} for draft in drafts)

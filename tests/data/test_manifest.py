@@ -44,6 +44,17 @@ def make_settings(path: Path, **changes: object) -> ManifestSettings:
     return ManifestSettings(source="manifest", name="manifest", path=str(path), **{**values, **changes})  # type: ignore[arg-type]
 
 
+def test_a_fourth_factor_is_a_column_more(tmp_path: Path) -> None:
+    lines = [f"{line},{('AP', 'PA')[number % 2]}" for number, line in enumerate(make_lines(tmp_path))]
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join(["image,label,modality,area,task,group,view", *lines]))
+    settings = make_settings(path, factors=("modality", "area", "task", "view"))
+    catalog = build_manifest_catalog(read_manifest(path, settings.factors), settings)
+    assert catalog.factors[3] == "view"
+    assert {subset.elements[3] for subset in catalog.subsets} == {("AP",), ("PA",)}
+    assert len(build_manifest_catalog(read_manifest(path), make_settings(path)).subsets) == 1
+
+
 def open_split(path: Path, **changes: object):  # noqa: ANN201
     manifest = read_manifest(path)
     catalog = build_manifest_catalog(manifest, make_settings(path, **changes))

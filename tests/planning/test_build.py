@@ -201,6 +201,11 @@ def test_blind_alone_still_trains_what_it_shows_blank_images_to() -> None:
     assert all(part.arm in MAIN_ARMS for contrast in plan.contrasts for part in contrast.trainings)
 
 
+def test_arms_that_a_design_does_not_offer_are_refused() -> None:
+    with pytest.raises(UserError, match="arms: two_source offers none of multi_task here"):
+        plan_one(replace(with_design("two_source"), arms=(Arm.MULTI_TASK,)), cube())
+
+
 def test_a_filler_is_mixed_into_every_trained_arm_alike() -> None:
     filler = Subset(name="wiki", elements=((), (), ()), num_options=4, num_train=50, num_test=0, kind=Kind.FILLER)
     study = replace(with_design("two_source"), filler=replace(STUDY.filler, subset="wiki", share=0.25))
