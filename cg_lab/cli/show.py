@@ -13,7 +13,7 @@ from cg_lab.arms import Arm
 from cg_lab.errors import UserError
 from cg_lab.execution.local import count_slots
 from cg_lab.execution.packs import balance, find_pending, group_jobs
-from cg_lab.planning.budget import BUDGET_RULE
+from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
 from cg_lab.planning.compare import compare_jobs, compare_plans
 from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
 from cg_lab.reporting.words import name_questions
@@ -88,12 +88,13 @@ def _show_questions(console: Console, plan: Plan) -> None:
 def _show_notes(console: Console, plan: Plan) -> None:
     reasons: dict[str, list[str]] = {}
     for skipped in plan.skipped:
-        reasons.setdefault(skipped.reason, []).append(skipped.target)
+        reasons.setdefault(skipped.reason, []).append(skipped.question or skipped.target)
     for reason, targets in list(reasons.items())[:MOST_ROWS]:
         shown = list(dict.fromkeys(targets))
         more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
-        console.print(f"left out: {', '.join(shown[:6])}{more} ({reason})", style="dim")
-    if any(reason.startswith("left out for the budget") for reason in reasons):
+        told = "" if reason == OVER_BUDGET else f" ({reason})"
+        console.print(f"{OVER_BUDGET if not told else 'left out'}: {', '.join(shown[:6])}{more}{told}", style="dim")
+    if OVER_BUDGET in reasons:
         console.print(f"budget: {BUDGET_RULE}", style="dim")
     for catalog in plan.catalogs:
         if catalog.tied:

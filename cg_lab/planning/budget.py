@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cg_lab.errors import UserError
 from cg_lab.study import BudgetSettings
 
+OVER_BUDGET = "left out for the budget"
 BUDGET_RULE = (
     "one question after the other, as long as its new fine-tunes fit: first the one that shows most elements and "
     "directions not yet asked about; of equals the one that adds fewest training samples, sharing the fine-tunes of "

@@ -11,7 +11,7 @@ from cg_lab.arms import MAIN_ARMS, Arm
 from cg_lab.catalog import Catalog
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Kind, Subset
-from cg_lab.planning.budget import Candidate, Cost, choose_within
+from cg_lab.planning.budget import OVER_BUDGET, Candidate, Cost, choose_within
 from cg_lab.planning.designs import load_design
 from cg_lab.planning.graph import MatGraph, find_tied
 from cg_lab.planning.jobs import JobFactory
@@ -118,7 +118,7 @@ def build_plan(runs: Sequence[Run]) -> Plan:
     if first.budget.is_set:
         kept = choose_within([compiler.weigh(contrast) for contrast, compiler in posed], first.budget)
         skipped += [
-            Skipped(target=contrast.target, reason=f"left out for the budget: {contrast.id}", setting=contrast.setting)
+            Skipped(target=contrast.target, reason=OVER_BUDGET, question=contrast.id, setting=contrast.setting)
             for contrast, _ in posed
             if contrast.id not in kept
         ]

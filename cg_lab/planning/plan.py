@@ -203,6 +203,8 @@ class Skipped:
 
     target: str
     reason: str
+    question: str = ""
+    """Id of the held-out question; empty if the target was not asked about at all."""
     setting: str = ""
 
 
