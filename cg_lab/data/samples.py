@@ -61,18 +61,30 @@ class DataSource(Protocol):
 def draw_mixture(source: DataSource, mixture: Mixture) -> tuple[Sample, ...]:
     """Draw the training samples of a mixture: evenly over each subset's labels, never one sample twice.
 
-    A label that has too few gives all it has, and the others make up for it. Shuffled labels are dealt anew among the
-    drawn samples of each subset, so that every label is as frequent as before.
+    A label that has too few gives all it has, and the others make up for it.
     """
-    drawn: list[Sample] = []
-    for part in mixture.parts:
-        samples = _draw_balanced(source.read_samples(part.subset, Split.TRAIN), part.count, mixture.seed)
-        if mixture.labels == "shuffled":
-            labels = [sample.label for sample in samples]
-            Random(f"shuffle/{mixture.seed}/{part.subset}").shuffle(labels)
-            samples = [replace(sample, label=label) for sample, label in zip(samples, labels, strict=True)]
-        drawn += samples
-    return tuple(drawn)
+    return tuple(
+        sample
+        for part in mixture.parts
+        for sample in _draw_balanced(source.read_samples(part.subset, Split.TRAIN), part.count, mixture.seed)
+    )
+
+
+def deal_labels(samples: tuple[Sample, ...], mixture: Mixture) -> tuple[Sample, ...]:
+    """Give the samples as a mixture's questions see them: with their own labels, or with labels dealt anew.
+
+    Shuffled labels are dealt among the drawn samples of each subset, so that every label is as frequent as before.
+    Images are those of the samples as drawn: a phantom is painted by its label.
+    """
+    if mixture.labels == "true":
+        return samples
+    by_subset: dict[str, list[str]] = {}
+    for sample in samples:
+        by_subset.setdefault(sample.subset, []).append(sample.label)
+    for subset, labels in by_subset.items():
+        Random(f"shuffle/{mixture.seed}/{subset}").shuffle(labels)
+    dealt = {subset: iter(labels) for subset, labels in by_subset.items()}
+    return tuple(replace(sample, label=next(dealt[sample.subset])) for sample in samples)
 
 
 def _draw_balanced(samples: tuple[Sample, ...], count: int, seed: int) -> list[Sample]:

@@ -16,8 +16,8 @@ from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.execution.packs import Pack
 from cg_lab.journal import append_event, now
 from cg_lab.locks import holding
-from cg_lab.mat import MAX_OPTIONS, Kind, Subset
-from cg_lab.planning.plan import EvalJob, FinetuneJob, Mixture, Plan, Protocol
+from cg_lab.mat import Subset
+from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan, Protocol
 from cg_lab.results import (
     EvalResult,
     Failure,
@@ -31,10 +31,9 @@ from cg_lab.results import (
 from cg_lab.serialize import parse, read_json
 
 if TYPE_CHECKING:
-    from cg_lab.data.samples import DataSource, Sample
+    from cg_lab.data.samples import DataSource
     from cg_lab.evaluation.evaluate import Asked
     from cg_lab.models.backbone import LoadedBackbone
-    from cg_lab.questions import Question
 
 Job = FinetuneJob | EvalJob
 
@@ -177,14 +176,13 @@ def _run_job(job: Job, bench: _Bench, event: partial[None]) -> None:
 
 
 def _run_finetune(job: FinetuneJob, bench: _Bench, event: partial[None]) -> None:
-    from cg_lab.data.samples import draw_mixture
+    from cg_lab.data.asking import pose_training
     from cg_lab.models.encoding import encode_questions
     from cg_lab.training.finetune import Surroundings, run_finetune
 
     started = now()
-    samples = draw_mixture(bench.source, job.mixture)
-    questions = [_ask(bench, sample, job.mixture) for sample in samples]
-    examples = encode_questions(bench.backbone, questions, bench.source.read_images(samples))
+    exam = pose_training(bench.source, bench.subsets, job.mixture)
+    examples = encode_questions(bench.backbone, list(exam.questions), exam.images)
     checkpoints = bench.layout.job(job.id) / "checkpoints"
     done = run_finetune(
         job,
@@ -243,22 +241,7 @@ def _run_eval(job: EvalJob, bench: _Bench, event: partial[None]) -> None:
     event("done")
 
 
-def _ask(bench: _Bench, sample: Sample, asked: Mixture | Protocol) -> Question:
-    """Ask about a sample's finding, or about which combination of elements it shows."""
-    from cg_lab.data.samples import ask, ask_elements
-
-    if bench.subsets[sample.subset].kind is Kind.DETECTION:
-        raise UserError(f"subset '{sample.subset}' asks for boxes, which can be planned, not run yet")
-    if asked.ask == "finding":
-        return ask(bench.source, sample)
-    right = " ".join(bench.subsets[sample.subset].own[place] for place in asked.places)
-    is_test = isinstance(asked, Protocol)
-    return ask_elements(bench.source, sample, right, asked.candidates, most=None if is_test else MAX_OPTIONS)
-
-
 def _ask_tests(job: EvalJob, bench: _Bench) -> list[Asked]:
-    if job.protocol.shots:
-        raise UserError(f"example images in the prompt (shots={job.protocol.shots}) can be planned, not run yet")
     key = (job.target, job.protocol)
     if key not in bench.tests:
         bench.tests[key] = _encode_tests(job, bench)
@@ -266,19 +249,13 @@ def _ask_tests(job: EvalJob, bench: _Bench) -> list[Asked]:
 
 
 def _encode_tests(job: EvalJob, bench: _Bench) -> list[Asked]:
-    from PIL import Image
-
-    from cg_lab.data.samples import Split
+    from cg_lab.data.asking import pose_test
     from cg_lab.evaluation.evaluate import Asked
     from cg_lab.models.encoding import encode_questions
 
-    samples: tuple[Sample, ...] = bench.source.read_samples(job.target, Split.TEST)
-    questions = [_ask(bench, sample, job.protocol) for sample in samples]
-    images = bench.source.read_images(samples)
-    if job.protocol.image == "blank":
-        images = [Image.new("L", image.size, 127) for image in images]
-    examples = encode_questions(bench.backbone, questions, images)
+    exam = pose_test(bench.source, bench.subsets, job.target, job.protocol)
+    examples = encode_questions(bench.backbone, list(exam.questions), exam.images)
     return [
         Asked(id=sample.id, subset=sample.subset, group=sample.group, question=question, example=example)
-        for sample, question, example in zip(samples, questions, examples, strict=True)
+        for sample, question, example in zip(exam.samples, exam.questions, examples, strict=True)
     ]
