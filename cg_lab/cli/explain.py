@@ -36,8 +36,9 @@ def explain_target(name: str, study: Study, catalog: Catalog) -> None:
     if not is_askable(target):
         print("\nIt has no test samples, so that it can't be held out.")
         return
-    everyone = find_targets(study, catalog, graph) if study.targets is not None else ()
-    targets = everyone if target in everyone else (*everyone, target) if everyone else _all_askable(graph)
+    targets = find_targets(study, catalog, graph)
+    if target not in targets:
+        targets = (*targets, target)
     found = [part for part in design.find(graph, targets, study.design) if part.target == target.name]
     if not found:
         print(
@@ -49,10 +50,6 @@ def explain_target(name: str, study: Study, catalog: Catalog) -> None:
         print("\n" + "\n".join(_tell(contrast, graph)))
     if len(found) > MOST_QUESTIONS:
         print(f"\n... and {len(found) - MOST_QUESTIONS} more; `plan` lists all.")
-
-
-def _all_askable(graph: MatGraph) -> tuple[Subset, ...]:
-    return tuple(subset for subset in graph.subsets if is_askable(subset))
 
 
 def _describe(target: Subset, graph: MatGraph, catalog: Catalog) -> list[str]:
@@ -84,7 +81,6 @@ def _describe(target: Subset, graph: MatGraph, catalog: Catalog) -> list[str]:
 
 
 def _tell(contrast: Contrast, graph: MatGraph) -> list[str]:
-    target = graph[contrast.target]
     direction = f"; shared by all: {contrast.direction}" if contrast.direction in graph.factors else ""
     lines = [f"{contrast.id}: asked as {' '.join(contrast.view)}{direction}"]
     for name in contrast.related[:MOST_NAMES]:
@@ -107,7 +103,6 @@ def _tell(contrast: Contrast, graph: MatGraph) -> list[str]:
             f"{_join(training.subsets)}{extra}"
         )
     lines += [f"  {fact.name}: {fact.value}" for fact in contrast.facts]
-    assert target.name == contrast.target
     return lines
 
 

@@ -1,0 +1,214 @@
+"""Compile held-out questions: arms to cells and jobs, each proved from what its model is really trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from cg_lab.arms import MAIN_ARMS, Arm
+from cg_lab.catalog import Catalog
+from cg_lab.errors import UserError, suggest
+from cg_lab.mat import Kind, Subset
+from cg_lab.planning.budget import Candidate, Cost
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.jobs import JobFactory
+from cg_lab.planning.mixture import build_mixture
+from cg_lab.planning.plan import Cell, Contrast, EvalJob, FinetuneJob, MixturePart, Protocol, Training
+from cg_lab.planning.validity import BUDGETED_ARMS, Claim, Proof, Prover, check_proof
+from cg_lab.study import Backbone, Study
+
+MOST_KEPT = 2_000
+"""Fine-tunes that are kept to be given again; beyond them all are forgotten, so that cells can be streamed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A cell with its jobs, before equal ones are merged."""
+
+    cell: Cell
+    finetune: FinetuneJob | None
+    evaluation: EvalJob
+
+
+class Compiler:
+    """Compiles held-out questions of one run to cells and jobs."""
+
+    def __init__(self, study: Study, catalog: Catalog, graph: MatGraph, prover: Prover, backbone: Backbone) -> None:
+        self._graph = graph
+        self._seeds = study.seeds
+        self._arms = None if study.arms is None else frozenset(study.arms)
+        self._epochs = study.finetune.epochs
+        self._samples_per_s = study.model.train_samples_per_s
+        self._jobs = JobFactory(catalog.data, backbone, study.finetune)
+        self._prover = prover
+        self._filler = _find_filler(study, catalog)
+        self._filler_share = study.filler.share
+        self._finetunes: dict[tuple[object, ...], FinetuneJob] = {}
+
+    def restrict(self, contrast: Contrast) -> Contrast:
+        """Leave out the arms that the study does not want."""
+        if self._arms is None:
+            return contrast
+        wanted = MAIN_ARMS if {Arm.BLIND, Arm.SOURCES} & self._arms else ()
+        kept = tuple(part for part in contrast.trainings if part.arm in self._arms or part.arm in wanted)
+        return replace(contrast, trainings=kept, asks_sources=contrast.asks_sources and self._wants(Arm.SOURCES))
+
+    def compile(self, contrast: Contrast) -> Iterator[Draft]:
+        """Give every cell of a question: the untouched backbone once, each trained arm for each seed.
+
+        Raises
+        ------
+        UserError
+            If a cell breaks a rule of validity.
+
+        """
+        target = self._graph[contrast.target]
+        if self._wants(Arm.ZERO_SHOT):
+            yield self._draft(contrast, Arm.ZERO_SHOT, target, None, None)
+        main = contrast.main
+        for seed in self._seeds:
+            for training in contrast.trainings:
+                job = self._make_finetune(training, target, seed)
+                if self._wants(training.arm):
+                    yield self._draft(contrast, training.arm, target, training, job)
+                if training is main:
+                    if self._wants(Arm.BLIND):
+                        yield self._draft(contrast, Arm.BLIND, target, training, job)
+                    if contrast.asks_sources:
+                        for name in training.subsets:
+                            if self._graph[name].num_test:
+                                yield self._draft(contrast, Arm.SOURCES, self._graph[name], training, job)
+
+    def weigh(self, contrast: Contrast) -> Candidate:
+        """Say what a question costs and shows, for choosing within a budget."""
+        target = self._graph[contrast.target]
+        jobs = [self._make_finetune(training, target, seed) for seed in self._seeds for training in contrast.trainings]
+        claim = Claim(arm=Arm.ZERO_SHOT, variant="", is_covered=False, sees_target=False)
+        proof = self._prove(contrast, claim, target, None, None)
+        return Candidate(
+            id=contrast.id,
+            shows=frozenset(
+                [f"{factor} {value}" for factor, value in zip(self._graph.factors, contrast.view, strict=True)]
+                + ([f"direction {contrast.direction}"] if contrast.direction else [])
+            ),
+            finetunes={job.id: self._cost(job) for job in jobs},
+            detectable=1.0 if proof.detectable is None else proof.detectable,
+        )
+
+    def _cost(self, job: FinetuneJob) -> Cost:
+        samples = job.mixture.num_samples * self._epochs
+        return Cost(samples=samples, hours=samples / self._samples_per_s / 3600)
+
+    def _wants(self, arm: Arm) -> bool:
+        return self._arms is None or arm in self._arms
+
+    def _make_finetune(self, training: Training, target: Subset, seed: int) -> FinetuneJob:
+        key = (
+            target.name if training.arm is Arm.UNRELATED else training.subsets,
+            training.arm is Arm.UNRELATED,
+            training.num_samples,
+            training.num_target and (target.name, training.num_target),
+            training.labels,
+            training.places,
+            training.candidates,
+            seed,
+        )
+        job = self._finetunes.get(key)
+        if job is None:
+            mixture = build_mixture(
+                tuple(self._graph[name] for name in training.subsets),
+                training.num_samples,
+                seed,
+                further=self._list_further(training, target),
+                labels=training.labels,
+            )
+            if training.ask == "elements":
+                mixture = replace(mixture, ask=training.ask, places=training.places, candidates=training.candidates)
+            job = self._jobs.make_finetune(mixture, seed)
+            if len(self._finetunes) > MOST_KEPT:
+                self._finetunes.clear()
+            self._finetunes[key] = job
+        return job
+
+    def _list_further(self, training: Training, target: Subset) -> tuple[MixturePart, ...]:
+        further: list[MixturePart] = []
+        if training.num_target:
+            further.append(MixturePart(subset=target.name, count=training.num_target))
+        if self._filler is not None:
+            wanted = round(self._filler_share * (training.num_samples + training.num_target))
+            count = min(wanted, self._filler.num_train)
+            further += [MixturePart(subset=self._filler.name, count=count)] if count else []
+        return tuple(further)
+
+    def _draft(
+        self, contrast: Contrast, arm: Arm, asked: Subset, training: Training | None, job: FinetuneJob | None
+    ) -> Draft:
+        protocol = contrast.protocol
+        if arm is Arm.BLIND:
+            protocol = replace(protocol, image="blank")
+        elif arm is Arm.SOURCES:
+            protocol = Protocol(image="original")
+        evaluation = self._jobs.make_eval(asked.name, None if job is None else job.id, protocol)
+        claim = Claim(
+            arm=arm,
+            variant="" if training is None or arm in {Arm.BLIND, Arm.SOURCES} else training.variant,
+            is_covered=contrast.fully_covered,
+            sees_target=contrast.sees_target or arm is Arm.CEILING,
+        )
+        seed = None if job is None else job.seed
+        cell = Cell(
+            contrast=contrast.id,
+            arm=arm,
+            variant=claim.variant,
+            subset=asked.name,
+            seed=seed,
+            eval_job=evaluation.id,
+            finetune_job=None if job is None else job.id,
+            proof=self._prove(contrast, claim, asked, training, job),
+        )
+        return Draft(cell=cell, finetune=job, evaluation=evaluation)
+
+    def _prove(
+        self, contrast: Contrast, claim: Claim, asked: Subset, training: Training | None, job: FinetuneJob | None
+    ) -> Proof:
+        """Prove a cell from the mixture that its model is really trained on; seeds with the same parts share it."""
+        if training is None or job is None:
+            key: tuple[object, ...] = (contrast.target, contrast.view, asked.name, claim)
+            return self._prover.recall(key, lambda: self._prove_parts(contrast, claim, asked, (), 0))
+        budget = training.num_samples + training.num_target
+        if claim.arm in BUDGETED_ARMS and contrast.main is not None:
+            budget = contrast.main.num_samples + contrast.main.num_target
+        parts = job.mixture.parts
+        if self._filler is not None:
+            parts = tuple(part for part in parts if part.subset != self._filler.name)
+        is_same = len(parts) == len(training.subsets) + bool(training.num_target)
+        source = contrast.target if training.arm is Arm.UNRELATED else training.subsets
+        key = (contrast.target, contrast.view, asked.name, claim, source if is_same else job.id, budget)
+        return self._prover.recall(key, lambda: self._prove_parts(contrast, claim, asked, parts, budget))
+
+    def _prove_parts(
+        self, contrast: Contrast, claim: Claim, asked: Subset, parts: tuple[MixturePart, ...], budget: int
+    ) -> Proof:
+        proof = self._prover.prove(
+            self._graph[contrast.target],
+            contrast.view,
+            self._graph.gather(part.subset for part in parts),
+            asked=asked,
+            num_train=sum(part.count for part in parts),
+            budget=budget,
+        )
+        detail = asked.name if claim.arm is Arm.SOURCES else claim.variant
+        check_proof("/".join(filter(None, (contrast.id, claim.arm, detail))), proof, claim)
+        return proof
+
+
+def _find_filler(study: Study, catalog: Catalog) -> Subset | None:
+    if study.filler.subset is None or not study.filler.share:
+        return None
+    fillers = {subset.name: subset for subset in catalog.subsets if subset.kind is Kind.FILLER}
+    if study.filler.subset not in fillers:
+        raise UserError(
+            f"filler.subset: no subset of kind filler named '{study.filler.subset}' in the catalogue; "
+            f"{suggest(study.filler.subset, fillers) if fillers else 'it has none'}"
+        )
+    return fillers[study.filler.subset]
