@@ -14,7 +14,7 @@ from cg_lab.mat import Subset
 from cg_lab.planning.budget import OVER_BUDGET, choose_within
 from cg_lab.planning.compile import Compiler, Draft
 from cg_lab.planning.designs import load_design
-from cg_lab.planning.graph import MatGraph, find_tied
+from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.plan import PLAN_SCHEMA, Contrast, Plan, PlannedCatalog, Rates, Setting, Skipped
 from cg_lab.planning.validity import Prover, is_askable
 from cg_lab.serialize import to_plain
@@ -151,7 +151,7 @@ def build_graph(catalog: Catalog, study: Study) -> MatGraph:
     members = tuple(subset for subset in catalog.subsets if subset.kind in study.design.kinds)
     if not members:
         raise UserError(f"design.kinds: the catalogue has no subset of kind {' or '.join(study.design.kinds)}")
-    return MatGraph(members, catalog.factors, strict=study.twins == "shared")
+    return MatGraph(members, catalog.factors, strict=study.twins == "shared", tied=catalog.tied)
 
 
 def find_targets(study: Study, catalog: Catalog, graph: MatGraph) -> tuple[Subset, ...]:
@@ -192,11 +192,10 @@ def _name(contrast: Contrast, setting: str) -> Contrast:
 
 
 def _describe(catalog: Catalog) -> PlannedCatalog:
-    graph = MatGraph(catalog.subsets, catalog.factors)
     return PlannedCatalog(
         data=catalog.data,
         factors=catalog.factors,
-        tied=find_tied(graph) if catalog.tied is None else catalog.tied,
+        tied=MatGraph(catalog.subsets, catalog.factors, tied=catalog.tied).tied,
         subsets=catalog.subsets,
         notes=catalog.notes,
     )

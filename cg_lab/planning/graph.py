@@ -42,10 +42,19 @@ class MatGraph:
     strict
         Whether subsets that share an element of every factor count as the target itself, so that none of them is ever
         trained on; otherwise only subsets with equal elements do (a subset may count as several things, see `views`).
+    tied
+        Values of the first two factors that act as one element; None for those that occur only together.
 
     """
 
-    def __init__(self, subsets: tuple[Subset, ...], factors: tuple[str, ...], *, strict: bool = True) -> None:
+    def __init__(
+        self,
+        subsets: tuple[Subset, ...],
+        factors: tuple[str, ...],
+        *,
+        strict: bool = True,
+        tied: tuple[tuple[str, str], ...] | None = None,
+    ) -> None:
         self.subsets = subsets
         self.factors = factors
         self.strict = strict
@@ -67,6 +76,12 @@ class MatGraph:
         self._equal = dict(equal)
         self._names = tuple(subset.name for subset in subsets)
         self._pool: tuple[str, Pool] | None = None
+        self._tied = tied
+
+    @cached_property
+    def tied(self) -> tuple[tuple[str, str], ...]:
+        """Values of the first two factors that act as one element, as declared or as found."""
+        return find_tied(self) if self._tied is None else self._tied
 
     @cached_property
     def incidence(self) -> nx.Graph[str | tuple[str, str]]:
@@ -183,16 +198,8 @@ class MatGraph:
 def find_tied(graph: MatGraph) -> tuple[tuple[str, str], ...]:
     """Find the values of the first two factors that occur only together, so that they act as one element.
 
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = (subset("CT", "Lung", "State"), subset("Der", "Skin", "State"), subset("MRI", "Lung", "State"))
-    >>> find_tied(MatGraph(subsets, ("modality", "area", "task")))
+    >>> from cg_lab.planning.examples import make_graph
+    >>> find_tied(make_graph("CT Lung State", "Der Skin State", "MRI Lung State"))
     (('Der', 'Skin'),)
     """
     second = {members: value for factor, value, members in graph.list_elements() if factor == 1}

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations as choose_factors, product
 
-from cg_lab.mat import Subset
-from cg_lab.planning.graph import MatGraph, Members, find_tied
-from cg_lab.planning.posing import choose
+from cg_lab.errors import UserError, suggest
+from cg_lab.mat import Kind, Subset
+from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.plan import Contrast
+from cg_lab.planning.posing import choose, pose
+from cg_lab.study import DesignSettings
 
 PAIR = "pair"
 """The direction in which the first two factors act as one element."""
@@ -18,20 +21,51 @@ ALL_RELATED = "all_related"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combination:
-    """A target with the sources that its curve is about."""
+    """A target with the sources that should explain it."""
 
     target: Subset
     sources: tuple[str, ...]
     view: tuple[str, ...]
+    """The element of each factor that the target then stands for."""
     direction: str
-    label: str
+
+    @property
+    def label(self) -> str:
+        """Tell it from others about the target."""
+        return self.direction if self.direction == ALL_RELATED else f"{self.direction}/{'+'.join(self.sources)}"
 
 
 def list_combinations(
-    graph: MatGraph, targets: tuple[Subset, ...], directions: tuple[str, ...], combinations: int | None
+    graph: MatGraph,
+    targets: tuple[Subset, ...],
+    directions: tuple[str, ...],
+    combinations: int | None,
+    *,
+    kinds: frozenset[Kind] | None = None,
 ) -> Iterator[Combination]:
-    """Choose source pairs as `two_source` does; the direction `all_related` takes every related subset."""
-    tied = find_tied(graph)
+    """Choose source pairs of targets that have unrelated subsets too.
+
+    Parameters
+    ----------
+    graph, targets
+        Where sources are looked for, and for whom.
+    directions
+        Factors that target and sources share, in turn; `pair`; or `all_related`, which takes every related subset.
+    combinations
+        Pairs for each target and direction; None for all.
+    kinds
+        Kinds that the two sources must have between them; None for any.
+
+    Raises
+    ------
+    UserError
+        For a direction that there is not.
+
+    """
+    known = [*graph.factors, PAIR, ALL_RELATED]
+    for direction in directions:
+        if direction not in known:
+            raise UserError(f"design.directions: no factor '{direction}'; {suggest(direction, known)}")
     for target in targets:
         if not graph.unrelated_pool(target).names:
             continue
@@ -39,24 +73,43 @@ def list_combinations(
             if direction == ALL_RELATED:
                 related = graph.names(graph.related(target))
                 if related:
-                    yield Combination(
-                        target=target, sources=related, view=target.own, direction=direction, label=direction
-                    )
+                    yield Combination(target=target, sources=related, view=target.own, direction=direction)
                 continue
-            found = find_pairs(graph, target, direction, tied)
+            found = find_pairs(graph, target, direction)
+            if kinds is not None:
+                found = {
+                    pair: view for pair, view in found.items() if frozenset(graph[name].kind for name in pair) == kinds
+                }
             for pair in choose(found, combinations, [target.name, direction]):
-                yield Combination(
-                    target=target,
-                    sources=pair,
-                    view=found[pair],
-                    direction=direction,
-                    label=f"{direction}/{'+'.join(pair)}",
-                )
+                yield Combination(target=target, sources=pair, view=found[pair], direction=direction)
 
 
-def find_pairs(
-    graph: MatGraph, target: Subset, direction: str, tied: tuple[tuple[str, str], ...]
-) -> dict[tuple[str, ...], tuple[str, ...]]:
+def pose_combination(
+    graph: MatGraph,
+    part: Combination,
+    settings: DesignSettings,
+    *,
+    level: float | None = None,
+    max_samples: int | None = None,
+    asks_sources: bool = False,
+) -> Contrast | None:
+    """Pose the held-out question of a combination, or the one at a level of its curve."""
+    return pose(
+        graph,
+        part.target,
+        part.sources,
+        design=settings.name,
+        label=part.label if level is None else f"{part.label}/{level:g}",
+        max_samples=settings.max_samples if max_samples is None else max_samples,
+        view=part.view,
+        direction=part.direction,
+        level=level,
+        curve="" if level is None else f"{part.target.name}/{part.label}",
+        asks_sources=asks_sources,
+    )
+
+
+def find_pairs(graph: MatGraph, target: Subset, direction: str) -> dict[tuple[str, ...], tuple[str, ...]]:
     """Find all source pairs of a target in one direction, each with what the target then stands for.
 
     Returns
@@ -66,27 +119,23 @@ def find_pairs(
     """
     found: dict[tuple[str, ...], tuple[str, ...]] = {}
     for view in graph.views(target):
-        for first, second in _list_pools(graph, target, view, direction, tied):
+        for first, second in _list_pools(graph, target, view, direction):
             for pick in product(first, second):
                 found.setdefault((min(pick), max(pick)), view)
     return found
 
 
 def _list_pools(
-    graph: MatGraph,
-    target: Subset,
-    view: tuple[str, ...],
-    direction: str,
-    tied: tuple[tuple[str, str], ...],
+    graph: MatGraph, target: Subset, view: tuple[str, ...], direction: str
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """List who can be the first and who the second source, for each way of dealing the elements to them."""
     allowed = graph.everything & ~graph.bit(target) & ~graph.twins(target)
     factors = range(len(graph.factors))
     if direction == PAIR:
-        if view[:2] not in tied:
+        if view[:2] not in graph.tied:
             return
         ties = 0
-        for first, second in tied:
+        for first, second in graph.tied:
             ties |= graph.holding(0, first) & graph.holding(1, second)
         rest = factors[2:]
         yield (

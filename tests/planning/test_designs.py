@@ -250,3 +250,21 @@ def test_a_design_of_ones_own_is_found_by_its_module(tmp_path, monkeypatch: pyte
 def test_an_unknown_design_is_told_with_what_would_be_right(name: str, text: str) -> None:
     with pytest.raises(UserError, match=text):
         load_design(name)
+
+
+def test_declared_pairs_take_the_place_of_found_ones() -> None:
+    cells = [("Der", "Skin", "State"), ("Der", "Skin", "Level"), ("CT", "Lung", "Level"), ("CT", "Brain", "Level")]
+    cells.append(("US", "Breast", "Side"))
+    study = replace(with_design("two_source", directions=["pair"]), targets=("der-skin-level",))
+    subsets = [make_subset(cell) for cell in cells]
+    declared = plan_one(study, make_catalog(subsets, tied=(("Der", "Skin"), ("CT", "Lung"))))
+    assert [contrast.related for contrast in declared.contrasts] == [("ct-lung-level", "der-skin-state")]
+    assert declared.catalogs[0].tied == (("Der", "Skin"), ("CT", "Lung"))
+    with pytest.raises(UserError, match="no valid sources"):
+        plan_one(study, make_catalog(subsets))
+
+
+@pytest.mark.parametrize("design", ["two_source", "size_curve", "few_shot", "cross_kind"])
+def test_a_direction_that_is_no_factor_is_told_with_the_nearest(design: str) -> None:
+    with pytest.raises(UserError, match=r"design.directions: no factor 'modalty'; known: .* Did you mean 'modality'"):
+        plan_one(with_design(design, directions=["modalty"]), cube())

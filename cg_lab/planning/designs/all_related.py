@@ -26,19 +26,11 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = tuple(subset(*values.split()) for values in ("CT Brain Mass", "CT Lung Side", "US Breast Side"))
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Side", "US Breast Side")
     >>> settings = Settings(name="all_related", kinds=("classification",), max_samples=9, asks_sources=True)
-    >>> (contrast,) = find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings)
-    >>> contrast.related, contrast.unrelated, contrast.fully_covered
+    >>> (question,) = find(graph, graph.subsets[:1], settings)
+    >>> question.related, question.unrelated, question.fully_covered
     (('ct-lung-side',), ('us-breast-side',), False)
 
     """

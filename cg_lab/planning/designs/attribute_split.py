@@ -49,17 +49,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> subsets = tuple(
-    ...     Subset(
-    ...         name="-".join(cell).lower(),
-    ...         elements=tuple((value,) for value in cell),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    ...     for cell in product(("CT", "MRI", "US"), ("Brain", "Lung", "Liver"))
-    ... )
+    >>> from cg_lab.planning.examples import make_cube
+    >>> graph = make_cube("CT MRI US", "Brain Lung Liver", factors=("modality", "area"))
     >>> settings = Settings(
     ...     name="attribute_split",
     ...     kinds=("classification",),
@@ -70,8 +61,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     ...     test_share=0.2,
     ...     worlds=("closed", "open"),
     ... )
-    >>> found = list(find(MatGraph(subsets, ("modality", "area")), subsets, settings))
-    >>> counts = Counter(contrast.direction for contrast in found)
+    >>> counts = Counter(question.direction for question in find(graph, graph.subsets, settings))
     >>> [counts[f"{side}, open world"] for side in ("seen", "validation", "test")]
     [5, 2, 2]
 

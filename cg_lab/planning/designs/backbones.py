@@ -9,8 +9,8 @@ from random import Random
 from pydantic import NonNegativeInt, PositiveInt
 
 from cg_lab.mat import Subset
-from cg_lab.planning.graph import MatGraph, find_tied
-from cg_lab.planning.pairs import find_pairs
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.pairs import list_combinations
 from cg_lab.planning.plan import Contrast
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.study import DesignSettings
@@ -35,23 +35,17 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = tuple(
-    ...     subset(*values.split())
-    ...     for values in ("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "MRI Lung Mass", "US Breast Side")
-    ... )
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "MRI Lung Mass", "US Breast Side")
     >>> settings = Settings(
-    ...     name="backbones", kinds=("classification",), max_samples=9, directions=("task",), per_direction=1, seed=42
+    ...     name="backbones",
+    ...     kinds=("classification",),
+    ...     max_samples=9,
+    ...     directions=("task",),
+    ...     per_direction=1,
+    ...     seed=42,
     ... )
-    >>> [contrast.target for contrast in find(MatGraph(subsets, ("modality", "area", "task")), subsets, settings)]
+    >>> [question.target for question in find(graph, graph.subsets, settings)]
     ['mri-brain-mass']
 
     """
@@ -73,9 +67,5 @@ def select(rows: tuple[SourceRow, ...], settings: Settings) -> Iterator[SourceRo
 
 
 def _list_rows(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[SourceRow]:
-    tied = find_tied(graph)
-    for direction in settings.directions:
-        for target in targets:
-            if graph.unrelated_pool(target).names:
-                for pair in sorted(find_pairs(graph, target, direction, tied)):
-                    yield SourceRow(target=target.name, sources=pair, direction=direction)
+    for part in list_combinations(graph, targets, settings.directions, None):
+        yield SourceRow(target=part.target.name, sources=part.sources, direction=part.direction)

@@ -45,18 +45,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from itertools import product
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> subsets = tuple(
-    ...     Subset(
-    ...         name="-".join(cell).lower(),
-    ...         elements=tuple((value,) for value in cell),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    ...     for cell in product(("CT", "MRI", "US"), ("Brain", "Lung", "Liver"), ("Mass", "Side"))
-    ... )
+    >>> from cg_lab.planning.examples import make_cube
+    >>> graph = make_cube("CT MRI US", "Brain Lung Liver", "Mass Side")
     >>> settings = Settings(
     ...     name="coverage",
     ...     kinds=("classification",),
@@ -65,8 +55,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     ...     values=(3,),
     ...     shown=(1, 2),
     ... )
-    >>> found = list(find(MatGraph(subsets, ("modality", "area", "task")), subsets, settings))
-    >>> len(found), [(contrast.level, len(contrast.related)) for contrast in found[:2]]
+    >>> found = list(find(graph, graph.subsets, settings))
+    >>> len(found), [(question.level, len(question.related)) for question in found[:2]]
     (12, [(1, 3), (2, 6)])
 
     """

@@ -9,10 +9,9 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from cg_lab.arms import Arm
 from cg_lab.mat import Kind, Subset
-from cg_lab.planning.graph import MatGraph, find_tied
-from cg_lab.planning.pairs import find_pairs
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.pairs import list_combinations, pose_combination
 from cg_lab.planning.plan import Contrast
-from cg_lab.planning.posing import choose, pose
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.study import DesignSettings
 
@@ -33,22 +32,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values, kind="classification"):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...         kind=Kind(kind),
-    ...     )
-    >>> subsets = (
-    ...     subset("CT", "Brain", "Mass"),
-    ...     subset("CT", "Lung", "Mass"),
-    ...     subset("CT", "Brain", "Find", kind="detection"),
-    ...     subset("US", "Breast", "Side"),
-    ... )
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Mass", "CT Brain Find!", "US Breast Side")
     >>> settings = Settings(
     ...     name="cross_kind",
     ...     kinds=("classification", "detection"),
@@ -57,7 +42,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     ...     directions=("modality",),
     ...     combinations=1,
     ... )
-    >>> [contrast.related for contrast in find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings)]
+    >>> [question.related for question in find(graph, (graph["ct-brain-mass"],), settings)]
     [('ct-brain-find', 'ct-lung-mass')]
 
     """
@@ -82,25 +67,8 @@ def _list_contrasts(graph: MatGraph, targets: tuple[Subset, ...], settings: Sett
     if settings.rows is not None:
         yield from find_rows(graph, targets, settings.rows, settings)
         return
-    tied = find_tied(graph)
-    for target in targets:
-        for direction in settings.directions:
-            found = {
-                pair: view
-                for pair, view in find_pairs(graph, target, direction, tied).items()
-                if {graph[name].kind for name in pair} == {Kind.DETECTION, Kind.CLASSIFICATION}
-            }
-            for pair in choose(found, settings.combinations, [target.name, direction]):
-                contrast = pose(
-                    graph,
-                    target,
-                    pair,
-                    design=settings.name,
-                    label=f"{direction}/{'+'.join(pair)}",
-                    max_samples=settings.max_samples,
-                    view=found[pair],
-                    direction=direction,
-                    asks_sources=True,
-                )
-                if contrast is not None and contrast.unrelated:
-                    yield contrast
+    kinds = frozenset({Kind.DETECTION, Kind.CLASSIFICATION})
+    for part in list_combinations(graph, targets, settings.directions, settings.combinations, kinds=kinds):
+        contrast = pose_combination(graph, part, settings, asks_sources=True)
+        if contrast is not None:
+            yield contrast

@@ -26,21 +26,11 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = tuple(
-    ...     subset(*values.split()) for values in ("CT Brain Mass", "CT Lung Mass", "MRI Lung Mass", "US Breast Side")
-    ... )
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Mass", "MRI Lung Mass", "US Breast Side")
     >>> settings = Settings(name="crossmed", kinds=("classification",), max_samples=9)
-    >>> (contrast,) = find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings)
-    >>> [(str(part.arm), part.subsets) for part in contrast.trainings[:3]]
+    >>> (question,) = find(graph, graph.subsets[:1], settings)
+    >>> [(str(part.arm), part.subsets) for part in question.trainings[:3]]
     [('unrelated', ('us-breast-side',)), ('related', ('ct-lung-mass',)), ('partial', ('mri-lung-mass',))]
 
     """

@@ -29,22 +29,10 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = tuple(
-    ...     subset(*values.split())
-    ...     for values in ("CT Brain Mass", "CT Lung Side", "US Brain Side", "US Lung Mass", "Co Cervix Level")
-    ... )
-    >>> settings = Settings(name="disrupt", kinds=("classification",), max_samples=9)
-    >>> (contrast,) = find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings)
-    >>> [(str(part.arm), part.variant, len(part.subsets)) for part in contrast.trainings[2:5]]
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Side", "US Brain Side", "US Lung Mass", "XR Skin Level")
+    >>> (question,) = find(graph, graph.subsets[:1], Settings(name="disrupt", kinds=("classification",), max_samples=9))
+    >>> [(str(part.arm), part.variant, len(part.subsets)) for part in question.trainings[2:5]]
     [('without', 'modality', 2), ('without', 'area', 2), ('without', 'task', 2)]
 
     """

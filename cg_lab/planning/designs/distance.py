@@ -37,22 +37,18 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from itertools import product
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> subsets = tuple(
-    ...     Subset(
-    ...         name="-".join(cell).lower(),
-    ...         elements=tuple((value,) for value in cell),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    ...     for cell in product(("CT", "MRI"), ("Brain", "Lung"), ("Mass", "Side"))
-    ... )
+    >>> from cg_lab.planning.examples import make_cube
+    >>> graph = make_cube("CT MRI", "Brain Lung", "Mass Side")
     >>> settings = Settings(
-    ...     name="distance", kinds=("classification",), max_samples=9, nodes=None, num_nodes=1, num_sets=1, per_shell=1
+    ...     name="distance",
+    ...     kinds=("classification",),
+    ...     max_samples=9,
+    ...     nodes=None,
+    ...     num_nodes=1,
+    ...     num_sets=1,
+    ...     per_shell=1,
     ... )
-    >>> [contrast.level for contrast in find(MatGraph(subsets, ("modality", "area", "task")), subsets, settings)]
+    >>> [question.level for question in find(graph, graph.subsets, settings)]
     [1, 2, 3]
 
     """

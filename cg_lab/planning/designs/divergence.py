@@ -37,18 +37,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from itertools import product
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> subsets = tuple(
-    ...     Subset(
-    ...         name="-".join(cell).lower(),
-    ...         elements=tuple((value,) for value in cell),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    ...     for cell in product(("CT", "MRI", "US"), ("Brain", "Lung", "Liver"), ("Mass", "Side", "Level"))
-    ... )
+    >>> from cg_lab.planning.examples import make_cube
+    >>> graph = make_cube("CT MRI US", "Brain Lung Liver", "Mass Side Level")
     >>> settings = Settings(
     ...     name="divergence",
     ...     kinds=("classification",),
@@ -57,8 +47,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     ...     test_share=0.33,
     ...     seed=0,
     ... )
-    >>> found = list(find(MatGraph(subsets, ("modality", "area", "task")), subsets, settings))
-    >>> sorted({round(contrast.level, 1) for contrast in found})
+    >>> sorted({round(question.level, 1) for question in find(graph, graph.subsets, settings)})
     [0.0, 0.3]
 
     """

@@ -10,9 +10,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.pairs import list_combinations
+from cg_lab.planning.pairs import list_combinations, pose_combination
 from cg_lab.planning.plan import Contrast, Protocol
-from cg_lab.planning.posing import pose
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.study import DesignSettings
 
@@ -33,18 +32,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = tuple(
-    ...     subset(*values.split()) for values in ("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "US Breast Side")
-    ... )
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "US Breast Side")
     >>> settings = Settings(
     ...     name="few_shot",
     ...     kinds=("classification",),
@@ -53,8 +42,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     ...     directions=("task",),
     ...     combinations=1,
     ... )
-    >>> found = find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings)
-    >>> [contrast.protocol.shots for contrast in found]
+    >>> [question.protocol.shots for question in find(graph, graph.subsets[:1], settings)]
     [0, 2]
 
     """
@@ -80,15 +68,6 @@ def _list_contrasts(graph: MatGraph, targets: tuple[Subset, ...], settings: Sett
             yield replace(contrast, asks_sources=False)
         return
     for part in list_combinations(graph, targets, settings.directions, settings.combinations):
-        contrast = pose(
-            graph,
-            part.target,
-            part.sources,
-            design=settings.name,
-            label=part.label,
-            max_samples=settings.max_samples,
-            view=part.view,
-            direction=part.direction,
-        )
+        contrast = pose_combination(graph, part, settings)
         if contrast is not None:
             yield contrast

@@ -35,21 +35,11 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from itertools import product
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> subsets = tuple(
-    ...     Subset(
-    ...         name="-".join(cell).lower(),
-    ...         elements=tuple((value,) for value in cell),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    ...     for cell in product(("CT", "MRI"), ("Brain", "Lung"), ("Mass", "Side"))
-    ... )
+    >>> from cg_lab.planning.examples import make_cube
+    >>> graph = make_cube("CT MRI", "Brain Lung", "Mass Side")
     >>> settings = Settings(name="folds", kinds=("classification",), max_samples=36, folds=None)
-    >>> found = list(find(MatGraph(subsets, ("modality", "area", "task")), subsets, settings))
-    >>> len(found), {len(contrast.related) for contrast in found}, all(contrast.fully_covered for contrast in found)
+    >>> found = list(find(graph, graph.subsets, settings))
+    >>> len(found), {len(question.related) for question in found}, all(question.fully_covered for question in found)
     (8, {4}, True)
 
     """

@@ -34,16 +34,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = tuple(subset(*values.split()) for values in ("CT Brain Mass", "CT Lung Side", "US Brain Side"))
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Side", "US Brain Side")
     >>> settings = Settings(
     ...     name="multi_task",
     ...     kinds=("classification",),
@@ -51,8 +43,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     ...     in_distribution=None,
     ...     tests_in_distribution=False,
     ... )
-    >>> (contrast,) = find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings)
-    >>> contrast.related, contrast.trainings[0].num_samples
+    >>> (question,) = find(graph, graph.subsets[:1], settings)
+    >>> question.related, question.trainings[0].num_samples
     (('ct-lung-side', 'us-brain-side'), 18)
 
     """

@@ -10,9 +10,8 @@ from pydantic import Field, PositiveInt
 
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.pairs import list_combinations
+from cg_lab.planning.pairs import list_combinations, pose_combination
 from cg_lab.planning.plan import Contrast
-from cg_lab.planning.posing import pose
 from cg_lab.study import DesignSettings
 
 
@@ -32,18 +31,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = tuple(
-    ...     subset(*values.split()) for values in ("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "US Breast Side")
-    ... )
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "US Breast Side")
     >>> settings = Settings(
     ...     name="size_curve",
     ...     kinds=("classification",),
@@ -52,25 +41,14 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     ...     directions=("task",),
     ...     combinations=1,
     ... )
-    >>> found = find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings)
-    >>> [contrast.level for contrast in found]
+    >>> [question.level for question in find(graph, graph.subsets[:1], settings)]
     [4, 8]
 
     """
     for part in list_combinations(graph, targets, settings.directions, settings.combinations):
         for size in sorted(settings.sizes):
-            contrast = pose(
-                graph,
-                part.target,
-                part.sources,
-                design=settings.name,
-                label=f"{part.label}/{size}",
-                max_samples=min(size, settings.max_samples),
-                view=part.view,
-                direction=part.direction,
-                level=size,
-                curve=f"{part.target.name}/{part.label}",
-            )
+            most = min(size, settings.max_samples)
+            contrast = pose_combination(graph, part, settings, level=size, max_samples=most)
             if contrast is not None and contrast.main is not None and contrast.main.num_samples == size:
                 yield contrast
 

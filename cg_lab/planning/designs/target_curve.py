@@ -11,9 +11,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from cg_lab.arms import Arm
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.pairs import list_combinations
+from cg_lab.planning.pairs import list_combinations, pose_combination
 from cg_lab.planning.plan import Contrast, Training
-from cg_lab.planning.posing import pose
 from cg_lab.study import DesignSettings
 
 
@@ -33,18 +32,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = tuple(
-    ...     subset(*values.split()) for values in ("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "US Breast Side")
-    ... )
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "US Breast Side")
     >>> settings = Settings(
     ...     name="target_curve",
     ...     kinds=("classification",),
@@ -53,7 +42,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     ...     directions=("task",),
     ...     combinations=1,
     ... )
-    >>> found = list(find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings))
+    >>> found = list(find(graph, graph.subsets[:1], settings))
     >>> [(str(part.arm), part.num_samples, part.num_target) for part in found[1].trainings]
     [('unrelated', 8, 4), ('related', 8, 4), ('ceiling', 4, 0)]
 
@@ -62,18 +51,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
         for amount in sorted(settings.target_samples):
             if amount > part.target.num_train:
                 continue
-            contrast = pose(
-                graph,
-                part.target,
-                part.sources,
-                design=settings.name,
-                label=f"{part.label}/{amount}",
-                max_samples=settings.max_samples,
-                view=part.view,
-                direction=part.direction,
-                level=amount,
-                curve=f"{part.target.name}/{part.label}",
-            )
+            contrast = pose_combination(graph, part, settings, level=amount)
             if contrast is not None:
                 yield replace(contrast, trainings=_add_target(contrast, amount))
 

@@ -32,21 +32,10 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = tuple(
-    ...     subset(*values.split())
-    ...     for values in ("CT Brain Mass", "CT Lung Side", "MRI Brain Side", "US Breast Mass", "Co Cervix Level")
-    ... )
-    >>> settings = Settings(name="three_source", kinds=("classification",), combinations=None, max_samples=9)
-    >>> [contrast.related for contrast in find(MatGraph(subsets, ("modality", "area", "task")), subsets[:1], settings)]
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Side", "MRI Brain Side", "US Breast Mass", "XR Skin Level")
+    >>> settings = Settings(name="three_source", kinds=("classification",), max_samples=9, combinations=None)
+    >>> [question.related for question in find(graph, graph.subsets[:1], settings)]
     [('ct-lung-side', 'mri-brain-side', 'us-breast-mass')]
 
     """

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 from pydantic import PositiveInt
 
-from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
-from cg_lab.planning.graph import MatGraph, find_tied
-from cg_lab.planning.pairs import PAIR, find_pairs
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.pairs import list_combinations, pose_combination
 from cg_lab.planning.plan import Contrast
-from cg_lab.planning.posing import choose, pose
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.study import DesignSettings
 
@@ -27,8 +25,6 @@ class Settings(DesignSettings):
     """Source pairs for each target and direction; None for all."""
     rows: tuple[SourceRow, ...] | None = None
     """Just these combinations."""
-    tied: tuple[tuple[str, str], ...] | None = None
-    """Values of the first two factors that act as one element; None for the catalogue's, or those that are found."""
 
 
 def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
@@ -40,51 +36,22 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     Examples
     --------
-    >>> from cg_lab.mat import Subset
-    >>> from cg_lab.planning.graph import MatGraph
-    >>> def subset(*values):
-    ...     return Subset(
-    ...         name="-".join(values).lower(),
-    ...         elements=tuple((value,) for value in values),
-    ...         num_options=2,
-    ...         num_train=9,
-    ...         num_test=9,
-    ...     )
-    >>> subsets = tuple(
-    ...     subset(*values.split()) for values in ("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "US Breast Side")
-    ... )
-    >>> graph = MatGraph(subsets, ("modality", "area", "task"))
+    >>> from cg_lab.planning.examples import make_graph
+    >>> graph = make_graph("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "US Breast Side")
     >>> settings = Settings(
-    ...     name="two_source", kinds=("classification",), directions=("task",), combinations=1, max_samples=9
+    ...     name="two_source", kinds=("classification",), max_samples=9, directions=("task",), combinations=1
     ... )
-    >>> [contrast.related for contrast in find(graph, subsets[:1], settings)]
+    >>> [question.related for question in find(graph, graph.subsets[:1], settings)]
     [('ct-lung-mass', 'mri-brain-mass')]
 
     """
     if settings.rows is not None:
         yield from find_rows(graph, targets, settings.rows, settings)
         return
-    unknown = [name for name in settings.directions if name not in {*graph.factors, PAIR}]
-    if unknown:
-        raise UserError(f"design.directions: no factor '{unknown[0]}'; {suggest(unknown[0], [*graph.factors, PAIR])}")
-    tied = find_tied(graph) if settings.tied is None else settings.tied
-    for target in targets:
-        for direction in settings.directions:
-            found = find_pairs(graph, target, direction, tied)
-            for pair in choose(found, settings.combinations, [target.name, direction]):
-                contrast = pose(
-                    graph,
-                    target,
-                    pair,
-                    design=settings.name,
-                    label=f"{direction}/{'+'.join(pair)}",
-                    max_samples=settings.max_samples,
-                    view=found[pair],
-                    direction=direction,
-                    asks_sources=True,
-                )
-                if contrast is not None and contrast.unrelated:
-                    yield contrast
+    for part in list_combinations(graph, targets, settings.directions, settings.combinations):
+        contrast = pose_combination(graph, part, settings, asks_sources=True)
+        if contrast is not None:
+            yield contrast
 
 
 def explain_absence(settings: Settings) -> str:
