@@ -243,18 +243,14 @@ def _explain_methods(plan: Plan) -> tuple[str, ...]:
     seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None})
     trained = sorted({contrast.main.num_samples for contrast in plan.contrasts if contrast.main})
     size = "" if not trained else f" ({trained[0]})" if len(trained) == 1 else f" ({trained[0]} to {trained[-1]})"
-    facts = dict.fromkeys(
-        f"{fact.name}: {fact.value}"
-        for contrast in plan.contrasts
-        for fact in contrast.facts
-        if sum(fact in other.facts for other in plan.contrasts) == len(plan.contrasts)
-    )
+    counts = Counter(fact for contrast in plan.contrasts for fact in contrast.facts)
+    facts = [f"{fact.name}: {fact.value}" for fact, count in counts.items() if count == len(plan.contrasts)]
     paragraphs = [
         f"Design: {', '.join(plan.designs)}. {len(plan.contrasts)} held-out questions over {len(plan.catalogs[0].subsets)} subsets. "
         f"Related and unrelated arms of a question train on equally many samples{size}, spread evenly over subsets and labels; no "
         f"training set but the ceiling's holds a subset with the target's elements, unless said. "
         f"Seeds {', '.join(map(str, seeds))} draw the samples and their order."
-        + (f" {'; '.join(facts)}." if facts else "")
+        + (f" Found by the planner: {'; '.join(facts)}." if facts else "")
     ]
     for setting in plan.settings if len(plan.settings) <= MOST_TOLD else plan.settings[:1]:
         recipe, backbone = setting.recipe, setting.backbone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cg_lab.journal import append_event, read_events
@@ -146,3 +148,33 @@ def test_a_line_of_a_journal_that_a_kill_cut_off_spoils_no_other(tmp_path: Path)
         file.write('{"event": "lo')
     append_event(path, "done", step=3)
     assert [event["event"] for event in read_events(path)] == ["started", "done"]
+
+
+@pytest.mark.slow
+def test_a_multirun_is_one_study_that_shares_what_is_equal(undisturbed: Path) -> None:
+    """Two learning rates beside the finished one: zero-shot is not scored again, and every setting has its numbers."""
+    before = list_done(undisturbed)
+    output = sweep(undisturbed, "-m", "finetune.learning_rate=1e-3,2e-3", "study=many")
+    plan = read_plan(Layout(undisturbed).plan("many"))
+    assert [setting.name for setting in plan.settings] == [
+        "finetune.learning_rate=0.001", "finetune.learning_rate=0.002",
+    ]  # fmt: skip
+    new = set(list_done(undisturbed)) - set(before)
+    assert {job.recipe.learning_rate for job in plan.finetunes if job.id in new} == {2e-3}
+    assert not any(job.checkpoint_of is None for job in plan.evals if job.id in new)
+    effects = (undisturbed / "studies" / "many" / "effects.csv").read_text()
+    assert all(f",finetune.learning_rate={rate}," in effects for rate in ("0.001", "0.002"))
+    assert "0 failed" in output
+
+
+@pytest.mark.slow
+def test_a_model_learns_to_name_pairs_when_elements_are_asked_for(tmp_path: Path) -> None:
+    output = sweep(
+        tmp_path, "design=attribute_split", "design.max_samples=256", "data.areas=[Lung,Brain]", "data.tasks=[Mass]",
+        "targets=null", "data.targets=null", "arms=[zero_shot,related]", "finetune.epochs=4",
+    )  # fmt: skip
+    assert "0 failed" in output
+    text = (tmp_path / "studies" / "tiny" / "effects.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    seen = [row for row in rows if row["direction"] == "seen, closed world" and row["arm"] == "related"]
+    assert np.mean([float(row["accuracy"]) for row in seen]) > 2 / 8
