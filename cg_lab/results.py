@@ -10,7 +10,7 @@ from typing import Literal
 from cg_lab import __version__
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import JOB_SCHEMA, PLAN_SCHEMA, EvalJob, FinetuneJob, Plan
-from cg_lab.serialize import content_id, parse, read_json, write_json, write_text
+from cg_lab.serialize import content_id, parse, read_json, to_plain, write_json, write_text
 
 RESULTS_SCHEMA = 1
 """Of the results folder; a folder with a higher number was written by a newer version and is not touched."""
@@ -186,25 +186,11 @@ def read_plan(path: Path) -> Plan:
     if isinstance(schema, int) and schema > PLAN_SCHEMA:
         raise UserError(f"{path}: plan schema {schema} is newer than this version's {PLAN_SCHEMA}; update cg_lab")
     if isinstance(schema, int) and schema < PLAN_SCHEMA:
-        raise OlderPlanError(
+        raise UserError(
             f"{path}: plan schema {schema} is older than this version's {PLAN_SCHEMA}; plan or sweep the study again, "
             "its finished jobs stay valid"
         )
     return parse(Plan, raw, where=str(path))
-
-
-class OlderPlanError(UserError):
-    """A plan that an older version wrote; planning anew replaces it."""
-
-
-def read_current_plan(path: Path) -> Plan | None:
-    """Read a frozen plan; None if there is none, or only one that an older version wrote."""
-    if not path.exists():
-        return None
-    try:
-        return read_plan(path)
-    except OlderPlanError:
-        return None
 
 
 def read_finetune_result(layout: Layout, job_id: str) -> FinetuneResult | None:
@@ -248,19 +234,27 @@ def write_plan(layout: Layout, plan: Plan) -> None:
 
     """
     path = layout.plan(plan.study)
-    before = read_current_plan(path)
-    if before is not None:
-        data = [{catalog.data for catalog in part.catalogs} for part in (before, plan)]
-        backbones = [set(part.backbones) for part in (before, plan)]
-        changed = [name for name, (old, new) in (("data", data), ("backbone", backbones)) if old.isdisjoint(new)]  # type: ignore[arg-type]
+    if is_current(layout, plan):
+        return
+    before = read_json(path) if path.exists() else None
+    if before is not None and before.get("schema") == PLAN_SCHEMA:
+        known = {
+            "data": ([part["data"] for part in before["catalogs"]], [to_plain(part.data) for part in plan.catalogs]),
+            "backbone": ([part["backbone"] for part in before["settings"]], to_plain(plan.backbones)),
+        }
+        changed = [name for name, (old, new) in known.items() if not any(part in new for part in old)]
         if changed:
             raise UserError(
                 f"study: '{plan.study}' in {layout.root} was made with other {' and '.join(changed)}; "
                 "give this one a name of its own: study=NAME"
             )
-        if before.id == plan.id:
-            return
     write_text(path, plan.text)
+
+
+def is_current(layout: Layout, plan: Plan) -> bool:
+    """Tell whether a plan is the one that is frozen in its study's folder."""
+    path = layout.plan(plan.study)
+    return path.exists() and path.read_text(encoding="utf-8") == plan.text
 
 
 def fingerprint(layout: Layout, plan: Plan) -> str:

@@ -18,7 +18,7 @@ from cg_lab.config import compose, to_yaml
 from cg_lab.execution.local import Outcome, Snapshot, run_locally
 from cg_lab.execution.packs import find_pending
 from cg_lab.planning.plan import Plan
-from cg_lab.results import Layout, fingerprint, read_current_plan, write_plan
+from cg_lab.results import Layout, fingerprint, is_current, write_plan
 from cg_lab.serialize import read_json, write_json, write_text
 from cg_lab.study import Study
 
@@ -37,9 +37,7 @@ def run_sweep(plan: Plan, runs: list[PlannedRun], layout: Layout, arguments: Arg
     study = runs[0].study
     folder = layout.study(plan.study)
     left = find_pending(plan, layout).num_jobs
-    before = read_current_plan(layout.plan(plan.study))
-    current = before is not None and before.id == plan.id
-    if left == 0 and current and _is_reported(plan, layout) and _is_mirrored(plan, study, layout):
+    if left == 0 and is_current(layout, plan) and _is_reported(plan, layout) and _is_mirrored(plan, study, layout):
         print(f"{plan.study}: all {len(plan.cells)} cells are done and reported.\n")
         _tell_end(plan, study, layout)
         return 0

@@ -8,7 +8,6 @@ from typing import Any
 
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Kind
-from cg_lab.planning.designs import parse_design
 from cg_lab.serialize import parse
 from cg_lab.study import DesignSettings, Study
 
@@ -81,6 +80,8 @@ def read_studies(request: Request) -> tuple[NamedStudy, ...]:
 
 
 def _check(composed: Composed) -> Study:
+    from cg_lab.planning.designs import parse_design  # `--help` need not load the planner
+
     where = f"the configuration {composed.name}".strip()
     faults: list[str] = []
     design = DesignSettings(name="unknown", kinds=(Kind.CLASSIFICATION,), max_samples=1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -64,20 +64,34 @@ class Resolved:
 class _Shape:
     """A configuration as composed from some files, without plain values."""
 
-    config: DictConfig
+    make: Callable[[], DictConfig]
     choices: dict[str, str]
     """The choice of every group."""
     params: dict[str, str]
     """What `hydra.sweeper.params` asks to vary."""
+    base: _Shape | None = None
+    """The shape that this one differs from in one group which no interpolation reads."""
+    swapped: tuple[str, dict[str, Any]] = ("", {})
+    """That group, and what stands in it here."""
+
+    @cached_property
+    def config(self) -> DictConfig:
+        """The configuration, unresolved."""
+        return self.make()
 
     @cached_property
     def resolved(self) -> Resolved:
         """The configuration as it is without any value of the user's."""
-        return _resolve(self.config)
+        if self.base is None or self.base.resolved.missing:
+            return _resolve(self.config)
+        group, content = self.swapped
+        return Resolved(plain={**self.base.resolved.plain, group: content}, missing=())
 
     @cached_property
     def referenced(self) -> frozenset[str]:
         """Every word in an interpolation: keys whose value others may take over."""
+        if self.base is not None:
+            return self.base.referenced
         return frozenset(
             word
             for text in _list_texts(OmegaConf.to_container(self.config, resolve=False))
@@ -166,7 +180,9 @@ class Composer:
         params = OmegaConf.select(config, "hydra.sweeper.params") or {}
         with open_dict(config):
             del config["hydra"]
-        return _Shape(config=config, choices=choices, params={str(key): str(value) for key, value in params.items()})
+        return _Shape(
+            make=lambda: config, choices=choices, params={str(key): str(value) for key, value in params.items()}
+        )
 
     def _swap(self, shaping: tuple[str, ...]) -> _Shape | None:
         """Make a configuration from one that differs in the choice of one group; None where that is not safe."""
@@ -182,13 +198,15 @@ class Composer:
             files = [self._folder / group / f"{choice}.yaml" for choice in (before, after)]
             if not all(_is_alone(file) for file in files) or self._is_touched(group, shape):
                 continue
-            if OmegaConf.to_container(shape.config[group], resolve=False) != _read(files[0]):
-                continue
-            config = copy.deepcopy(shape.config)
-            OmegaConf.set_struct(config, value=False)
-            config[group] = _read(files[1])
-            OmegaConf.set_struct(config, value=True)
-            return _Shape(config=config, choices={**shape.choices, group: after}, params=shape.params)
+            content = _read(files[1])
+            is_unread = group not in shape.referenced and not any("${" in text for text in _list_texts(content))
+            return _Shape(
+                make=partial(_put, shape, group, content),
+                choices={**shape.choices, group: after},
+                params=shape.params,
+                base=shape if is_unread else None,
+                swapped=(group, content),
+            )
         return None
 
     def _is_touched(self, group: str, shape: _Shape) -> bool:
@@ -209,6 +227,14 @@ class Composer:
             elif package is not None and package.split(".")[0] == group:
                 return True
         return False
+
+
+def _put(shape: _Shape, group: str, content: dict[str, Any]) -> DictConfig:
+    config = copy.deepcopy(shape.config)
+    OmegaConf.set_struct(config, value=False)
+    config[group] = content
+    OmegaConf.set_struct(config, value=True)
+    return config
 
 
 def _resolve(config: DictConfig) -> Resolved:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, product
-from typing import TypeVar
-
-import networkx as nx
+from typing import TYPE_CHECKING, TypeVar
 
 from cg_lab.mat import Elements, Subset
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 T = TypeVar("T")
 Members = int
@@ -86,6 +87,8 @@ class MatGraph:
     @cached_property
     def incidence(self) -> nx.Graph[str | tuple[str, str]]:
         """Subsets by name and elements as (factor, value); an edge joins a subset to each element that it shows."""
+        import networkx as nx  # takes 0.1 s, which most plans need not pay
+
         graph: nx.Graph[str | tuple[str, str]] = nx.Graph()
         for subset in self.subsets:
             graph.add_node(subset.name, bipartite=0)
@@ -146,6 +149,8 @@ class MatGraph:
 
     def list_twin_groups(self) -> list[Members]:
         """Give the sets of subsets that can't be told apart by elements, directly or over others; most hold one."""
+        import networkx as nx
+
         graph: nx.Graph[str] = nx.Graph()
         graph.add_nodes_from(self._names)
         for subset in self.subsets:
