@@ -30,6 +30,29 @@ class Draft:
     evaluation: EvalJob
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """A held-out question with what its cells have in common, found once."""
+
+    contrast: Contrast
+    target: Subset
+    main: Training | None
+    sees_target: bool
+    budget: int
+    """Samples that every budgeted arm gets."""
+
+
+def _open(contrast: Contrast, graph: MatGraph) -> _Question:
+    main = contrast.main
+    return _Question(
+        contrast=contrast,
+        target=graph[contrast.target],
+        main=main,
+        sees_target=contrast.sees_target,
+        budget=0 if main is None else main.num_samples + main.num_target,
+    )
+
+
 class Compiler:
     """Compiles held-out questions of one run to cells and jobs."""
 
@@ -62,29 +85,28 @@ class Compiler:
             If a cell breaks a rule of validity.
 
         """
-        target = self._graph[contrast.target]
+        question = _open(contrast, self._graph)
+        target = question.target
         if self._wants(Arm.ZERO_SHOT):
-            yield self._draft(contrast, Arm.ZERO_SHOT, target, None, None)
-        main = contrast.main
+            yield self._draft(question, Arm.ZERO_SHOT, target, None, None)
         for seed in self._seeds:
             for training in contrast.trainings:
                 job = self._make_finetune(training, target, seed)
                 if self._wants(training.arm):
-                    yield self._draft(contrast, training.arm, target, training, job)
-                if training is main:
+                    yield self._draft(question, training.arm, target, training, job)
+                if training is question.main:
                     if self._wants(Arm.BLIND):
-                        yield self._draft(contrast, Arm.BLIND, target, training, job)
+                        yield self._draft(question, Arm.BLIND, target, training, job)
                     if contrast.asks_sources:
                         for name in training.subsets:
                             if self._graph[name].num_test:
-                                yield self._draft(contrast, Arm.SOURCES, self._graph[name], training, job)
+                                yield self._draft(question, Arm.SOURCES, self._graph[name], training, job)
 
     def weigh(self, contrast: Contrast) -> Candidate:
         """Say what a question costs and shows, for choosing within a budget."""
         target = self._graph[contrast.target]
         jobs = [self._make_finetune(training, target, seed) for seed in self._seeds for training in contrast.trainings]
-        claim = Claim(arm=Arm.ZERO_SHOT, variant="", is_covered=False, sees_target=False)
-        proof = self._prove(contrast, claim, target, None, None)
+        proof = self._draft(_open(contrast, self._graph), Arm.ZERO_SHOT, target, None, None).cell.proof
         return Candidate(
             id=contrast.id,
             shows=frozenset(
@@ -141,64 +163,60 @@ class Compiler:
         return tuple(further)
 
     def _draft(
-        self, contrast: Contrast, arm: Arm, asked: Subset, training: Training | None, job: FinetuneJob | None
+        self, question: _Question, arm: Arm, asked: Subset, training: Training | None, job: FinetuneJob | None
     ) -> Draft:
+        contrast = question.contrast
         protocol = contrast.protocol
         if arm is Arm.BLIND:
             protocol = replace(protocol, image="blank")
         elif arm is Arm.SOURCES:
             protocol = Protocol(image="original")
-        evaluation = self._jobs.make_eval(asked.name, None if job is None else job.id, protocol)
+        job_id = None if job is None else job.id
+        evaluation = self._jobs.make_eval(asked.name, job_id, protocol)
         claim = Claim(
             arm=arm,
-            variant="" if training is None or arm in {Arm.BLIND, Arm.SOURCES} else training.variant,
+            variant="" if training is None or arm is Arm.BLIND or arm is Arm.SOURCES else training.variant,
             is_covered=contrast.fully_covered,
-            sees_target=contrast.sees_target or arm is Arm.CEILING,
+            sees_target=question.sees_target or arm is Arm.CEILING,
         )
-        seed = None if job is None else job.seed
         cell = Cell(
             contrast=contrast.id,
             arm=arm,
             variant=claim.variant,
             subset=asked.name,
-            seed=seed,
+            seed=None if job is None else job.seed,
             eval_job=evaluation.id,
-            finetune_job=None if job is None else job.id,
-            proof=self._prove(contrast, claim, asked, training, job),
+            finetune_job=job_id,
+            proof=self._prove(question, claim, asked, training, job),
         )
         return Draft(cell=cell, finetune=job, evaluation=evaluation)
 
     def _prove(
-        self, contrast: Contrast, claim: Claim, asked: Subset, training: Training | None, job: FinetuneJob | None
+        self, question: _Question, claim: Claim, asked: Subset, training: Training | None, job: FinetuneJob | None
     ) -> Proof:
-        """Prove a cell from the mixture that its model is really trained on; seeds with the same parts share it."""
-        if training is None or job is None:
-            key: tuple[object, ...] = (contrast.target, contrast.view, asked.name, claim)
-            return self._prover.recall(key, lambda: self._prove_parts(contrast, claim, asked, (), 0))
-        budget = training.num_samples + training.num_target
-        if claim.arm in BUDGETED_ARMS and contrast.main is not None:
-            budget = contrast.main.num_samples + contrast.main.num_target
-        parts = job.mixture.parts
-        if self._filler is not None:
-            parts = tuple(part for part in parts if part.subset != self._filler.name)
-        is_same = len(parts) == len(training.subsets) + bool(training.num_target)
-        source = contrast.target if training.arm is Arm.UNRELATED else training.subsets
-        key = (contrast.target, contrast.view, asked.name, claim, source if is_same else job.id, budget)
-        return self._prover.recall(key, lambda: self._prove_parts(contrast, claim, asked, parts, budget))
+        """Prove a cell from the mixture that its model is really trained on; cells with equal parts share the proof."""
+        target, view = question.target, question.contrast.view
+        parts: tuple[MixturePart, ...] = ()
+        budget = 0
+        source: object = None
+        if training is not None and job is not None:
+            budget = question.budget if claim.arm in BUDGETED_ARMS else training.num_samples + training.num_target
+            parts = job.mixture.parts
+            if self._filler is not None:
+                parts = tuple(part for part in parts if part.subset != self._filler.name)
+            is_same = len(parts) == len(training.subsets) + bool(training.num_target)
+            source = job.id if not is_same else True if training.arm is Arm.UNRELATED else training.subsets
+        key = (target.name, view, asked.name, source, budget)
 
-    def _prove_parts(
-        self, contrast: Contrast, claim: Claim, asked: Subset, parts: tuple[MixturePart, ...], budget: int
-    ) -> Proof:
-        proof = self._prover.prove(
-            self._graph[contrast.target],
-            contrast.view,
-            self._graph.gather(part.subset for part in parts),
-            asked=asked,
-            num_train=sum(part.count for part in parts),
-            budget=budget,
-        )
-        detail = asked.name if claim.arm is Arm.SOURCES else claim.variant
-        check_proof("/".join(filter(None, (contrast.id, claim.arm, detail))), proof, claim)
+        def prove() -> Proof:
+            members = self._graph.gather(part.subset for part in parts)
+            num_train = sum(part.count for part in parts)
+            return self._prover.prove(target, view, members, asked=asked, num_train=num_train, budget=budget)
+
+        proof = self._prover.recall(key, prove)
+        if self._prover.is_new((key, claim)):
+            detail = asked.name if claim.arm is Arm.SOURCES else claim.variant
+            check_proof("/".join(filter(None, (question.contrast.id, claim.arm, detail))), proof, claim)
         return proof
 
 

@@ -77,6 +77,7 @@ class MatGraph:
         self._equal = dict(equal)
         self._names = tuple(subset.name for subset in subsets)
         self._pool: tuple[str, Pool] | None = None
+        self._neighbours: tuple[Subset, tuple[Members, ...]] | None = None
         self._tied = tied
 
     @cached_property
@@ -132,7 +133,15 @@ class MatGraph:
         return self.everything & ~same[factor].get(value, 0)
 
     def sharing(self, target: Subset, factor: int) -> Members:
-        """Give the other subsets that share any value of a factor with a target."""
+        """Give the other subsets that share any value of a factor with a target; the last target's are kept."""
+        if self._neighbours is None or self._neighbours[0] is not target:
+            self._neighbours = (
+                target,
+                tuple(self._find_sharing(target, number) for number in range(len(self.factors))),
+            )
+        return self._neighbours[1][factor]
+
+    def _find_sharing(self, target: Subset, factor: int) -> Members:
         found = 0
         for value in target.elements[factor]:
             found |= self._holders[factor].get(value, 0)

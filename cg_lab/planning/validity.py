@@ -74,6 +74,7 @@ class Prover:
             None if catalog.overlaps is None else {(part.train, part.test): part.count for part in catalog.overlaps}
         )
         self._known: dict[Hashable, Proof] = {}
+        self._checked: set[Hashable] = set()
 
     def recall(self, key: Hashable, prove: Callable[[], Proof]) -> Proof:
         """Give the proof that is kept under a key, or make it."""
@@ -83,6 +84,15 @@ class Prover:
                 self._known.clear()
             proof = self._known[key] = prove()
         return proof
+
+    def is_new(self, claimed: Hashable) -> bool:
+        """Tell whether a claim about a proof is looked at for the first time, and remember it."""
+        if claimed in self._checked:
+            return False
+        if len(self._checked) > MOST_KEPT:
+            self._checked.clear()
+        self._checked.add(claimed)
+        return True
 
     def prove(
         self,
