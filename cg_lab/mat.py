@@ -49,8 +49,8 @@ class Subset:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The subset's own value of each factor, tags left out."""
-        return tuple(values[0] for values in self.elements)
+        """The subset's own value of each factor, tags left out; empty texts for a filler."""
+        return tuple(values[0] if values else "" for values in self.elements)
 
     @property
     def triplet(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -13,7 +13,7 @@ from cg_lab.catalog import Catalog, ManifestData, build_catalog
 from cg_lab.data.manifest import Manifest, Row
 from cg_lab.data.samples import Sample, Split
 from cg_lab.errors import list_faults
-from cg_lab.mat import Subset, count_options
+from cg_lab.mat import Kind, Subset, count_options
 from cg_lab.serialize import content_id
 from cg_lab.study import CatalogSettings, ManifestSettings
 
@@ -66,8 +66,19 @@ class ManifestSource:
         return tuple(text.format(modality=modality, area=area) for text in INSTRUCTIONS)
 
 
-def build_manifest_catalog(manifest: Manifest, settings: ManifestSettings | CatalogSettings) -> Catalog:
+def build_manifest_catalog(
+    manifest: Manifest,
+    settings: ManifestSettings | CatalogSettings,
+    listed: Mapping[str, Subset] | None = None,
+) -> Catalog:
     """Describe the subsets of a manifest, counted after splitting.
+
+    Parameters
+    ----------
+    manifest, settings
+        The images, and how they are split.
+    listed
+        Subsets of a catalogue by name, whose elements, kinds and tags they keep; None where the manifest says all.
 
     Raises
     ------
@@ -90,12 +101,16 @@ def build_manifest_catalog(manifest: Manifest, settings: ManifestSettings | Cata
                     f"subset '{name}': no {split} sample of {', '.join(map(repr, absent))} at data.test_share="
                     f"{settings.test_share}; a label needs at least two groups or images, one for each side"
                 )
+        plain = Subset(
+            name=name, elements=tuple((value,) for value in elements), num_options=2, num_train=0, num_test=0
+        )
+        known = plain if listed is None else listed[name]
+        labels = source.labels[name]
         subsets.append(
-            Subset(
-                name=name,
-                elements=tuple((value,) for value in elements),
-                labels=source.labels[name],
-                num_options=count_options(source.labels[name]),
+            replace(
+                known,
+                labels=labels,
+                num_options=0 if known.kind is Kind.DETECTION else count_options(labels),
                 num_train=len(train),
                 num_test=len(test),
                 has_groups=any(sample.group for sample in train + test),

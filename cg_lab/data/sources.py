@@ -69,24 +69,13 @@ def _read_listed(settings: CatalogSettings) -> Catalog:
     manifest = read_manifest(
         Path(settings.images), listing.factors, {name: subset.own for name, subset in by_name.items()}
     )
-    counted = build_manifest_catalog(manifest, settings)
-    subsets = [
-        replace(
-            by_name[found.name],
-            labels=found.labels,
-            num_options=found.num_options,
-            num_train=found.num_train,
-            num_test=found.num_test,
-            has_groups=found.has_groups,
-        )
-        for found in counted.subsets
-    ]
-    absent = sorted(set(by_name) - {subset.name for subset in subsets})
+    counted = build_manifest_catalog(manifest, settings, by_name)
+    absent = sorted(set(by_name) - set(counted.names))
     note = Note(
         subject=settings.path, reason="subset without images, left out", count=len(absent), examples=tuple(absent)
     )
     notes = (*counted.notes, note) if absent else counted.notes
-    return build_catalog(counted.data, subsets, factors=listing.factors, tied=listing.tied, notes=notes)
+    return replace(counted, tied=listing.tied, notes=notes)
 
 
 def open_source(planned: PlannedCatalog, path: Path | None) -> DataSource:

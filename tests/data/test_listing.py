@@ -161,15 +161,16 @@ def test_images_bring_a_catalogue_to_life(tmp_path: Path) -> None:
     """The catalogue gives elements and tags, a manifest the images; what has none is left out and told."""
     from PIL import Image
 
-    path = write(tmp_path / "c.csv", HEADER, *GOOD)
+    path = write(tmp_path / "c.csv", HEADER, *GOOD, "wiki,,,,,filler,,,4,100,0")
     rows = ["image,label,subset"]
-    for number in range(16):
+    for number in range(24):
         Image.new("L", (8, 8), number * 10).save(tmp_path / f"{number}.png")
-        rows.append(f"{number}.png,{('no', 'yes')[number % 2]},{('ct-lung', 'ct-brain')[number // 8]}")
+        rows.append(f"{number}.png,{('no', 'yes')[number % 2]},{('ct-lung', 'ct-brain', 'wiki')[number // 8]}")
     images = write(tmp_path / "images.csv", *rows)
     study = read_study(["data=catalog", f"data.path={path}", f"data.images={images}"])
     catalog = read_catalog(study.data)
-    assert [subset.name for subset in catalog.subsets] == ["ct-brain", "ct-lung"]
+    assert [subset.name for subset in catalog.subsets] == ["ct-brain", "ct-lung", "wiki"]
+    assert catalog.subsets[2].kind == "filler"
     assert catalog.subsets[1].elements[2] == ("covid", "state")
     assert catalog.subsets[0].num_train + catalog.subsets[0].num_test == 8
     assert "xray-lung" in catalog.notes[-1].examples
