@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cg_lab.arms import Arm
@@ -42,7 +43,7 @@ def show_plan(plan: Plan, study: Study, layout: Layout) -> None:
     if len(plan.settings) > 1:
         shown = [setting.name for setting in plan.settings[:8]]
         more = f" and {len(plan.settings) - 8} more" if len(plan.settings) > 8 else ""
-        console.print(f"{len(plan.settings)} settings: {'; '.join(shown)}{more}\n")
+        console.print(f"{len(plan.settings)} settings: {escape('; '.join(shown))}{more}\n")
     _show_questions(console, plan)
     _show_notes(console, plan)
     _show_work(console, plan, study, layout)
@@ -62,7 +63,7 @@ def _show_questions(console: Console, plan: Plan) -> None:
         proof = first[contrast.id].proof
         mark = " #" if contrast.sees_target else "" if contrast.fully_covered else " *"
         table.add_row(
-            (contrast.target if is_plain else names[contrast.id]) + mark,
+            escape(contrast.target if is_plain else names[contrast.id]) + mark,
             _shorten(contrast.related),
             _shorten(contrast.unrelated),
             str(contrast.main.num_samples + contrast.main.num_target) if contrast.main else "-",
@@ -93,7 +94,8 @@ def _show_notes(console: Console, plan: Plan) -> None:
         shown = list(dict.fromkeys(targets))
         more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
         told = "" if reason == OVER_BUDGET else f" ({reason})"
-        console.print(f"{OVER_BUDGET if not told else 'left out'}: {', '.join(shown[:6])}{more}{told}", style="dim")
+        start = "left out" if told else OVER_BUDGET
+        console.print(f"{start}: {escape(', '.join(shown[:6]))}{more}{escape(told)}", style="dim")
     if OVER_BUDGET in reasons:
         console.print(f"budget: {BUDGET_RULE}", style="dim")
     for catalog in plan.catalogs:
@@ -101,7 +103,8 @@ def _show_notes(console: Console, plan: Plan) -> None:
             tied = ", ".join("-".join(pair) for pair in catalog.tied)
             console.print(f"only together: {tied} (one element in the direction pair)", style="dim")
         for note in catalog.notes:
-            console.print(f"note: {note.count} x {note.reason}; {'; '.join(note.examples[:3])}", style="yellow")
+            examples = escape("; ".join(note.examples[:3]))
+            console.print(f"note: {note.count} x {note.reason}; {examples}", style="yellow")
     shared = sorted({name for cell in plan.cells for name in cell.proof.same_datasets})
     if shared:
         console.print(

@@ -83,7 +83,7 @@ def build_plan(runs: Sequence[Run]) -> Plan:
             provers[graph_key] = Prover(run.catalog, graphs[graph_key])
         key = (*graph_key, study.design, study.targets)
         if key not in asked:
-            asked[key] = _ask(study, run.catalog, graphs[graph_key])
+            asked[key] = _ask(run, graphs[graph_key])
         compiler = Compiler(study, run.catalog, graphs[graph_key], provers[graph_key], run.backbone)
         posed += [(_name(compiler.restrict(part), run.name), compiler) for part in asked[key].contrasts]
         skipped += [replace(part, setting=run.name) for part in asked[key].skipped]
@@ -168,7 +168,8 @@ def find_targets(study: Study, catalog: Catalog, graph: MatGraph) -> tuple[Subse
     return tuple(dict.fromkeys(targets))
 
 
-def _ask(study: Study, catalog: Catalog, graph: MatGraph) -> _Questions:
+def _ask(run: Run, graph: MatGraph) -> _Questions:
+    study, catalog = run.study, run.catalog
     targets = find_targets(study, catalog, graph)
     design = load_design(study.design.name)
     askable = tuple(target for target in targets if is_askable(target))
@@ -182,7 +183,10 @@ def _ask(study: Study, catalog: Catalog, graph: MatGraph) -> _Questions:
     )
     if not found or (skipped and study.targets is not None):
         told = "\n".join(f"  - {part.target}: {part.reason}" for part in skipped[:20])
-        raise UserError(f"targets: no valid sources in the catalogue under design={study.design.name} for\n{told}")
+        where = f" ({run.name})" if run.name else ""
+        raise UserError(
+            f"targets: no valid sources in the catalogue under design={study.design.name}{where} for\n{told}"
+        )
     return _Questions(contrasts=tuple(found.values()), skipped=skipped)
 
 

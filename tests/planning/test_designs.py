@@ -268,3 +268,9 @@ def test_declared_pairs_take_the_place_of_found_ones() -> None:
 def test_a_direction_that_is_no_factor_is_told_with_the_nearest(design: str) -> None:
     with pytest.raises(UserError, match=r"design.directions: no factor 'modalty'; known: .* Did you mean 'modality'"):
         plan_one(with_design(design, directions=["modalty"]), cube())
+
+
+@pytest.mark.parametrize("folds", [28, 400])
+def test_more_folds_than_subsets_are_refused_with_what_can_be_had(folds: int) -> None:
+    with pytest.raises(UserError, match=f"design.folds={folds}: the fewest .* are 2, and 27 subsets can be held out"):
+        plan_one(with_design("folds", folds=folds), cube())

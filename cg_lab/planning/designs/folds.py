@@ -45,11 +45,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     """
     folding = fold(graph, settings.folds)
     if folding is None:
-        asked = "" if settings.folds is None else f" into design.folds={settings.folds}"
-        raise UserError(
-            f"the catalogue can't be split{asked}: an element of a held-out subset would always be shown by no other; "
-            "ask for more folds, or leave design.folds=null for the fewest that are feasible"
-        )
+        raise UserError(f"design.folds={settings.folds}: {_explain(graph)}")
     wanted = {target.name for target in targets}
     rests = [graph.everything & ~graph.gather(names) for names in folding.folds]
     budget = min(settings.max_samples, *(count_available(graph.list_members(rest)) for rest in rests))
@@ -74,6 +70,18 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 def explain_absence(_: Settings) -> str:
     """Say what a target would have needed."""
     return "an element of it is shown by no other subset, so that it always stays in training"
+
+
+def _explain(graph: MatGraph) -> str:
+    """Say why a number of folds can't be had, and which can."""
+    fewest = fold(graph, None)
+    if fewest is None:
+        return "every subset has an element that no other shows, so that none can be held out"
+    most = sum(len(names) for names in fewest.folds)
+    return (
+        f"the fewest that keep every element of a held-out subset shown by the rest are {fewest.smallest}, and {most} "
+        "subsets can be held out at all; give a number between, or null for the fewest"
+    )
 
 
 def _tell(folding: Folding) -> tuple[Fact, ...]:
