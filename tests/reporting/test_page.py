@@ -24,4 +24,4 @@ def test_the_page_is_shown_whole_without_a_network(tmp_path: Path) -> None:
     shown = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
     for heading in ("Accuracy by arm", "Gains of related training", "Verdicts", "What was held out", "Provenance"):
         assert heading in shown
-    assert shown.count("<svg") == 3
+    assert shown.count("<svg") == 4
