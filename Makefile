@@ -1,7 +1,7 @@
 # Every target sets up what it needs; `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install sweep test test-fast check bench lock clean
+.PHONY: help install sweep test test-fast check slurm bench lock clean
 SHELL := /bin/bash
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -13,7 +13,7 @@ BENCHMARKS ?= $(sort $(wildcard benchmarks/*.py))
 FAST := not slow and not browser and not slurm and not gpu
 SLOW := (slow or browser)
 # Tests that this machine can run beside the fast ones.
-EXTRA := $(SLOW)$(if $(shell command -v sbatch), or slurm, and not slurm)$(if $(shell command -v nvidia-smi), or gpu, and not gpu)
+EXTRA := $(SLOW)$(if $(shell squeue -h >/dev/null 2>&1 && echo up), or slurm, and not slurm)$(if $(shell command -v nvidia-smi), or gpu, and not gpu)
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ check: .venv/.installed  ## format, lint, types, import contracts, fast tests
 	.venv/bin/pyright
 	.venv/bin/lint-imports
 	$(RUN) -m pytest -q -m "$(FAST)" $(ARGS)
+
+slurm:  ## install and start a Slurm on this machine, for tests (root; Debian); tests/slurm/stop.sh stops it
+	bash tests/slurm/start.sh
 
 bench: .venv/.installed  ## measure the figures that the docs quote (BENCHMARKS="benchmarks/one.py" runs one)
 	@for script in $(BENCHMARKS); do echo "== $$script"; $(RUN) $$script $(ARGS) || exit 1; done

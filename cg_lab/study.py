@@ -171,14 +171,43 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterSettings:
-    """Where jobs run."""
+class LocalSettings:
+    """The machine that the command is given on."""
 
     name: Literal["local"]
     slots: PositiveInt | None
     """Processes at one time; None for one a core."""
     save_every_s: PositiveFloat
     """Seconds between checkpoints of a running fine-tune: the most that a kill can cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlurmSettings:
+    """A Slurm cluster, from a login node."""
+
+    name: Literal["slurm"]
+    slots: PositiveInt
+    """Tasks of the array at one time, and packs that jobs are dealt to."""
+    save_every_s: PositiveFloat
+    """Seconds between checkpoints of a running fine-tune: the most that a kill can cost."""
+    cpus: PositiveInt
+    """Of each task."""
+    gpus: NonNegativeInt
+    """Of each task."""
+    memory_gb: PositiveFloat | None
+    timeout_min: PositiveInt
+    """Of each task; what is left when it ends is submitted again."""
+    warn_s: PositiveInt
+    """Seconds before the time limit at which Slurm asks a task to save and end."""
+    partition: str | None
+    account: str | None
+    qos: str | None
+    constraint: str | None
+    setup: tuple[str, ...]
+    """Shell lines before each task, such as `module load cuda`."""
+
+
+ClusterSettings = Annotated[LocalSettings | SlurmSettings, Discriminator("name")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

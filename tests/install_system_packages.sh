@@ -6,6 +6,10 @@ is_present() {
     case "$1" in
         chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
         make) command -v make ;;
+        slurm-wlm) command -v slurmctld && command -v slurmd && command -v sbatch ;;
+        munge) command -v munged ;;
+        slurmdbd) command -v slurmdbd ;;
+        mariadb-server) command -v mariadbd ;;
         python3-venv) python3 -c 'import ensurepip, venv' ;;
         *) return 1 ;;
     esac >/dev/null 2>&1

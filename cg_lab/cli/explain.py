@@ -10,7 +10,7 @@ from cg_lab.planning.designs import load_design
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.plan import Contrast
 from cg_lab.planning.validity import compute_detectable_gain, is_askable
-from cg_lab.reporting.words import name_arm
+from cg_lab.reporting.names import name_arm
 from cg_lab.study import Study
 
 MOST_QUESTIONS = 6

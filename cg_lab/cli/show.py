@@ -12,12 +12,12 @@ from rich.table import Table
 
 from cg_lab.arms import Arm
 from cg_lab.errors import UserError
-from cg_lab.execution.local import count_slots
+from cg_lab.execution.drive import count_slots
 from cg_lab.execution.packs import balance, find_pending, group_jobs
 from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
 from cg_lab.planning.compare import compare_jobs, compare_plans
 from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
-from cg_lab.reporting.words import name_questions
+from cg_lab.reporting.names import name_questions
 from cg_lab.results import Layout, read_failure, read_plan
 from cg_lab.serialize import parse, read_json
 from cg_lab.study import Study

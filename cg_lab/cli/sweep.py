@@ -15,7 +15,7 @@ from cg_lab.cli.provenance import collect_provenance
 from cg_lab.cli.runs import PlannedRun, list_images
 from cg_lab.cli.show import show_effects, show_plan, tell_time
 from cg_lab.config import compose, to_yaml
-from cg_lab.execution.local import Outcome, Snapshot, run_locally
+from cg_lab.execution.drive import Outcome, Snapshot, run_plan
 from cg_lab.execution.packs import find_pending
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, fingerprint, is_current, write_plan
@@ -114,7 +114,7 @@ def _run(plan: Plan, runs: list[PlannedRun], layout: Layout) -> Outcome:
                 _mirror(plan, study, layout)
                 synced_at = time.monotonic()
 
-        return run_locally(plan, study, layout, list_images(runs), watch)
+        return run_plan(plan, study, layout, list_images(runs), watch)
 
 
 def _describe(snapshot: Snapshot) -> str:

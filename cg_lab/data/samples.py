@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
-from typing import Protocol
-
-from PIL import Image
+from typing import TYPE_CHECKING, Protocol
 
 from cg_lab.mat import MAX_OPTIONS
 from cg_lab.planning.plan import Mixture
 from cg_lab.questions import Question
+
+if TYPE_CHECKING:
+    from PIL import Image  # planning reads no image
 
 
 class Split(StrEnum):

@@ -1,4 +1,4 @@
-"""Drive a plan on this machine: as many packs as slots, through submitit's local executor."""
+"""Drive a plan: deal open jobs to packs, give these to this machine or to Slurm, wait, and deal what is left again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.execution.packs import Group, Pack, Pending, balance, find_pending, group_jobs
+from cg_lab.execution.slurm import Queue, find_tasks, launch
 from cg_lab.execution.worker import lock_of, run_pack
 from cg_lab.journal import now, read_events
 from cg_lab.locks import find_holder, holding
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Failure, Layout, read_failure, write_failure
 from cg_lab.serialize import write_json
-from cg_lab.study import Study
+from cg_lab.study import LocalSettings, SlurmSettings, Study
 
 MAX_ROUNDS = 3
 """How often jobs whose process died are given to a new one."""
@@ -54,11 +55,11 @@ class Outcome:
 Watch = Callable[[Snapshot], None]
 
 
-def run_locally(plan: Plan, study: Study, layout: Layout, images: Mapping[str, Path], watch: Watch) -> Outcome:
+def run_plan(plan: Plan, study: Study, layout: Layout, images: Mapping[str, Path], watch: Watch) -> Outcome:
     """Run what is missing of a plan; returns when every job has a result or a failure.
 
-    Workers that an earlier, killed sweep of the same study left running are asked to save and end first, and their
-    jobs go on from there.
+    Workers that an earlier, killed sweep of the same study left running on this machine are asked to save and end
+    first, and their jobs go on from there; tasks that it left in Slurm's queue are waited for.
 
     Parameters
     ----------
@@ -81,14 +82,21 @@ def run_locally(plan: Plan, study: Study, layout: Layout, images: Mapping[str, P
     with holding(layout.study(plan.study) / "driver.lock") as held:
         if not held:
             raise UserError(f"study '{plan.study}' is being swept by another process already; wait for it, or stop it")
-        _stop_workers(folder)
         drive = _Drive(plan, study, layout, images, watch)
+        if isinstance(study.cluster, LocalSettings):
+            _stop_workers(folder)
         try:
+            drive.attach()
             for _ in range(MAX_ROUNDS):
                 if drive.count_left() == 0:
                     break
                 drive.run_round(folder)
         except KeyboardInterrupt:
+            if not isinstance(study.cluster, LocalSettings):
+                raise InterruptedByUserError(
+                    "left; submitted tasks go on, the same command attaches to them again, and this cancels them: "
+                    f"scancel --me --name={drive.name}"
+                ) from None
             _stop_workers(folder)
             raise InterruptedByUserError("stopped; the same command goes on from here") from None
         drive.give_up()
@@ -126,17 +134,30 @@ class _Drive:
     def count_left(self) -> int:
         return sum(not self._has_failed(job_id) for job_id in self._list_left())
 
+    @property
+    def name(self) -> str:
+        """Name the study's tasks in a queue that others use too."""
+        return f"cg_lab-{self.plan.study}"
+
+    def attach(self) -> None:
+        """Wait for tasks that an earlier driver of the study left in Slurm's queue."""
+        if isinstance(self.study.cluster, SlurmSettings) and find_tasks(self.name):
+            queue = Queue(self.name)
+            self._wait(lambda: not queue.list_tasks())
+
     def run_round(self, folder: Path) -> None:
         """Deal all open jobs to new packs and wait until the packs end."""
-        import submitit
-
         slots, threads = count_slots(self.study)
         packs = self._write_packs(folder, slots, threads)
-        executor = submitit.LocalExecutor(folder=folder / "logs")
-        executor.update_parameters(timeout_min=60 * 24 * 30)
         with _environment(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false"):
-            jobs = [executor.submit(run_pack, path) for path in packs]
-        while not all(job.done() for job in jobs):
+            if isinstance(self.study.cluster, SlurmSettings):
+                is_over = launch(packs, folder / "logs", self.study.cluster, self.name)
+            else:
+                is_over = _launch_here(packs, folder / "logs")
+        self._wait(is_over)
+
+    def _wait(self, is_over: Callable[[], bool]) -> None:
+        while not is_over():
             self.watch(self.snapshot())
             time.sleep(POLL_S)
         self.watch(self.snapshot())
@@ -218,8 +239,20 @@ class _Drive:
         return Outcome(num_done=self.num_jobs - left, num_failed=left)
 
 
+def _launch_here(packs: list[Path], folder: Path) -> Callable[[], bool]:
+    """Start packs on this machine, and give what tells whether all have ended."""
+    import submitit
+
+    executor = submitit.LocalExecutor(folder=folder)
+    executor.update_parameters(timeout_min=60 * 24 * 30)
+    jobs = [executor.submit(run_pack, path) for path in packs]
+    return lambda: all(job.done() for job in jobs)
+
+
 def count_slots(study: Study) -> tuple[int, int]:
-    """Give the number of processes at one time and the threads of each: together never more than the cores."""
+    """Give the number of processes at one time and the threads of each: here together never more than the cores."""
+    if isinstance(study.cluster, SlurmSettings):
+        return study.cluster.slots, study.cluster.cpus
     cores = len(os.sched_getaffinity(0))
     slots = min(study.cluster.slots or cores, cores)
     return slots, max(1, cores // slots)

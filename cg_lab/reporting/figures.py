@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.arms import Arm
-from cg_lab.reporting.words import ARM_NAMES, LEVEL_NAMES, name_arm, name_questions
+from cg_lab.reporting.names import ARM_NAMES, LEVEL_NAMES, name_arm, name_questions
 
 COLOURS = {
     Arm.ZERO_SHOT: "#7f7f7f",

@@ -14,9 +14,10 @@ from cg_lab.analysis.verdict import RULE
 from cg_lab.arms import Arm
 from cg_lab.reporting.figures import MOST_PANELS, draw_arms, draw_curves, draw_forest
 from cg_lab.reporting.maps import draw_graph, draw_grid
+from cg_lab.reporting.names import ARM_MEANINGS, ARM_NAMES, name_arm, name_questions
 from cg_lab.reporting.read import read_scores
 from cg_lab.reporting.tables import list_cells, list_effects, write_csv
-from cg_lab.reporting.words import ARM_MEANINGS, ARM_NAMES, name_arm, name_questions, percent, points, tell_story
+from cg_lab.reporting.words import percent, points, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, write_text
 

@@ -1,0 +1,84 @@
+"""Names of arms, levels and held-out questions, as people read them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from cg_lab.arms import Arm
+from cg_lab.planning.plan import Contrast, Plan
+
+ARM_NAMES = {
+    Arm.ZERO_SHOT: "zero-shot",
+    Arm.UNRELATED: "unrelated",
+    Arm.PARTIAL: "one element",
+    Arm.RELATED: "related",
+    Arm.WITHOUT: "without",
+    Arm.ALL_DATA: "all data",
+    Arm.MULTI_TASK: "multi-task",
+    Arm.CEILING: "ceiling",
+    Arm.SHUFFLED: "shuffled",
+    Arm.BLIND: "blind",
+    Arm.SOURCES: "its sources",
+}
+ARM_MEANINGS = {
+    Arm.ZERO_SHOT: "the untouched model",
+    Arm.UNRELATED: "trained on as many samples that share no element with the target",
+    Arm.PARTIAL: "trained on as many samples that share just one element with the target",
+    Arm.RELATED: "trained on the subsets that should explain the target, never on the target",
+    Arm.WITHOUT: "trained as related, without the subsets that share the target's element of one factor",
+    Arm.ALL_DATA: "trained on related and unrelated subsets together",
+    Arm.MULTI_TASK: "trained on all in-distribution subsets together",
+    Arm.CEILING: "trained on the target itself",
+    Arm.SHUFFLED: "trained as related, with labels dealt anew: what images without truth do",
+    Arm.BLIND: "the related model, shown a blank image",
+    Arm.SOURCES: "the related model, asked about what it was trained on",
+}
+LEVEL_NAMES = {
+    "size_curve": "training samples",
+    "target_curve": "samples of the target",
+    "coverage": "combinations shown of each value",
+    "distance": "elements that differ from the nearest training subset",
+    "divergence": "compound divergence",
+    "few_shot": "examples for each label",
+}
+
+
+def name_arm(arm: Arm, variant: str) -> str:
+    """Name an arm for people.
+
+    >>> name_arm(Arm.WITHOUT, "task")
+    'without task'
+    """
+    return f"{ARM_NAMES[arm]} {variant}".strip()
+
+
+def name_questions(plan: Plan) -> dict[str, str]:
+    """Name each held-out question as shortly as tells it from others: target, direction, level, sources, setting."""
+    names = {contrast.id: " ".join(contrast.view) for contrast in plan.contrasts}
+    for detail in (_tell_direction, _tell_level, _tell_sources, _tell_setting):
+        counts = Counter(names.values())
+        if max(counts.values(), default=0) == 1:
+            break
+        names = {
+            contrast.id: f"{names[contrast.id]}{detail(contrast)}"
+            if counts[names[contrast.id]] > 1
+            else names[contrast.id]
+            for contrast in plan.contrasts
+        }
+    return names
+
+
+def _tell_direction(contrast: Contrast) -> str:
+    return f" ({contrast.direction})" if contrast.direction else ""
+
+
+def _tell_level(contrast: Contrast) -> str:
+    return "" if contrast.level is None else f" at {contrast.level:g}"
+
+
+def _tell_sources(contrast: Contrast) -> str:
+    return f" from {' + '.join(contrast.related)}" if len(contrast.related) <= 3 else ""
+
+
+def _tell_setting(contrast: Contrast) -> str:
+    return f", {contrast.setting}" if contrast.setting else ""
