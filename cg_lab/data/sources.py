@@ -54,7 +54,8 @@ def find_images(settings: DataSettings) -> Path | None:
 
 def _read_listed(settings: CatalogSettings) -> Catalog:
     """Read a catalogue file; with images, subsets are counted from them."""
-    from cg_lab.data.listing import Declarations, read_listing
+    from cg_lab.data.listed import Declarations
+    from cg_lab.data.listing import read_listing
 
     declared = Declarations(factors=settings.factors, aliases=settings.aliases, tied=settings.tied)
     listing = read_listing(settings.path, declared)

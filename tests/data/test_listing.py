@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cg_lab.config import read_study
-from cg_lab.data.listing import Declarations, read_listing
+from cg_lab.data.listed import Declarations
+from cg_lab.data.listing import read_listing
 from cg_lab.data.sources import read_catalog
 from cg_lab.errors import UserError
 
