@@ -12,8 +12,8 @@ from typing import Any
 
 from cg_lab.errors import UserError
 from cg_lab.locks import holding
-from cg_lab.planning import plan as planning
-from cg_lab.planning.plan import EvalJob, FinetuneJob
+from cg_lab.planning import work as planning
+from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.results import Layout
 from cg_lab.serialize import parse, read_json, write_json
 

@@ -9,7 +9,8 @@ from typing import Literal
 
 from cg_lab import __version__
 from cg_lab.errors import UserError
-from cg_lab.planning.plan import JOB_SCHEMA, PLAN_SCHEMA, EvalJob, FinetuneJob, Plan
+from cg_lab.planning.plan import PLAN_SCHEMA, Plan
+from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob
 from cg_lab.serialize import content_id, parse, read_json, to_plain, write_json, write_text
 
 RESULTS_SCHEMA = 1

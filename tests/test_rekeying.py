@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cg_lab.errors import UserError
-from cg_lab.planning import plan as planning
+from cg_lab.planning import work as planning
 from cg_lab.planning.plan import Plan
 from cg_lab.rekeying import rekey_jobs
 from cg_lab.results import EvalResult, FinetuneResult, Layout, open_results, read_eval_result, write_result

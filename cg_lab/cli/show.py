@@ -16,7 +16,8 @@ from cg_lab.execution.drive import count_slots
 from cg_lab.execution.packs import balance, find_pending, group_jobs
 from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
 from cg_lab.planning.compare import compare_jobs, compare_plans
-from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
+from cg_lab.planning.plan import Plan
+from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.reporting.names import name_questions
 from cg_lab.results import Layout, read_failure, read_plan
 from cg_lab.serialize import parse, read_json

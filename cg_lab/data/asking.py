@@ -10,7 +10,7 @@ from PIL import Image
 from cg_lab.data.samples import DataSource, Sample, Split, ask, ask_elements, deal_labels, draw_mixture
 from cg_lab.errors import UserError
 from cg_lab.mat import MAX_OPTIONS, Kind, Subset
-from cg_lab.planning.plan import Mixture, Protocol
+from cg_lab.planning.work import Mixture, Protocol
 from cg_lab.questions import Question
 
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 from cg_lab.mat import MAX_OPTIONS
-from cg_lab.planning.plan import Mixture
+from cg_lab.planning.work import Mixture
 from cg_lab.questions import Question
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
+from cg_lab.planning.plan import Plan
+from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.results import Layout
 
 

@@ -17,7 +17,8 @@ from cg_lab.execution.packs import Pack
 from cg_lab.journal import append_event, now
 from cg_lab.locks import holding
 from cg_lab.mat import Subset
-from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan, Protocol
+from cg_lab.planning.plan import Plan
+from cg_lab.planning.work import EvalJob, FinetuneJob, Protocol
 from cg_lab.results import (
     EvalResult,
     Failure,

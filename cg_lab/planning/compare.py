@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
+from cg_lab.planning.plan import Plan
+from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.serialize import to_plain
 
 

@@ -13,8 +13,9 @@ from cg_lab.planning.budget import Candidate, Cost
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.jobs import JobFactory
 from cg_lab.planning.mixture import build_mixture
-from cg_lab.planning.plan import Cell, Contrast, EvalJob, FinetuneJob, MixturePart, Protocol, Training
+from cg_lab.planning.plan import Cell, Contrast, Training
 from cg_lab.planning.validity import BUDGETED_ARMS, Claim, Proof, Prover, check_proof
+from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart
 from cg_lab.study import Backbone, Study
 
 MOST_KEPT = 2_000
@@ -170,7 +171,7 @@ class Compiler:
         if arm is Arm.BLIND:
             protocol = replace(protocol, image="blank")
         elif arm is Arm.SOURCES:
-            protocol = Protocol(image="original")
+            protocol = ORIGINAL
         job_id = None if job is None else job.id
         evaluation = self._jobs.make_eval(asked.name, job_id, protocol)
         claim = Claim(

@@ -7,7 +7,7 @@ from functools import cache
 from hashlib import sha256
 
 from cg_lab.catalog import DataRef
-from cg_lab.planning.plan import JOB_SCHEMA, EvalJob, FinetuneJob, Mixture, Protocol
+from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob, Mixture, Protocol
 from cg_lab.serialize import ID_LENGTH, canonical_json, omit_defaults
 from cg_lab.study import Backbone, Recipe
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Literal
 
 from cg_lab.mat import Subset
-from cg_lab.planning.plan import Mixture, MixturePart
+from cg_lab.planning.work import Mixture, MixturePart
 from cg_lab.serialize import content_id
 
 

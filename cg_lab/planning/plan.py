@@ -1,4 +1,4 @@
-"""What a study will do: cells say what a number means, jobs say what to run, and equal work is one job."""
+"""What a study will do: questions, their cells, and the distinct jobs that these need."""
 
 from __future__ import annotations
 
@@ -14,91 +14,12 @@ from cg_lab.arms import MAIN_ARMS, Arm
 from cg_lab.catalog import DataRef, Note
 from cg_lab.mat import Subset
 from cg_lab.planning.validity import Proof
-from cg_lab.serialize import ID_LENGTH, content_id, dump_json, omit_defaults
+from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, Mixture, Protocol
+from cg_lab.serialize import ID_LENGTH, dump_json
 from cg_lab.study import Backbone, Recipe, Rule
 
 PLAN_SCHEMA = 2
 """Of plan.json; raised when a reader of older plans would misread a new one."""
-JOB_SCHEMA = 1
-"""Part of every job id; raised when the same fields come to mean other work."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MixturePart:
-    """A number of training samples of one subset, spread evenly over its labels."""
-
-    subset: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mixture:
-    """What is trained on."""
-
-    parts: tuple[MixturePart, ...]
-    seed: int
-    """Decides which samples of each subset are drawn."""
-    labels: Literal["true", "shuffled"] = "true"
-    """Shuffled: the drawn samples of each subset swap their labels at random."""
-    ask: Literal["finding", "elements"] = "finding"
-    """The subset's own question, or which combination of elements the image shows."""
-    places: tuple[int, ...] = ()
-    """Positions of the factors that are asked for."""
-    candidates: tuple[str, ...] = ()
-    """Combinations to choose from when elements are asked for, words joined by a space."""
-
-    @property
-    def num_samples(self) -> int:
-        """Samples of one epoch."""
-        return sum(part.count for part in self.parts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneJob:
-    """One distinct fine-tune."""
-
-    data: DataRef
-    backbone: Backbone
-    mixture: Mixture
-    recipe: Recipe
-    seed: int
-
-    @cached_property
-    def id(self) -> str:
-        """Content hash of all fields that differ from their defaults, so that a new field leaves old ids alone."""
-        return content_id("finetune", JOB_SCHEMA, omit_defaults(self))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
-    """How a checkpoint is scored."""
-
-    image: Literal["original", "blank"]
-    shots: int = 0
-    """Example images for each label in the prompt."""
-    ask: Literal["finding", "elements"] = "finding"
-    """The subset's own question, or which combination of elements the image shows."""
-    places: tuple[int, ...] = ()
-    """Positions of the factors that are asked for."""
-    candidates: tuple[str, ...] = ()
-    """Combinations offered when elements are asked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalJob:
-    """One distinct scoring of one checkpoint on one subset's test questions."""
-
-    data: DataRef
-    backbone: Backbone
-    target: str
-    checkpoint_of: str | None
-    """Id of the fine-tune to score; None scores the untouched backbone."""
-    protocol: Protocol
-
-    @cached_property
-    def id(self) -> str:
-        """Content hash of all fields that differ from their defaults."""
-        return content_id("eval", JOB_SCHEMA, omit_defaults(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +73,7 @@ class Contrast:
     """Whether the related subsets show each element of the target; otherwise a gain is transfer, not recombination."""
     asks_sources: bool = False
     """Whether the related model is also asked about its own sources."""
-    protocol: Protocol = Protocol(image="original")
+    protocol: Protocol = ORIGINAL
     facts: tuple[Fact, ...] = ()
 
     @property

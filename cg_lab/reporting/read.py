@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cg_lab.analysis.bootstrap import Scores
-from cg_lab.planning.plan import EvalJob, Plan
+from cg_lab.planning.plan import Plan
+from cg_lab.planning.work import EvalJob
 from cg_lab.results import Layout, read_failure
 
 

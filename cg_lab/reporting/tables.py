@@ -8,7 +8,7 @@ from pathlib import Path
 from cg_lab.analysis.bootstrap import Interval, Scores
 from cg_lab.analysis.effects import ArmEffect, ContrastEffect, StudyEffects
 from cg_lab.arms import Arm
-from cg_lab.planning.plan import Mixture
+from cg_lab.planning.work import Mixture
 from cg_lab.serialize import replacing
 
 Row = dict[str, str]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cg_lab.arms import Arm
 from cg_lab.locks import find_holder
-from cg_lab.planning.plan import Cell, FinetuneJob, Mixture, Plan, Setting
+from cg_lab.planning.plan import Cell, Plan, Setting
+from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.results import EvalResult, Failure, Layout, read_eval_result, read_finetune_result
 from cg_lab.serialize import content_id, to_plain
 from cg_lab.tracking.jobs import JobState, Point, RunStatus, digest_curve, read_job

@@ -29,7 +29,7 @@ from cg_lab.errors import InterruptedByUserError
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
 from cg_lab.models.encoding import Example, collate_training
-from cg_lab.planning.plan import FinetuneJob
+from cg_lab.planning.work import FinetuneJob
 
 LOG_EVERY = 5
 """Optimizer steps between two points of the loss curve."""

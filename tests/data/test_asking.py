@@ -13,7 +13,7 @@ from cg_lab.data.asking import pose_test, pose_training
 from cg_lab.data.phantoms import build_phantom_catalog, open_phantoms
 from cg_lab.errors import UserError
 from cg_lab.mat import Kind
-from cg_lab.planning.plan import Mixture, MixturePart, Protocol
+from cg_lab.planning.work import Mixture, MixturePart, Protocol
 from cg_lab.study import PhantomSettings
 
 SETTINGS = read_study(["data.train_per_subset=64", "data.test_per_subset=24"]).data

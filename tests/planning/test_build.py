@@ -16,7 +16,8 @@ from cg_lab.catalog import Catalog
 from cg_lab.errors import UserError
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.build import Run, build_plan
-from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
+from cg_lab.planning.plan import Plan
+from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.serialize import canonical_json, content_id, omit_defaults, parse
 from cg_lab.study import Study
 from tests.planning.cases import BACKBONE, HELD_OUT, STUDY, cube, make_catalog, make_subset, plan_one, with_design

@@ -17,7 +17,8 @@ from cg_lab.catalog import PhantomData, build_catalog
 from cg_lab.config import read_study
 from cg_lab.mat import Subset
 from cg_lab.planning.build import Run as PlannedRun, build_plan
-from cg_lab.planning.plan import EvalJob, FinetuneJob, Plan
+from cg_lab.planning.plan import Plan
+from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.questions import AnswerForm
 from cg_lab.results import EvalResult, Failure, FinetuneResult, Layout, write_failure, write_plan, write_result
 from cg_lab.study import Backbone, Study

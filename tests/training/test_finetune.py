@@ -16,7 +16,7 @@ from cg_lab.config import read_study
 from cg_lab.errors import InterruptedByUserError
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.encoding import Example, encode_questions
-from cg_lab.planning.plan import FinetuneJob, Mixture
+from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
 from cg_lab.training.finetune import NotFiniteError, Surroundings, Training, run_finetune
 

@@ -19,8 +19,9 @@ from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.mixture import count_available
-from cg_lab.planning.plan import Contrast, Fact, Protocol, Training
+from cg_lab.planning.plan import Contrast, Fact, Training
 from cg_lab.planning.posing import order
+from cg_lab.planning.work import Protocol
 from cg_lab.study import DesignSettings
 
 Pair = tuple[str, str]

@@ -11,8 +11,9 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.pairs import list_combinations, pose_combination
-from cg_lab.planning.plan import Contrast, Protocol
+from cg_lab.planning.plan import Contrast
 from cg_lab.planning.rows import SourceRow, find_rows
+from cg_lab.planning.work import Protocol
 from cg_lab.study import DesignSettings
 
 

@@ -1,0 +1,96 @@
+"""What is run: fine-tunes and evaluations, each named by the hash of its own fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from cg_lab.catalog import DataRef
+from cg_lab.serialize import content_id, omit_defaults
+from cg_lab.study import Backbone, Recipe
+
+JOB_SCHEMA = 1
+"""Part of every job id; raised when the same fields come to mean other work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixturePart:
+    """A number of training samples of one subset, spread evenly over its labels."""
+
+    subset: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """What is trained on."""
+
+    parts: tuple[MixturePart, ...]
+    seed: int
+    """Decides which samples of each subset are drawn."""
+    labels: Literal["true", "shuffled"] = "true"
+    """Shuffled: the drawn samples of each subset swap their labels at random."""
+    ask: Literal["finding", "elements"] = "finding"
+    """The subset's own question, or which combination of elements the image shows."""
+    places: tuple[int, ...] = ()
+    """Positions of the factors that are asked for."""
+    candidates: tuple[str, ...] = ()
+    """Combinations to choose from when elements are asked for, words joined by a space."""
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of one epoch."""
+        return sum(part.count for part in self.parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneJob:
+    """One distinct fine-tune."""
+
+    data: DataRef
+    backbone: Backbone
+    mixture: Mixture
+    recipe: Recipe
+    seed: int
+
+    @cached_property
+    def id(self) -> str:
+        """Content hash of all fields that differ from their defaults, so that a new field leaves old ids alone."""
+        return content_id("finetune", JOB_SCHEMA, omit_defaults(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How a checkpoint is scored."""
+
+    image: Literal["original", "blank"]
+    shots: int = 0
+    """Example images for each label in the prompt."""
+    ask: Literal["finding", "elements"] = "finding"
+    """The subset's own question, or which combination of elements the image shows."""
+    places: tuple[int, ...] = ()
+    """Positions of the factors that are asked for."""
+    candidates: tuple[str, ...] = ()
+    """Combinations offered when elements are asked for."""
+
+
+ORIGINAL = Protocol(image="original")
+"""The subset's own questions about its images as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalJob:
+    """One distinct scoring of one checkpoint on one subset's test questions."""
+
+    data: DataRef
+    backbone: Backbone
+    target: str
+    checkpoint_of: str | None
+    """Id of the fine-tune to score; None scores the untouched backbone."""
+    protocol: Protocol
+
+    @cached_property
+    def id(self) -> str:
+        """Content hash of all fields that differ from their defaults."""
+        return content_id("eval", JOB_SCHEMA, omit_defaults(self))
