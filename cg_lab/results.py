@@ -11,7 +11,7 @@ from cg_lab import __version__
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import PLAN_SCHEMA, Plan
 from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob
-from cg_lab.serialize import content_id, parse, read_json, to_plain, write_json, write_text
+from cg_lab.serialize import content_id, parse, read_json, write_json, write_text
 
 RESULTS_SCHEMA = 1
 """Of the results folder; a folder with a higher number was written by a newer version and is not touched."""
@@ -237,19 +237,29 @@ def write_plan(layout: Layout, plan: Plan) -> None:
     path = layout.plan(plan.study)
     if is_current(layout, plan):
         return
-    before = read_json(path) if path.exists() else None
-    if before is not None and before.get("schema") == PLAN_SCHEMA:
-        known = {
-            "data": ([part["data"] for part in before["catalogs"]], [to_plain(part.data) for part in plan.catalogs]),
-            "backbone": ([part["backbone"] for part in before["settings"]], to_plain(plan.backbones)),
+    before = _read_comparable(path)
+    if before is not None:
+        data = [{catalog.data for catalog in part.catalogs} for part in (before, plan)]
+        known: dict[str, tuple[set[object], set[object]]] = {
+            "data": (set(data[0]), set(data[1])),
+            "backbone": (set(before.backbones), set(plan.backbones)),
         }
-        changed = [name for name, (old, new) in known.items() if not any(part in new for part in old)]
+        changed = [name for name, (old, new) in known.items() if old.isdisjoint(new)]
         if changed:
             raise UserError(
                 f"study: '{plan.study}' in {layout.root} was made with other {' and '.join(changed)}; "
                 "give this one a name of its own: study=NAME"
             )
     write_text(path, plan.text)
+
+
+def _read_comparable(path: Path) -> Plan | None:
+    """Read the plan that another would replace; None if there is none, or only one that an older version wrote."""
+    if not path.exists():
+        return None
+    raw = read_json(path)
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    return None if isinstance(schema, int) and schema < PLAN_SCHEMA else read_plan(path)
 
 
 def is_current(layout: Layout, plan: Plan) -> bool:

@@ -42,13 +42,14 @@ def expand(overrides: tuple[str, ...], composer: Composer) -> list[Batch]:
     wanted = parser.parse_overrides([f"{key}={value}" for key, value in params.items()]) + given
     last = {override.get_key_element(): override for override in wanted}
     varying = {key for key, override in last.items() if override.is_sweep_override()}
-    return [
+    batches = [
         Batch(
             name=",".join(part for part in batch if part.split("=", 1)[0] in varying),
             overrides=tuple(part.removesuffix("=null") if part.startswith("~") else part for part in batch),
         )
         for batch in BasicSweeper.split_arguments(wanted, None)[0]
     ]
+    return list(dict.fromkeys(batches))  # `a=1,1` is one setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.execution.packs import Group, Pack, Pending, balance, find_pending, group_jobs
-from cg_lab.execution.slurm import Queue, find_tasks, launch
+from cg_lab.execution.slurm import Queue, check_commands, launch, name_tasks
 from cg_lab.execution.worker import lock_of, run_pack
 from cg_lab.journal import now, read_events
 from cg_lab.locks import find_holder, holding
@@ -73,9 +73,9 @@ def run_plan(plan: Plan, study: Study, layout: Layout, images: Mapping[str, Path
     Raises
     ------
     UserError
-        If another sweep of the study is running.
+        If another sweep of the study is running, or Slurm is not there, silent for minutes, or refuses.
     InterruptedByUserError
-        After Ctrl-C; workers have saved their checkpoints.
+        After Ctrl-C; workers on this machine have saved their checkpoints, tasks on Slurm go on.
 
     """
     folder = layout.study(plan.study) / "packs"
@@ -136,12 +136,13 @@ class _Drive:
 
     @property
     def name(self) -> str:
-        """Name the study's tasks in a queue that others use too."""
-        return f"cg_lab-{self.plan.study}"
+        """Name the study's tasks in Slurm's queue."""
+        return name_tasks(self.layout, self.plan.study)
 
     def attach(self) -> None:
-        """Wait for tasks that an earlier driver of the study left in Slurm's queue."""
-        if isinstance(self.study.cluster, SlurmSettings) and find_tasks(self.name):
+        """Wait for tasks that an earlier driver left in Slurm's queue; one that is silent may hold some."""
+        if isinstance(self.study.cluster, SlurmSettings):
+            check_commands()
             queue = Queue(self.name)
             self._wait(lambda: not queue.list_tasks())
 

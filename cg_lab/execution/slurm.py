@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,12 +11,36 @@ from pathlib import Path
 
 from cg_lab.errors import UserError
 from cg_lab.execution.worker import run_pack
+from cg_lab.results import Layout
+from cg_lab.serialize import content_id
 from cg_lab.study import SlurmSettings
 
 POLL_S = 2.0
 """Between two looks at the queue."""
 GRACE_S = 300.0
 """How long the queue may be out of reach before that is told; jobs go on meanwhile."""
+
+
+def check_commands() -> None:
+    """Make sure that there is a Slurm to talk to.
+
+    Raises
+    ------
+    UserError
+        If one of the commands that are needed is not on PATH.
+
+    """
+    missing = [command for command in ("sbatch", "squeue", "srun") if shutil.which(command) is None]
+    if missing:
+        raise UserError(
+            f"cluster=slurm: no {' and no '.join(missing)} on this machine; use a login node of the cluster, "
+            "or cluster=local"
+        )
+
+
+def name_tasks(layout: Layout, study: str) -> str:
+    """Name the tasks of a study in a queue that others use too; studies of other results folders have other names."""
+    return f"cg_lab-{study}-{content_id('results', 1, str(layout.root.resolve()))[:6]}"
 
 
 def launch(packs: list[Path], folder: Path, settings: SlurmSettings, name: str) -> Callable[[], bool]:
@@ -35,16 +60,13 @@ def launch(packs: list[Path], folder: Path, settings: SlurmSettings, name: str) 
     Raises
     ------
     UserError
-        If there is no Slurm here, or it refuses the array, with its own words.
+        If Slurm refuses the array, with its own words.
 
     """
     import submitit
     from submitit.core.utils import FailedJobError
 
-    try:
-        executor = submitit.SlurmExecutor(folder=folder)
-    except RuntimeError:
-        raise UserError("cluster=slurm: no srun on this machine; use a login node, or cluster=local") from None
+    executor = submitit.SlurmExecutor(folder=folder)
     executor.update_parameters(**_list_parameters(settings, name, len(packs)))
     try:
         executor.map_array(run_pack, packs)
@@ -115,8 +137,3 @@ def find_tasks(name: str) -> list[str] | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.split() if done.returncode == 0 else None
-
-
-def cancel_tasks(name: str) -> None:
-    """Cancel the tasks of one's own under a name; running ones are asked to save first."""
-    subprocess.run(["scancel", "--full", f"--user={getpass.getuser()}", f"--name={name}"], check=False)  # noqa: S607

@@ -61,9 +61,9 @@ def run_pack(path: Path) -> None:
         for job_id in pack.job_ids:
             if stop.requested:
                 return
-            if layout.result(job_id).exists():
+            job = jobs.get(job_id)  # a plan frozen since the pack was dealt may do without it
+            if job is None or layout.result(job_id).exists():
                 continue
-            job = jobs[job_id]
             if bench is None or (bench.job.backbone, bench.job.data) != (job.backbone, job.data):
                 bench = None
                 bench = _open_bench(job, pack, plan, layout, stop)

@@ -36,6 +36,10 @@ def test_several_sweeps_are_multiplied_and_fixed_values_name_nothing() -> None:
     ]
 
 
+def test_a_value_that_is_given_twice_is_one_setting() -> None:
+    assert names("finetune.epochs=1,1,2") == ["finetune.epochs=1", "finetune.epochs=2"]
+
+
 def test_a_key_with_a_package_an_added_and_a_removed_one_are_left_to_hydra(tmp_path: Path) -> None:
     (tmp_path / "extra.yaml").write_text("defaults:\n  - config\n  - _self_\nseeds: [9]\n")
     (found,) = compose(Request(overrides=("+recipe@spare=med_mat_llava",)))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cg_lab.execution.slurm import find_tasks
+from cg_lab.execution.slurm import find_tasks, name_tasks
+from cg_lab.results import Layout
 
 pytestmark = [
     pytest.mark.slurm,
@@ -81,7 +82,7 @@ def test_a_driver_that_was_killed_attaches_again_and_submits_nothing_twice(undis
     wait_for(lambda: has_checkpoint(tmp_path))
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
-    assert find_tasks("cg_lab-killed")
+    assert find_tasks(name_tasks(Layout(tmp_path), "killed"))
     finish(start(tmp_path, "killed", *CLUSTER))
     assert read_effects(tmp_path, "killed") == undisturbed
     assert len(list_arrays(tmp_path, "killed")) == 1
@@ -93,13 +94,14 @@ def test_tasks_that_are_cancelled_requeued_or_killed_go_on_from_their_checkpoint
 ) -> None:
     driver = start(tmp_path, how, *CLUSTER)
     wait_for(lambda: has_checkpoint(tmp_path))
-    tasks = find_tasks(f"cg_lab-{how}")
+    name = name_tasks(Layout(tmp_path), how)
+    tasks = find_tasks(name)
     assert tasks
     if how == "kill":
         for lock in (tmp_path / "studies" / how / "packs").glob("*.lock"):
             os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
     else:
-        command = ["scontrol", "requeue", tasks[0]] if how == "requeue" else ["scancel", f"--name=cg_lab-{how}"]
+        command = ["scontrol", "requeue", tasks[0]] if how == "requeue" else ["scancel", f"--name={name}"]
         subprocess.run(command, check=True)
     finish(driver)
     assert read_effects(tmp_path, how) == undisturbed

@@ -274,3 +274,9 @@ def test_a_direction_that_is_no_factor_is_told_with_the_nearest(design: str) -> 
 def test_more_folds_than_subsets_are_refused_with_what_can_be_had(folds: int) -> None:
     with pytest.raises(UserError, match=f"design.folds={folds}: the fewest .* are 2, and 27 subsets can be held out"):
         plan_one(with_design("folds", folds=folds), cube())
+
+
+def test_the_graph_for_networkx_has_the_neighbourhoods_of_the_bit_sets() -> None:
+    graph = make_graph(list(product("AB", "XY", "KL"))[:6])
+    for factor, value, members in graph.list_elements():
+        assert set(graph.names(members)) == set(graph.incidence.neighbors((graph.factors[factor], value)))
