@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
+"""Full, over quota, broken, or a network file system that lost its server."""
+DISK_WORDS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed", "iostream error")
+"""How libraries tell of it that hide the number."""
 
 
 class UserError(Exception):
@@ -40,3 +46,14 @@ def suggest(value: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(value.casefold(), by_fold, n=1, cutoff=0.6)
     hint = f" Did you mean '{by_fold[near[0]]}'?" if near else ""
     return f"known: {shown}.{hint}"
+
+
+def is_disk_trouble(error: BaseException) -> bool:
+    """Tell whether an exception comes from a disk that is full or out of reach.
+
+    >>> is_disk_trouble(OSError(28, "No space left on device")), is_disk_trouble(OSError(2, "No such file"))
+    (True, False)
+    """
+    if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+        return True
+    return any(words in str(error) for words in DISK_WORDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ def append_event(path: Path, event: str, **facts: Any) -> None:
 
 def read_events(path: Path) -> list[dict[str, Any]]:
     """Read all whole events; a line that a kill cut off is passed over."""
-    if not path.exists():
-        return []
+    return _parse(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else []
+
+
+def _parse(text: str) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         try:
             event = json.loads(line)
         except json.JSONDecodeError:
@@ -38,3 +41,25 @@ def read_events(path: Path) -> list[dict[str, Any]]:
         if isinstance(event, dict):
             events.append(event)
     return events
+
+
+class Follower:
+    """Reads what is added to a journal, a whole line at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self._place = 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """Read the events since the last time."""
+        try:
+            if os.stat(self._path).st_size == self._place:  # noqa: PTH116 - asked a thousand times at every look
+                return []
+            with open(self._path, "rb") as file:  # noqa: PTH123 - the same
+                file.seek(self._place)
+                text = file.read()
+        except FileNotFoundError:
+            return []
+        whole = text[: text.rfind(b"\n") + 1]
+        self._place += len(whole)
+        return _parse(whole.decode("utf-8", errors="replace"))

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The process that holds a lock."""
+
+    pid: int
+    """0 if it has not said so yet."""
+    host: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine."""
+        return self.pid > 0 and self.host == socket.gethostname()
 
 
 @contextmanager
@@ -20,19 +39,19 @@ def holding(path: Path, *, wait: bool = False) -> Iterator[bool]:
             yield False
             return
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} {socket.gethostname()}")
         file.flush()
         yield True
 
 
-def find_holder(path: Path) -> int | None:
-    """Give the number of the process that holds a lock; None if none does."""
+def find_holder(path: Path) -> Holder | None:
+    """Give the process that holds a lock; None if none does."""
     if not path.exists():
         return None
     with path.open("r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            text = file.read().strip()
-            return int(text) if text.isdigit() else 0
+            pid, _, host = file.read().strip().partition(" ")
+            return Holder(pid=int(pid) if pid.isdigit() else 0, host=host)
     return None

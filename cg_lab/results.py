@@ -9,9 +9,10 @@ from typing import Literal
 
 from cg_lab import __version__
 from cg_lab.errors import UserError
+from cg_lab.planning.jobs import share_parts
 from cg_lab.planning.plan import PLAN_SCHEMA, Plan
 from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob
-from cg_lab.serialize import content_id, parse, read_json, write_json, write_text
+from cg_lab.serialize import content_id, parse, parse_json, read_json, write_json, write_text
 
 RESULTS_SCHEMA = 1
 """Of the results folder; a folder with a higher number was written by a newer version and is not touched."""
@@ -49,12 +50,17 @@ class EvalResult:
     started: str
 
 
+FailureKind = Literal[
+    "out_of_memory", "not_finite", "user_error", "no_weights", "crash", "died", "disk", "lost", "cancelled"
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a job has no result."""
+    """Why a job has no result, and won't get one before somebody asks for it again."""
 
     job_id: str
-    kind: Literal["out_of_memory", "not_finite", "user_error", "no_weights", "crash"]
+    kind: FailureKind
     message: str
     attempts: int
     host: str
@@ -86,6 +92,14 @@ class Layout:
         """Folder of one job: job.json, result.json or failure.json, journal.jsonl and its outputs."""
         return self.jobs / job_id
 
+    def lock(self, job_id: str) -> Path:
+        """Held by the process that works on the job."""
+        return self.job(job_id) / "lock"
+
+    def checkpoints(self, job_id: str) -> Path:
+        """Folder of an unfinished fine-tune's checkpoints."""
+        return self.job(job_id) / "checkpoints"
+
     def result(self, job_id: str) -> Path:
         """Existence means that the job is done."""
         return self.job(job_id) / "result.json"
@@ -97,8 +111,12 @@ class Layout:
         with os.scandir(self.jobs) as folders:
             return frozenset(folder.name for folder in folders if os.path.exists(f"{folder.path}/result.json"))  # noqa: PTH110 - a third of the time
 
+    def list_tried(self) -> frozenset[str]:
+        """List the jobs of the pool that have a folder: done, failed, or begun."""
+        return frozenset(os.listdir(self.jobs)) if self.jobs.is_dir() else frozenset()  # noqa: PTH208 - names are enough
+
     def failure(self, job_id: str) -> Path:
-        """Written when the last attempt failed; a later success removes it."""
+        """Written when a job is given up; a later success or a new request removes it."""
         return self.job(job_id) / "failure.json"
 
     def journal(self, job_id: str) -> Path:
@@ -116,6 +134,14 @@ class Layout:
     def study(self, name: str) -> Path:
         """Folder of one study: plan.json, effects.csv and the reports."""
         return self.root / "studies" / name
+
+    def driver_lock(self, name: str) -> Path:
+        """Held by the process that drives a study."""
+        return self.study(name) / "driver.lock"
+
+    def packs(self, name: str) -> Path:
+        """Folder of what was submitted for a study, and of what its processes printed."""
+        return self.study(name) / "packs"
 
     def plan(self, name: str) -> Path:
         """Hold the frozen plan of a study."""
@@ -182,6 +208,9 @@ def read_plan(path: Path) -> Plan:
         If the file is missing, not a plan, or of a newer schema; all faults at once.
 
     """
+    plan = parse_json(Plan, path)
+    if plan is not None and plan.schema == PLAN_SCHEMA:
+        return share_parts(plan)
     raw = read_json(path)
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if isinstance(schema, int) and schema > PLAN_SCHEMA:
@@ -191,7 +220,7 @@ def read_plan(path: Path) -> Plan:
             f"{path}: plan schema {schema} is older than this version's {PLAN_SCHEMA}; plan or sweep the study again, "
             "its finished jobs stay valid"
         )
-    return parse(Plan, raw, where=str(path))
+    return share_parts(parse(Plan, raw, where=str(path)))
 
 
 def read_finetune_result(layout: Layout, job_id: str) -> FinetuneResult | None:
@@ -221,7 +250,7 @@ def write_result(layout: Layout, result: FinetuneResult | EvalResult) -> None:
 
 
 def write_failure(layout: Layout, failure: Failure) -> None:
-    """Record why an attempt failed."""
+    """Give a job up."""
     write_json(layout.failure(failure.job_id), failure)
 
 

@@ -176,9 +176,38 @@ class LocalSettings:
 
     name: Literal["local"]
     slots: PositiveInt | None
-    """Processes at one time; None for one a core."""
+    """Processes at one time; None for one a GPU, or one a core where there is none."""
+    gpus: tuple[NonNegativeInt, ...] | None
+    """Numbers of the GPUs to use; None for all that are visible."""
     save_every_s: PositiveFloat
     """Seconds between checkpoints of a running fine-tune: the most that a kill can cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebugSettings:
+    """The command's own process, so that a debugger sees everything."""
+
+    name: Literal["debug"]
+    save_every_s: PositiveFloat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSettings:
+    """What the tasks of one stage ask for where it differs; None for the same as fine-tunes."""
+
+    nodes: PositiveInt | None = None
+    gpus: NonNegativeInt | None = None
+    cpus: PositiveInt | None = None
+    memory_gb: PositiveFloat | None = None
+    timeout_min: PositiveInt | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    nodelist: str | None = None
+    setup: tuple[str, ...] | None = None
+    environment: dict[str, str] | None = None
+    container: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,27 +216,52 @@ class SlurmSettings:
 
     name: Literal["slurm"]
     slots: PositiveInt
-    """Tasks of the array at one time, and packs that jobs are dealt to."""
+    """Tasks at one time."""
+    eval: Literal["fused", "separate"]
+    """Evaluations in the task of their fine-tune, or in tasks of their own that depend on it."""
     save_every_s: PositiveFloat
     """Seconds between checkpoints of a running fine-tune: the most that a kill can cost."""
-    cpus: PositiveInt
-    """Of each task."""
-    gpus: NonNegativeInt
-    """Of each task."""
+    task_min: PositiveFloat | None
+    """Work of one task in minutes, by the model's declared rates; None for half of `timeout_min`."""
+    max_array_size: PositiveInt | None
+    """Tasks of one array at most; None for the cluster's own limit."""
+    max_tasks: PositiveInt | None
+    """Tasks that wait or run at one time; None for the cluster's own limit."""
+    patience_min: PositiveFloat
+    """How long Slurm may be out of reach before the command leaves; tasks go on meanwhile."""
+    warn_s: PositiveInt
+    """Seconds before the time limit at which Slurm asks a task to save and to queue again."""
+    nodes: PositiveInt
+    """Of each task; more than one splits each batch of a fine-tune over all of their GPUs."""
+    gpus: NonNegativeInt | None
+    """Of each node; None for one where nodes have any. More than one splits each batch over them."""
+    processes: PositiveInt | None
+    """On each node, between which each batch is split; None for one a GPU."""
+    sharding: Literal["ddp", "fsdp"]
+    """What several processes hold: all weights each, or a part of them each."""
+    cpus: PositiveInt | None
+    """Of each process; None for the cluster's default."""
     memory_gb: PositiveFloat | None
     timeout_min: PositiveInt
-    """Of each task; what is left when it ends is submitted again."""
-    warn_s: PositiveInt
-    """Seconds before the time limit at which Slurm asks a task to save and end."""
+    """Of each task; what is left then goes on in another one."""
     partition: str | None
     account: str | None
     qos: str | None
     constraint: str | None
+    nodelist: str | None
     setup: tuple[str, ...]
     """Shell lines before each task, such as `module load cuda`."""
+    environment: dict[str, str]
+    """Variables of each task."""
+    container: str | None
+    """Command that python is given to, such as `apptainer exec --nv image.sif`."""
+    evaluation: StageSettings
+    """Of tasks that only evaluate."""
+    report: StageSettings
+    """Of the last task, which mirrors and reports."""
 
 
-ClusterSettings = Annotated[LocalSettings | SlurmSettings, Discriminator("name")]
+ClusterSettings = Annotated[LocalSettings | DebugSettings | SlurmSettings, Discriminator("name")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 
 from cg_lab.cli.arguments import parse_arguments
-from cg_lab.errors import InterruptedByUserError, UserError
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+from cg_lab.errors import InterruptedByUserError, UserError, is_disk_trouble
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if not is_disk_trouble(error):
             raise
         print(f"error: {error}; what is finished is kept, make room and give the same command again", file=sys.stderr)
         return 1

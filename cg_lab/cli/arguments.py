@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cg_lab import __version__
 from cg_lab.config import CONFIG_NAME, Request, list_choices
+from cg_lab.execution.selection import Selection
 
 Run = Callable[["Arguments"], int]
 
@@ -20,6 +21,9 @@ examples:
   python -m cg_lab sweep data=manifest data.path=images.csv design=all_related study=mine
   python -m cg_lab plan -m design=two_source,folds finetune.learning_rate=1e-3,3e-4    one merged plan
   python -m cg_lab explain ct-brain-mass                  why these sources
+  python -m cg_lab sweep cluster=slurm --detach           submit and leave; a last task reports
+  python -m cg_lab status --watch                         how far it is
+  python -m cg_lab retry --failed                         run again what failed
   python -m cg_lab ui                                     compare runs in MLflow
 """
 
@@ -36,8 +40,17 @@ class Arguments:
     json: bool
     diff: tuple[str, ...]
     """Another plan to compare with, or two jobs to compare; empty for neither."""
-    target: str
-    """What `explain` explains."""
+    name: str
+    """What `explain` explains, or whose log is shown."""
+    selection: Selection
+    detach: bool
+    job: str | None
+    """The only job that `sweep` runs."""
+    wanted: tuple[str, ...] | None
+    """Ids of the only jobs that are run; None for all."""
+    cells: bool
+    watch: bool
+    follow: bool
     host: str
     port: int
     allow_remote: bool
@@ -57,8 +70,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
     commands = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name, (run, text) in verbs.VERBS.items():
         command = commands.add_parser(name, help=text, description=text)
-        if name == "explain":
-            command.add_argument("target", metavar="TARGET", help="a subset, by name or as Modality:Area:Task")
+        _add_own_options(name, command)
         command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides, see conf/")
         command.add_argument(
             "-m", "--multirun", action="store_true", help="plan all of KEY=A,B, choice(), range(), glob() together"
@@ -66,20 +78,6 @@ def parse_arguments(argv: list[str]) -> Arguments:
         command.add_argument("--config-dir", type=Path, help="a further folder of configuration")
         command.add_argument("--config-name", default=CONFIG_NAME, help="primary configuration (default: %(default)s)")
         command.add_argument("--cfg", choices=["job"], help="print the resolved configuration and end")
-        if name == "plan":
-            command.add_argument("--json", action="store_true", help="print the plan as JSON")
-            command.add_argument(
-                "--diff",
-                metavar="OTHER",
-                nargs="+",
-                help="say how this plan differs from another (a plan.json, or the name of a study), or two jobs by id",
-            )
-        if name == "ui":
-            command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-            command.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
-            command.add_argument(
-                "--allow-remote", action="store_true", help="listen on other addresses than this machine's own"
-            )
         command.set_defaults(run=run)
     parsed = parser.parse_args(_gather_overrides(argv))
     return Arguments(
@@ -93,11 +91,80 @@ def parse_arguments(argv: list[str]) -> Arguments:
         cfg=parsed.cfg is not None,
         json=getattr(parsed, "json", False),
         diff=tuple(getattr(parsed, "diff", None) or ()),
-        target=getattr(parsed, "target", ""),
+        name=getattr(parsed, "name", ""),
+        selection=Selection(
+            targets=_split(parsed, "target"),
+            arms=_split(parsed, "arm"),
+            designs=_split(parsed, "design"),
+            states=(*_split(parsed, "state"), *(("failed",) if getattr(parsed, "failed", False) else ())),
+            jobs=_split(parsed, "only"),
+        ),
+        detach=getattr(parsed, "detach", False),
+        job=getattr(parsed, "job", None),
+        wanted=None,
+        cells=getattr(parsed, "cells", False),
+        watch=getattr(parsed, "watch", False),
+        follow=getattr(parsed, "follow", False),
         host=getattr(parsed, "host", "127.0.0.1"),
         port=getattr(parsed, "port", 5000),
         allow_remote=getattr(parsed, "allow_remote", False),
     )
+
+
+def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
+    """Add what only some verbs have."""
+    match name:
+        case "explain":
+            command.add_argument(
+                "name", metavar="NAME", help="a subset by name or as Modality:Area:Task; a cell; or a job by its id"
+            )
+        case "logs":
+            command.add_argument("name", metavar="JOB", help="a job by the first characters of its id, or a cell")
+            command.add_argument("-f", "--follow", action="store_true", help="go on as it is written")
+        case "sweep":
+            command.add_argument(
+                "--detach", action="store_true", help="submit and return; a last task mirrors and reports"
+            )
+            command.add_argument("--job", metavar="ID", help="run one job, now and on this machine")
+        case "status" | "cancel" | "retry":
+            _add_selection(command)
+            if name == "status":
+                command.add_argument("--cells", action="store_true", help="a line for each cell")
+                command.add_argument("--watch", action="store_true", help="look again every few seconds")
+            if name == "retry":
+                command.add_argument("--failed", action="store_true", help="the same as --state failed")
+        case "plan":
+            command.add_argument("--json", action="store_true", help="print the plan as JSON")
+            command.add_argument(
+                "--diff",
+                metavar="OTHER",
+                nargs="+",
+                help="say how this plan differs from another (a plan.json, or the name of a study), or two jobs by id",
+            )
+        case "ui":
+            command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+            command.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
+            command.add_argument(
+                "--allow-remote", action="store_true", help="listen on other addresses than this machine's own"
+            )
+        case _:
+            pass
+
+
+def _add_selection(command: argparse.ArgumentParser) -> None:
+    """Add what says which jobs are meant; each takes several values, joined by commas."""
+    command.add_argument("--target", action="append", metavar="NAME", help="only jobs of these targets")
+    command.add_argument("--arm", action="append", metavar="ARM", help="only jobs of these arms")
+    command.add_argument("--design", action="append", metavar="NAME", help="only jobs of these designs")
+    command.add_argument(
+        "--state", action="append", metavar="STATE", help="only jobs that are done, failed, running, waiting or open"
+    )
+    command.add_argument("--job", action="append", dest="only", metavar="ID", help="only jobs whose id begins so")
+
+
+def _split(parsed: argparse.Namespace, name: str) -> tuple[str, ...]:
+    values: list[str] = getattr(parsed, name, None) or []
+    return tuple(part for value in values for part in value.split(",") if part)
 
 
 def _gather_overrides(argv: list[str]) -> list[str]:

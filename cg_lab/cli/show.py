@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from pathlib import Path
+from typing import assert_never
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,16 +13,16 @@ from rich.table import Table
 
 from cg_lab.arms import Arm
 from cg_lab.errors import UserError
-from cg_lab.execution.drive import count_slots
-from cg_lab.execution.packs import balance, find_pending, group_jobs
+from cg_lab.execution.local import count_slots, list_gpus
+from cg_lab.execution.packs import balance, find_pending, group_jobs, tabulate
 from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
 from cg_lab.planning.compare import compare_jobs, compare_plans
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.reporting.names import name_questions
-from cg_lab.results import Layout, read_failure, read_plan
+from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import parse, read_json
-from cg_lab.study import Study
+from cg_lab.study import DebugSettings, LocalSettings, SlurmSettings, Study
 
 MOST_DIFFERENCES = 200
 START_UP_S = 12.0
@@ -125,10 +126,10 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     declared, distinct = plan.num_declared_finetunes, len(plan.finetunes)
     saved = f"sharing saves {declared - distinct}" + (f", {1 - distinct / declared:.0%}" if declared else "")
     pending = find_pending(plan, layout)
-    slots, threads = count_slots(study)
-    groups = group_jobs(pending, plan)
-    seconds = {group.job_ids[0]: group.seconds for group in groups}
-    longest = max((sum(seconds.get(job, 0.0) for job in load) for load in balance(groups, slots)), default=0.0)
+    slots, shape = _describe_slots(study)
+    work = tabulate(plan)
+    groups = group_jobs(work, [job.id for job in (*pending.finetunes, *pending.evals)])
+    longest = max((sum(work.seconds[job] for job in load) for load in balance(groups, slots)), default=0.0)
     samples = sum(job.mixture.num_samples * job.recipe.epochs for job in pending.finetunes)
     disk = sum(plan.find_rates(job.backbone).checkpoint_gb for job in pending.finetunes)
     console.print(f"\ncells        {len(plan.cells)} ({counted})")
@@ -139,7 +140,6 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
         f"evaluations  {len(plan.evals)} distinct for {len(plan.cells)} cells, "
         f"{len(plan.evals) - len(pending.evals)} done"
     )
-    shape = f"{slots} slot{'s' if slots > 1 else ''} of {threads} thread{'s' if threads > 1 else ''}"
     if pending.num_jobs:
         console.print(
             f"to do        {samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}, "
@@ -148,6 +148,22 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     else:
         console.print("to do        nothing")
     console.print(f"plan         {layout.plan(plan.study)} ({plan.id})")
+
+
+def _describe_slots(study: Study) -> tuple[int, str]:
+    """Give the number of packs at one time, and what each has."""
+    match study.cluster:
+        case SlurmSettings(slots=slots):
+            return slots, f"{slots} Slurm task{'s' if slots > 1 else ''} at a time"
+        case LocalSettings(slots=asked, gpus=gpus):
+            found = list_gpus() if gpus is None else gpus
+            slots, threads = count_slots(asked, len(found))
+        case DebugSettings():
+            found, (slots, threads) = (), count_slots(1, 0)
+        case _:
+            assert_never(study.cluster)
+    shape = f"{slots} slot{'s' if slots > 1 else ''} of {threads} thread{'s' if threads > 1 else ''}"
+    return slots, shape + (f" on {len(found)} GPU{'s' if len(found) > 1 else ''}" if found else "")
 
 
 def show_difference(plan: Plan, others: tuple[str, ...], layout: Layout) -> int:
@@ -178,22 +194,6 @@ def _find_job(job_id: str, plan: Plan, layout: Layout) -> FinetuneJob | EvalJob:
         raise UserError(f"--diff: no job '{job_id}' in this plan, nor a finished one in {layout.jobs}")
     raw = read_json(layout.result(job_id))["job"]
     return parse(EvalJob if "target" in raw else FinetuneJob, raw, where=str(layout.result(job_id)))
-
-
-def show_status(plan: Plan, layout: Layout) -> int:
-    """Print how many jobs are done and which failed; gives the exit status."""
-    console = _console()
-    pending = find_pending(plan, layout)
-    left = {job.id for job in (*pending.finetunes, *pending.evals)}
-    done = len(plan.finetunes) + len(plan.evals) - len(left)
-    failures = [failure for job_id in sorted(left) if (failure := read_failure(layout, job_id))]
-    console.print(f"{plan.study}: {done} of {len(plan.finetunes) + len(plan.evals)} jobs done, {len(failures)} failed")
-    for failure in failures:
-        console.print(
-            f"  {failure.job_id}  {failure.kind} after {failure.attempts} attempts: "
-            f"{failure.message.splitlines()[0][:200]}"
-        )
-    return 1 if failures else 0
 
 
 def show_effects(layout: Layout, study: str) -> None:

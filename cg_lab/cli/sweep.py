@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-
 from cg_lab.cli.arguments import Arguments
+from cg_lab.cli.jobs import explain_job
+from cg_lab.cli.progress import displaying
 from cg_lab.cli.provenance import collect_provenance
 from cg_lab.cli.runs import PlannedRun, list_images
 from cg_lab.cli.show import show_effects, show_plan, tell_time
 from cg_lab.config import compose, to_yaml
-from cg_lab.execution.drive import Outcome, Snapshot, run_plan
-from cg_lab.execution.packs import find_pending
+from cg_lab.execution.drive import Outcome, Snapshot
+from cg_lab.execution.packs import Order, find_pending, read_order
+from cg_lab.execution.run import driving, resume_plan, run_plan, start_plan, submit_last
+from cg_lab.execution.selection import find_job
 from cg_lab.planning.plan import Plan
-from cg_lab.results import Layout, fingerprint, is_current, write_plan
+from cg_lab.results import Layout, fingerprint, is_current, read_plan, write_plan
 from cg_lab.serialize import read_json, write_json, write_text
-from cg_lab.study import Study
+from cg_lab.study import LocalSettings, TrackingSettings
 
 SYNC_EVERY_S = 30.0
 """Between two mirrorings while jobs run."""
+MOST_TURNS = 50
+"""How often the last task of a detached sweep has what was left submitted again."""
+MOST_IDLE_TURNS = 5
+"""The same, while no job comes to an end."""
 
 
 def run_sweep(plan: Plan, runs: list[PlannedRun], layout: Layout, arguments: Arguments) -> int:
@@ -34,41 +41,154 @@ def run_sweep(plan: Plan, runs: list[PlannedRun], layout: Layout, arguments: Arg
     Exit status: 0, or 1 if jobs failed.
 
     """
-    study = runs[0].study
-    folder = layout.study(plan.study)
-    left = find_pending(plan, layout).num_jobs
-    if left == 0 and is_current(layout, plan) and _is_reported(plan, layout) and _is_mirrored(plan, study, layout):
+    order = make_order(plan, runs)
+    if not find_pending(plan, layout).num_jobs and is_current(layout, plan) and _is_finished(plan, order, layout):
         print(f"{plan.study}: all {len(plan.cells)} cells are done and reported.\n")
-        _tell_end(plan, study, layout)
+        _tell_end(plan, order, layout)
         return 0
+    with displaying(plan, layout) as display, driving(layout, plan.study, display.look_on):
+        display.rest()
+        left = find_pending(plan, layout).num_jobs
+        _freeze(plan, layout, arguments)
+        show_plan(plan, runs[0].study, layout)
+        print()
+        if left and arguments.detach:
+            started = start_plan(plan, order, layout, Last(str(layout.root.resolve()), plan.study))
+            print(f"{started}; you may leave")
+            print(f"how far it is: python -m cg_lab status study={plan.study}{_say_where(layout)}")
+            return 0
+        began = time.monotonic()
+        outcome = Outcome(num_done=len(plan.finetunes) + len(plan.evals), num_failed=0)
+        if left:
+            watch = _mirroring(display.show, plan, order, layout)
+            outcome = run_plan(plan, order, layout, watch, wanted=arguments.wanted)
+        seconds = time.monotonic() - began if left else None
+        finish(plan, order, layout, sys.argv, seconds)
+    if left:
+        print(
+            f"\nfinished in {tell_time(time.monotonic() - began)}: "
+            f"{outcome.num_done} jobs done, {outcome.num_failed} failed\n"
+        )
+    _tell_end(plan, order, layout)
+    return 1 if outcome.num_failed else 0
+
+
+def run_one(plan: Plan, runs: list[PlannedRun], layout: Layout, name: str) -> int:
+    """Run one job, and the fine-tune that it needs, now and on this machine.
+
+    Returns
+    -------
+    Exit status: 0, or 1 if it failed.
+
+    """
+    job_id = find_job(plan, name)
+    needed = {job.id: job.checkpoint_of for job in plan.evals}.get(job_id)
+    here = LocalSettings(name="local", slots=1, gpus=None, save_every_s=runs[0].study.cluster.save_every_s)
+    order = replace(make_order(plan, runs), cluster=here)
+    with displaying(plan, layout) as display, driving(layout, plan.study, display.look_on):
+        write_plan(layout, plan)
+        outcome = run_plan(plan, order, layout, display.show, wanted={job_id, needed or job_id})
+    explain_job(plan, layout, job_id)
+    return 1 if outcome.num_failed else 0
+
+
+def make_order(plan: Plan, runs: list[PlannedRun]) -> Order:
+    """Say how a study is run."""
+    study = runs[0].study
+    return Order(
+        study=plan.study,
+        cluster=study.cluster,
+        tracking=study.tracking,
+        eval_batch_size=study.evaluation.batch_size,
+        images={content: str(path.resolve()) for content, path in list_images(runs).items()},
+    )
+
+
+def _freeze(plan: Plan, layout: Layout, arguments: Arguments) -> None:
+    """Write what is run, and from which configuration."""
     write_plan(layout, plan)
     configurations = [
         (f"# {part.name}\n" if part.name else "") + to_yaml(part.plain) for part in compose(arguments.request)
     ]
-    write_text(folder / "config.yaml", "---\n".join(configurations))
-    show_plan(plan, study, layout)
-    began = time.monotonic()
-    outcome = Outcome(num_done=len(plan.finetunes) + len(plan.evals), num_failed=0)
-    if left:
-        print()
-        outcome = _run(plan, runs, layout)
-    provenance = collect_provenance(sys.argv, seconds=time.monotonic() - began if left else None)
-    if left or not (folder / "provenance.json").exists():
+    write_text(layout.study(plan.study) / "config.yaml", "---\n".join(configurations))
+
+
+def _mirroring(
+    show: Callable[[Snapshot], None], plan: Plan, order: Order, layout: Layout
+) -> Callable[[Snapshot], None]:
+    """Mirror to MLflow now and then beside showing."""
+    synced_at = time.monotonic() - SYNC_EVERY_S + 10
+
+    def watch(snapshot: Snapshot) -> None:
+        nonlocal synced_at
+        show(snapshot)
+        if time.monotonic() - synced_at >= SYNC_EVERY_S:
+            _mirror(plan, order.tracking, layout)
+            synced_at = time.monotonic()
+
+    return watch
+
+
+def finish(plan: Plan, order: Order, layout: Layout, argv: list[str], seconds: float | None) -> None:
+    """Write provenance and report, and mirror both."""
+    folder = layout.study(plan.study)
+    if seconds is not None or not (folder / "provenance.json").exists():
+        provenance = collect_provenance(argv, seconds=seconds)
         write_json(
             folder / "provenance.json", {"created": datetime.now(UTC).isoformat(timespec="seconds"), **provenance}
         )
     from cg_lab.reporting.write import write_report
 
     write_report(layout, plan.study)
-    _mirror(plan, study, layout)
+    _mirror(plan, order.tracking, layout)
     write_json(folder / ".reported.json", {"fingerprint": fingerprint(layout, plan)})
-    if left:
-        print(
-            f"\nfinished in {tell_time(time.monotonic() - began)}: "
-            f"{outcome.num_done} jobs done, {outcome.num_failed} failed\n"
-        )
-    _tell_end(plan, study, layout)
-    return 1 if outcome.num_failed else 0
+
+
+@dataclass(frozen=True)
+class Last:
+    """What ends a detached sweep; submitit starts it as a task or process of its own."""
+
+    results_dir: str
+    study: str
+    turn: int = 0
+    idle: int = 0
+    num_left: int = -1
+    """Jobs without a result at the last turn."""
+
+    def __call__(self) -> None:
+        """Take up what tasks left; report when nothing is under way any more."""
+        layout = Layout(Path(self.results_dir))
+        with driving(layout, self.study, lambda driver: print(f"waiting: {driver} drives the study", flush=True)):
+            plan, order = read_plan(layout.plan(self.study)), read_order(layout, self.study)
+            argv = ["cg_lab", "sweep", "--detach", f"study={self.study}"]
+            began = time.monotonic()
+            if isinstance(order.cluster, LocalSettings):
+                run_plan(plan, order, layout, _mirroring(_print_progress, plan, order, layout))
+            elif self._goes_on(plan, order, layout):
+                return
+            finish(plan, order, layout, argv, time.monotonic() - began)
+
+    def _goes_on(self, plan: Plan, order: Order, layout: Layout) -> bool:
+        """Deal what is left to new tasks, and have another one end the sweep."""
+        num_left = find_pending(plan, layout).num_jobs
+        idle = self.idle + 1 if num_left == self.num_left else 0
+        if self.turn >= MOST_TURNS or idle >= MOST_IDLE_TURNS:
+            print(f"{num_left} jobs are left after {self.turn} turns, {idle} of them in vain; reporting what is there")
+            return False
+        driver = resume_plan(plan, order, layout)
+        if not driver.submissions:
+            return False
+        last = Last(self.results_dir, self.study, turn=self.turn + 1, idle=idle, num_left=num_left)
+        print(f"{num_left} jobs are left; task {submit_last(driver, last)} takes it up")
+        return True
+
+
+def _print_progress(snapshot: Snapshot) -> None:
+    print(f"{snapshot.num_done}/{snapshot.num_jobs} jobs done, {snapshot.num_failed} failed", flush=True)
+
+
+def _is_finished(plan: Plan, order: Order, layout: Layout) -> bool:
+    return _is_reported(plan, layout) and _is_mirrored(plan, order.tracking, layout)
 
 
 def _is_reported(plan: Plan, layout: Layout) -> bool:
@@ -82,65 +202,34 @@ def _is_reported(plan: Plan, layout: Layout) -> bool:
     )
 
 
-def _is_mirrored(plan: Plan, study: Study, layout: Layout) -> bool:
-    if study.tracking.name == "none":
+def _is_mirrored(plan: Plan, tracking: TrackingSettings, layout: Layout) -> bool:
+    if tracking.name == "none":
         return True
     from cg_lab.tracking import is_synced
 
-    return is_synced(layout, plan.study, tracking_uri=study.tracking.uri)
+    return is_synced(layout, plan.study, tracking_uri=tracking.uri)
 
 
-def _run(plan: Plan, runs: list[PlannedRun], layout: Layout) -> Outcome:
-    study = runs[0].study
-    console = Console(highlight=False)
-    synced_at = time.monotonic() - SYNC_EVERY_S + 10
-    spoken_at = 0.0
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.fields[facts]}"),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
-        bar = progress.add_task("jobs", total=len(plan.finetunes) + len(plan.evals), facts="starting workers")
-
-        def watch(snapshot: Snapshot) -> None:
-            nonlocal synced_at, spoken_at
-            progress.update(bar, completed=snapshot.num_done, facts=_describe(snapshot))
-            if not console.is_terminal and time.monotonic() - spoken_at >= 15:
-                spoken_at = time.monotonic()
-                print(_describe(snapshot), flush=True)
-            if time.monotonic() - synced_at >= SYNC_EVERY_S:
-                _mirror(plan, study, layout)
-                synced_at = time.monotonic()
-
-        return run_plan(plan, study, layout, list_images(runs), watch)
-
-
-def _describe(snapshot: Snapshot) -> str:
-    speed = f", {snapshot.samples_per_s:.0f} samples/s" if snapshot.samples_per_s else ""
-    left = f", about {tell_time(snapshot.remaining_s)} left" if snapshot.remaining_s else ""
-    failed = f", {snapshot.num_failed} failed" if snapshot.num_failed else ""
-    return f"{snapshot.num_done}/{snapshot.num_jobs} jobs done, {len(snapshot.running)} running{failed}{speed}{left}"
-
-
-def _mirror(plan: Plan, study: Study, layout: Layout) -> None:
+def _mirror(plan: Plan, tracking: TrackingSettings, layout: Layout) -> None:
     """Mirror to MLflow; what goes wrong there is told and costs no result."""
-    if study.tracking.name == "none":
+    if tracking.name == "none":
         return
     from cg_lab.tracking import TrackingError, sync_study
 
     try:
-        sync_study(layout, plan.study, tracking_uri=study.tracking.uri)
+        sync_study(layout, plan.study, tracking_uri=tracking.uri)
     except TrackingError as error:
         print(f"MLflow: {error}; results are safe, try again with: python -m cg_lab sync", file=sys.stderr)
 
 
-def _tell_end(plan: Plan, study: Study, layout: Layout) -> None:
+def _tell_end(plan: Plan, order: Order, layout: Layout) -> None:
     show_effects(layout, plan.study)
     folder = layout.study(plan.study)
-    where = "" if layout.root == Path("results") else f" results_dir={layout.root}"
     print(f"\nreport   {folder / 'report.html'}")
     print(f"numbers  {folder / 'effects.csv'}")
-    if study.tracking.name == "mlflow":
-        print(f"compare  python -m cg_lab ui{where}")
+    if order.tracking.name == "mlflow":
+        print(f"compare  python -m cg_lab ui{_say_where(layout)}")
+
+
+def _say_where(layout: Layout) -> str:
+    return "" if layout.root == Path("results") else f" results_dir={layout.root}"

@@ -50,32 +50,80 @@ def sweep(arguments: Arguments) -> int:
 
     layout = open_results(_root(runs[0].study))
     rekey_jobs(layout)
-    return run_sweep(_build_plan(runs), runs, layout, arguments)
+    made = _build_plan(runs)
+    if arguments.job:
+        from cg_lab.cli.sweep import run_one
+
+        return run_one(made, runs, layout, arguments.job)
+    return run_sweep(made, runs, layout, arguments)
+
+
+def retry(arguments: Arguments) -> int:
+    """Run again what failed, or what is chosen, then mirror and report as a sweep does."""
+    runs = _read_runs(arguments)
+    if not runs:
+        return 0
+    from dataclasses import replace
+
+    from cg_lab.cli.jobs import select_retries
+    from cg_lab.cli.sweep import run_sweep
+
+    study = runs[0].study
+    layout = _existing(study)
+    made = _planned(study, layout)
+    return run_sweep(made, runs, layout, replace(arguments, wanted=select_retries(made, layout, arguments.selection)))
 
 
 def explain(arguments: Arguments) -> int:
-    """Tell in words why a target is asked about with these sources."""
+    """Tell in words why a target is asked about with these sources, or what became of a cell or a job."""
     runs = _read_runs(arguments)
     if not runs:
         return 0
     from cg_lab.cli.explain import explain_target
+    from cg_lab.cli.jobs import explain_job
 
     for run in runs:
         assert run.catalog is not None
-        explain_target(arguments.target, run.study, run.catalog)
+        name = arguments.name
+        if _is_planned(run.study) and not any(name in (one.name, one.triplet) for one in run.catalog.subsets):
+            layout = _existing(run.study)
+            return explain_job(_planned(run.study, layout), layout, name)
+        explain_target(name, run.study, run.catalog)
     return 0
 
 
 def status(arguments: Arguments) -> int:
-    """Say how far a study is."""
+    """Say how far a study is, by stage and by cell."""
     runs = _read_runs(arguments, with_catalog=False)
     if not runs:
         return 0
-    study = runs[0].study
-    from cg_lab.cli.show import show_status
+    from cg_lab.cli.jobs import show_status
 
-    layout = _existing(study)
-    return show_status(_planned(study, layout), layout)
+    layout = _existing(runs[0].study)
+    made = _planned(runs[0].study, layout)
+    return show_status(made, layout, arguments.selection, cells=arguments.cells, watch=arguments.watch)
+
+
+def logs(arguments: Arguments) -> int:
+    """Print what a job wrote down and what its process printed."""
+    runs = _read_runs(arguments, with_catalog=False)
+    if not runs:
+        return 0
+    from cg_lab.cli.jobs import show_log
+
+    layout = _existing(runs[0].study)
+    return show_log(_planned(runs[0].study, layout), layout, arguments.name, follow=arguments.follow)
+
+
+def cancel(arguments: Arguments) -> int:
+    """Stop jobs that wait or run; checkpoints and results stay."""
+    runs = _read_runs(arguments, with_catalog=False)
+    if not runs:
+        return 0
+    from cg_lab.cli.jobs import cancel_jobs
+
+    layout = _existing(runs[0].study)
+    return cancel_jobs(_planned(runs[0].study, layout), layout, arguments.selection)
 
 
 def report(arguments: Arguments) -> int:
@@ -134,9 +182,12 @@ def ui(arguments: Arguments) -> int:
 
 VERBS: dict[str, tuple[Run, str]] = {
     "plan": (plan, "print targets, arms, jobs and the time they take; write plan.json, graph and grid"),
-    "explain": (explain, "tell in words why a target is asked about with these sources"),
+    "explain": (explain, "tell why a target is asked about with these sources, or what became of a cell or job"),
     "sweep": (sweep, "run what is missing of a study, mirror it to MLflow, and report"),
-    "status": (status, "say how far a study is, and what failed"),
+    "status": (status, "say how far a study is, what waits, runs, and failed"),
+    "logs": (logs, "print what a job wrote down, and what its process printed"),
+    "cancel": (cancel, "stop jobs that wait or run; what is done, and checkpoints, stay"),
+    "retry": (retry, "run again what failed, or what is chosen"),
     "report": (report, "write effects.csv, report.md and report.html from what is there"),
     "sync": (sync, "mirror a study's files to MLflow"),
     "ui": (ui, "open the MLflow UI on this machine"),
@@ -184,6 +235,12 @@ def _existing(study: Study) -> Layout:
         raise UserError(f"results_dir: no folder '{root}'; run a sweep first, or give the folder: results_dir=PATH")
     check_results_schema(root)
     return Layout(root)
+
+
+def _is_planned(study: Study) -> bool:
+    from cg_lab.results import Layout
+
+    return Layout(_root(study)).plan(study.study).exists()
 
 
 def _planned(study: Study, layout: Layout) -> Plan:

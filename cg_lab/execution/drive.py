@@ -1,31 +1,34 @@
-"""Drive a plan: deal open jobs to packs, give these to this machine or to Slurm, wait, and deal what is left again."""
+"""Drive a study to its end: deal open jobs to packs, follow them, and deal again what a process left behind."""
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+import socket
+import time as clock
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 
-from cg_lab.errors import InterruptedByUserError, UserError
-from cg_lab.execution.packs import Group, Pack, Pending, balance, find_pending, group_jobs
-from cg_lab.execution.slurm import Queue, check_commands, launch, name_tasks
-from cg_lab.execution.worker import lock_of, run_pack
-from cg_lab.journal import now, read_events
-from cg_lab.locks import find_holder, holding
-from cg_lab.planning.plan import Plan
-from cg_lab.results import Failure, Layout, read_failure, write_failure
-from cg_lab.serialize import write_json
-from cg_lab.study import LocalSettings, SlurmSettings, Study
+from cg_lab.errors import UserError
+from cg_lab.execution.attempts import MEANING, decide, read_attempts
+from cg_lab.execution.clusters import Cluster, End, Key, Look, NoAnswerError, NoRoomError
+from cg_lab.execution.packs import (
+    Order,
+    Submission,
+    Work,
+    balance,
+    group_jobs,
+    path_of,
+    read_submissions,
+    trace_of,
+    write_submission,
+)
+from cg_lab.execution.slurm import SlurmCluster
+from cg_lab.journal import Follower, append_event, now, read_events
+from cg_lab.locks import holding
+from cg_lab.results import Failure, FailureKind, Layout, read_failure, write_failure
 
-MAX_ROUNDS = 3
-"""How often jobs whose process died are given to a new one."""
-POLL_S = 0.5
-STOP_GRACE_S = 60.0
-"""Time for a worker to save a checkpoint before it is killed."""
+MOST_FALSE_STARTS = 3
+"""How often a job is dealt to processes that end before they begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +38,15 @@ class Snapshot:
     num_done: int
     num_jobs: int
     num_failed: int
+    num_waiting: int
+    """Packs that wait in the cluster's queue."""
     running: tuple[str, ...]
     """Ids of the jobs that are being worked on."""
-    samples_per_s: float | None
-    """Training speed of all slots together; None while nothing trains."""
     elapsed_s: float
     remaining_s: float | None
     """None until a twentieth is done."""
+    trouble: str
+    """Why nothing moves, if nothing does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,249 +57,423 @@ class Outcome:
     num_failed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Time, so that a simulation can have its own."""
+
+    time: Callable[[], float] = clock.monotonic
+    sleep: Callable[[float], None] = clock.sleep
+
+
 Watch = Callable[[Snapshot], None]
 
 
-def run_plan(plan: Plan, study: Study, layout: Layout, images: Mapping[str, Path], watch: Watch) -> Outcome:
-    """Run what is missing of a plan; returns when every job has a result or a failure.
+@dataclass(slots=True, kw_only=True)
+class _Pack:
+    """A pack that the cluster has, or may have."""
 
-    Workers that an earlier, killed sweep of the same study left running on this machine are asked to save and end
-    first, and their jobs go on from there; tasks that it left in Slurm's queue are waited for.
-
-    Parameters
-    ----------
-    plan, study, layout
-        What to run, with how many slots, and where results go.
-    images
-        Where the data of a manifest lies, by its content.
-    watch
-        Is told how far the sweep is, again and again.
-
-    Raises
-    ------
-    UserError
-        If another sweep of the study is running, or Slurm is not there, silent for minutes, or refuses.
-    InterruptedByUserError
-        After Ctrl-C; workers on this machine have saved their checkpoints, tasks on Slurm go on.
-
-    """
-    folder = layout.study(plan.study) / "packs"
-    with holding(layout.study(plan.study) / "driver.lock") as held:
-        if not held:
-            raise UserError(f"study '{plan.study}' is being swept by another process already; wait for it, or stop it")
-        drive = _Drive(plan, study, layout, images, watch)
-        if isinstance(study.cluster, LocalSettings):
-            _stop_workers(folder)
-        try:
-            drive.attach()
-            for _ in range(MAX_ROUNDS):
-                if drive.count_left() == 0:
-                    break
-                drive.run_round(folder)
-        except KeyboardInterrupt:
-            if not isinstance(study.cluster, LocalSettings):
-                raise InterruptedByUserError(
-                    "left; submitted tasks go on, the same command attaches to them again, and this cancels them: "
-                    f"scancel --me --name={drive.name}"
-                ) from None
-            _stop_workers(folder)
-            raise InterruptedByUserError("stopped; the same command goes on from here") from None
-        drive.give_up()
-        return drive.outcome()
-
-
-class _Drive:
-    """One sweep under way."""
-
-    def __init__(self, plan: Plan, study: Study, layout: Layout, images: Mapping[str, Path], watch: Watch) -> None:
-        self.plan = plan
-        self.study = study
-        self.layout = layout
-        self.images = images
-        self.watch = watch
-        self.began = time.monotonic()
-        self.began_at = now()
-        self.num_jobs = len(plan.finetunes) + len(plan.evals)
-        self.seconds = {
-            job_id: group.seconds / len(group.job_ids)
-            for group in group_jobs(Pending(finetunes=plan.finetunes, evals=plan.evals), plan)
-            for job_id in group.job_ids
-        }
-        self.left_at_start = sum(self.seconds[job_id] for job_id in self._list_left())
-
-    def _list_left(self) -> list[str]:
-        pending = find_pending(self.plan, self.layout)
-        return [job.id for job in (*pending.finetunes, *pending.evals)]
-
-    def _has_failed(self, job_id: str) -> bool:
-        """Tell whether a job failed since this sweep began; older failures are tried again."""
-        failure = read_failure(self.layout, job_id)
-        return failure is not None and failure.when >= self.began_at
-
-    def count_left(self) -> int:
-        return sum(not self._has_failed(job_id) for job_id in self._list_left())
+    submission: Submission
+    number: int
+    trace: Follower
+    open: set[str]
+    """Its jobs that it has said nothing final about."""
+    running: str | None = None
+    has_begun: bool = False
+    is_waiting: bool = True
 
     @property
-    def name(self) -> str:
-        """Name the study's tasks in Slurm's queue."""
-        return name_tasks(self.layout, self.plan.study)
+    def key(self) -> Key:
+        return self.submission.id, self.number
+
+
+@dataclass(kw_only=True)
+class Driver:
+    """Brings jobs to their end on a cluster; one at a time for a study."""
+
+    work: Work
+    order: Order
+    layout: Layout
+    cluster: Cluster
+    watch: Watch = lambda _: None
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        """Find out what is done."""
+        self._began = self._answered = self.clock.time()
+        self._packs: dict[Key, _Pack] = {}
+        self._submissions: dict[str, Submission] = {}
+        self._doubtful: set[str] = set()
+        self._false_starts: Counter[str] = Counter()
+        self._suspects: set[str] = set()
+        self._failed: set[str] = set()
+        self._may_orphan = False
+        self._trouble = ""
+        self._next_id = 1
+        self._wanted = frozenset(self.work.seconds)
+        self._open: dict[str, None] = {}
+        self._find_open(self._wanted)
+
+    def _find_open(self, wanted: Collection[str]) -> None:
+        done = self.layout.list_done()
+        self._wanted = frozenset(wanted)
+        self._open = {job_id: None for job_id in self.work.seconds if job_id in self._wanted and job_id not in done}
+        self._seconds_left = self._seconds_at_start = sum(self.work.seconds[job_id] for job_id in self._open)
+
+    def ask_anew(self, wanted: Collection[str] | None = None) -> None:
+        """Forget why jobs were given up, so that they are tried again; with `wanted`, run no others than those."""
+        if wanted is not None:
+            self._find_open(wanted)
+        tried = self.layout.list_tried()
+        for job_id in self._open:
+            if job_id in tried:
+                self.layout.failure(job_id).unlink(missing_ok=True)
+                append_event(self.layout.journal(job_id), "retried")
 
     def attach(self) -> None:
-        """Wait for tasks that an earlier driver left in Slurm's queue; one that is silent may hold some."""
-        if isinstance(self.study.cluster, SlurmSettings):
-            check_commands()
-            queue = Queue(self.name)
-            self._wait(lambda: not queue.list_tasks())
+        """Take up what an earlier driver left in the cluster's queue."""
+        for submission in read_submissions(self.layout, self.order.study):
+            self._next_id = int(submission.id) + 1
+            if not submission.is_over:
+                self._hold(submission)
 
-    def run_round(self, folder: Path) -> None:
-        """Deal all open jobs to new packs and wait until the packs end."""
-        slots, threads = count_slots(self.study)
-        packs = self._write_packs(folder, slots, threads)
-        with _environment(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false"):
-            if isinstance(self.study.cluster, SlurmSettings):
-                is_over = launch(packs, folder / "logs", self.study.cluster, self.name)
-            else:
-                is_over = _launch_here(packs, folder / "logs")
-        self._wait(is_over)
+    def run(self) -> Outcome:
+        """Bring every job to a result or a failure.
 
-    def _wait(self, is_over: Callable[[], bool]) -> None:
-        while not is_over():
+        Raises
+        ------
+        UserError
+            If the cluster refuses, or is silent for too long; what was submitted goes on.
+        InterruptedByUserError
+            After Ctrl-C.
+
+        """
+        while self.step():
             self.watch(self.snapshot())
-            time.sleep(POLL_S)
+            self.clock.sleep(self.cluster.poll_s)
         self.watch(self.snapshot())
+        return self.outcome()
 
-    def _write_packs(self, folder: Path, slots: int, threads: int) -> list[Path]:
-        pending = find_pending(self.plan, self.layout)
-        groups = tuple(
-            Group(job_ids=kept, seconds=group.seconds)
-            for group in group_jobs(pending, self.plan)
-            if (kept := tuple(job_id for job_id in group.job_ids if not self._has_failed(job_id)))
+    def step(self) -> bool:
+        """Look once and deal what can be dealt; false when nothing is left to do."""
+        self._look()
+        self._fail_orphans()
+        if not self._open and not self._packs:
+            return False
+        self._deal()
+        return True
+
+    # Following ------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        if not self._packs and not self._doubtful:
+            return
+        look = self.cluster.look(tuple(self._submissions.values()))
+        for pack in list(self._packs.values()):
+            self._follow(pack)
+        if look is None:
+            self._trouble = "the cluster's queue does not answer; what was submitted goes on"
+            if self.clock.time() - self._answered > self.cluster.patience_s:
+                raise UserError(
+                    f"cluster={self.order.cluster.name}: its queue has not answered for "
+                    f"{self.cluster.patience_s / 60:g} minutes; what was submitted goes on, and the same command "
+                    "attaches to it again"
+                )
+            return
+        self._trouble = ""
+        self._answered = self.clock.time()
+        self._settle_doubts(look)
+        if look.hopeless:
+            self.cluster.drop(tuple(look.hopeless.values()))
+        ended = [pack for key, pack in self._packs.items() if key not in look.tasks]
+        if ended:
+            known = self.cluster.find_ends([(pack.submission, pack.number) for pack in ended if pack.open])
+            for pack in ended:
+                self._close(pack, known.get(pack.key), is_hopeless=pack.key in look.hopeless)
+        waiting = {task.reason for task in look.tasks.values() if task.state == "waiting" and task.reason}
+        for key, pack in self._packs.items():
+            pack.is_waiting = look.tasks[key].state == "waiting"
+        if waiting and all(pack.is_waiting for pack in self._packs.values()):
+            self._trouble = f"waiting in the queue ({', '.join(sorted(waiting))})"
+
+    def _follow(self, pack: _Pack) -> None:
+        """Read what a pack has said since it was last looked at."""
+        for event in pack.trace.read():
+            match event.get("event"):
+                case "begun":
+                    pack.has_begun = True
+                case "started":
+                    pack.running = event["job"]
+                case "done" | "failed" | "left" as standing:
+                    job_id = event["job"]
+                    pack.running = None
+                    if job_id not in pack.open or standing == "left":
+                        continue
+                    if standing == "failed" and not self.layout.failure(job_id).exists():
+                        continue  # it failed before it was asked for anew
+                    pack.open.discard(job_id)
+                    self._count(job_id, is_done=standing == "done")
+                case _:
+                    pack.running = None
+
+    def _count(self, job_id: str, *, is_done: bool) -> None:
+        if job_id not in self._wanted:
+            return
+        self._seconds_left -= self.work.seconds[job_id]
+        if not is_done:
+            self._failed.add(job_id)
+            self._may_orphan = True
+
+    def _settle_doubts(self, look: Look) -> None:
+        """Note the names of submissions that the cluster has; those that it has not were never taken."""
+        for submission_id in list(self._doubtful):
+            submission = self._submissions[submission_id]
+            self._doubtful.discard(submission_id)
+            if submission_id in look.adopted:
+                submission = replace(submission, task=look.adopted[submission_id])
+                self._note(submission)
+                if isinstance(self.cluster, SlurmCluster):
+                    self.cluster.adopt(submission)
+
+    def _note(self, submission: Submission) -> None:
+        self._submissions[submission.id] = submission
+        for pack in self._packs.values():
+            if pack.submission.id == submission.id:
+                pack.submission = submission
+        write_submission(self.layout, submission)
+
+    def _close(self, pack: _Pack, end: End | None, *, is_hopeless: bool) -> None:
+        """Take a pack that has ended apart: what it left is open again, or given up."""
+        self._follow(pack)
+        del self._packs[pack.key]
+        for job_id in sorted(pack.open):
+            if job_id not in self._wanted:
+                continue
+            if self.layout.result(job_id).exists():
+                self._count(job_id, is_done=True)
+            elif read_failure(self.layout, job_id):
+                self._count(job_id, is_done=False)
+            else:
+                self._judge(job_id, pack, end, is_hopeless=is_hopeless)
+        if not any(key[0] == pack.submission.id for key in self._packs):
+            write_submission(self.layout, replace(pack.submission, is_over=True))
+            del self._submissions[pack.submission.id]
+
+    def _judge(self, job_id: str, pack: _Pack, end: End | None, *, is_hopeless: bool) -> None:
+        """Open a job again that a pack left, or give it up."""
+        journal = self.layout.journal(job_id)
+        attempts = read_attempts(read_events(journal))
+        if attempts and attempts[-1].how is None:
+            with holding(self.layout.lock(job_id)) as held:
+                if held:
+                    append_event(
+                        journal,
+                        "died",
+                        kind=end.kind if end else "died",
+                        message=end.message if end else "its process ended without a word",
+                    )
+            attempts = read_attempts(read_events(journal))
+            self._suspects.add(job_id)
+        if is_hopeless:
+            append_event(journal, "released", message="its task waited for one that ended without success; dealt anew")
+        elif not pack.has_begun and pack.submission.task is not None and not (end and end.kind == "lost"):
+            self._false_starts[job_id] += 1
+        next_ = decide(attempts, self.work.batches.get(job_id))
+        if next_.give_up:
+            last = attempts[-1]
+            self._give_up(job_id, next_.give_up, last.message or next_.reason, len(attempts))
+        elif self._false_starts[job_id] >= MOST_FALSE_STARTS:
+            self._give_up(job_id, "died", self._tell_false_start(pack), MOST_FALSE_STARTS)
+        else:
+            self._open[job_id] = None
+            self._may_orphan = bool(self._failed)
+
+    def _tell_false_start(self, pack: _Pack) -> str:
+        logs = self.layout.packs(self.order.study) / "logs"
+        names = (pack.submission.task or "").split(",")
+        stem = names[pack.number] if len(names) > 1 else f"{names[0]}_{pack.number}"
+        said = next(
+            (
+                lines[-1]
+                for path in (*logs.glob(f"{stem}_*.err"), *logs.glob(f"{names[0]}_*.err"))
+                if (lines := path.read_text(encoding="utf-8", errors="replace").strip().splitlines())
+            ),
+            "nothing",
         )
-        paths: list[Path] = []
-        jobs = {job.id: job for job in (*self.plan.finetunes, *self.plan.evals)}
-        for number, dealt in enumerate(balance(groups, slots)):
-            # Jobs of one model and one data source stand together, so that each is opened once.
-            kinds = list(dict.fromkeys((jobs[job_id].backbone, jobs[job_id].data) for job_id in dealt))
-            job_ids = tuple(sorted(dealt, key=lambda job_id: kinds.index((jobs[job_id].backbone, jobs[job_id].data))))
-            path = folder / f"{number}.json"
-            pack = Pack(
-                study=self.plan.study,
+        return f"its process ended {MOST_FALSE_STARTS} times before it began; it said last: {said} (logs: {logs})"
+
+    def _give_up(self, job_id: str, kind: FailureKind, message: str, attempts: int) -> None:
+        write_failure(
+            self.layout,
+            Failure(
+                job_id=job_id, kind=kind, message=message, attempts=attempts, host=socket.gethostname(), when=now()
+            ),
+        )
+        self._open.pop(job_id, None)
+        self._count(job_id, is_done=False)
+
+    def _fail_orphans(self) -> None:
+        """Give up evaluations whose fine-tune was given up."""
+        if not self._may_orphan:
+            return
+        self._may_orphan = False
+        for job_id in [job_id for job_id in self._open if self.work.needs.get(job_id) in self._failed]:
+            needed = self.work.needs[job_id]
+            failure = read_failure(self.layout, needed)
+            why = failure.message if failure else MEANING["no_weights"]
+            self._give_up(job_id, "no_weights", f"its fine-tune {needed} was given up: {why}", 0)
+
+    # Dealing --------------------------------------------------------------------------------------------------------
+
+    def _deal(self) -> None:
+        free = self.cluster.slots - len(self._packs)
+        if free <= 0 or self._doubtful or not self._open:
+            return
+        held = {job_id for pack in self._packs.values() for job_id in pack.open}
+        ready = [job_id for job_id in self._open if job_id not in held and self.work.needs.get(job_id) not in held]
+        if not ready:
+            return
+        if self.cluster.is_separate:
+            self._deal_apart(ready, free)
+        else:
+            packs, size = self._pack(ready, free)
+            self._submit(packs, size, free)
+
+    def _pack(self, ready: Sequence[str], free: int) -> tuple[tuple[tuple[str, ...], ...], int]:
+        """Deal jobs to packs; what took a process down before gets one of its own."""
+        groups = group_jobs(self.work, ready)
+        alone = [group for group in groups if not self._suspects.isdisjoint(group.job_ids)]
+        rest = [group for group in groups if self._suspects.isdisjoint(group.job_ids)]
+        packs = [group.job_ids for group in alone[:free]]
+        left = free - len(packs)
+        num_packs, size = self.cluster.split(sum(group.seconds for group in rest), max(1, left), len(self._packs))
+        return (*packs, *(balance(rest, num_packs) if left else ())), size
+
+    def _deal_apart(self, ready: Sequence[str], free: int) -> None:
+        """Deal fine-tunes, and evaluations to packs that depend on theirs, number by number."""
+        needs = self.work.needs
+        waiting = frozenset(ready)
+        tuned = [job_id for job_id in ready if self.work.is_finetune(job_id)]
+        packs, size = self._pack(tuned, free) if tuned else ((), 1)
+        followers: dict[str, list[str]] = {}
+        for job_id in ready:
+            if needs.get(job_id) in waiting:
+                followers.setdefault(needs[job_id], []).append(job_id)
+        after = [tuple(job_id for tune in pack for job_id in followers.get(tune, ())) for pack in packs]
+        self._submit(packs, size, free, followed_by=after)
+        loose = [job_id for job_id in ready if not self.work.is_finetune(job_id) and needs.get(job_id) not in waiting]
+        if loose and (free := self.cluster.slots - len(self._packs)) > 0:
+            packs, size = self._pack(loose, free)
+            self._submit(packs, size, free)
+
+    def _submit(
+        self,
+        packs: Sequence[tuple[str, ...]],
+        size: int,
+        free: int,
+        followed_by: Sequence[tuple[str, ...]] = (),
+    ) -> None:
+        """Submit packs in chunks that the cluster takes; what it does not take stays open."""
+        num_chunks = -(-len(packs) // size)
+        for number in range(num_chunks):
+            chunk = slice(number * size, (number + 1) * size)
+            parallel = max(1, free // num_chunks + (number < free % num_chunks))
+            first = self._send(tuple(packs[chunk]), None, parallel)
+            if first is None or self._doubtful:
+                return
+            if any(followed_by[chunk]) and self._send(tuple(followed_by[chunk]), first, parallel) is None:
+                return
+
+    def _send(self, packs: tuple[tuple[str, ...], ...], after: Submission | None, parallel: int) -> Submission | None:
+        """Write an intent, submit, and note the cluster's name; None if the cluster has no room."""
+        is_tuning = any(self.work.is_finetune(job_id) for pack in packs for job_id in pack)
+        submission = Submission(
+            id=f"{self._next_id:05}",
+            study=self.order.study,
+            stage="finetune" if is_tuning else "evaluation",
+            results_dir=str(self.layout.root.resolve()),
+            packs=packs,
+            threads=self.cluster.threads,
+            after=after.id if after else None,
+            task=None,
+            is_over=False,
+            created=now(),
+        )
+        self._next_id += 1
+        write_submission(self.layout, submission)
+        try:
+            task = self.cluster.submit(submission, after, parallel)
+        except NoRoomError as error:
+            path_of(self.layout, submission).unlink()
+            if not self._packs:
+                raise UserError(
+                    f"cluster={self.order.cluster.name}: it takes no task: {error}; set cluster.max_tasks lower"
+                ) from None
+            self._trouble = f"the cluster takes no more tasks for now ({error})"
+            return None
+        except UserError:
+            path_of(self.layout, submission).unlink()
+            raise
+        except NoAnswerError as error:
+            self._trouble = f"the cluster does not answer ({error})"
+            self._hold(submission)
+            return submission
+        submission = replace(submission, task=task)
+        write_submission(self.layout, submission)
+        self._hold(submission)
+        return submission
+
+    def _hold(self, submission: Submission) -> None:
+        """Follow a submission's packs from now on."""
+        self._submissions[submission.id] = submission
+        if submission.task is None:
+            self._doubtful.add(submission.id)
+        path = path_of(self.layout, submission)
+        for number, job_ids in enumerate(submission.packs):
+            pack = _Pack(
+                submission=submission,
                 number=number,
-                results_dir=str(self.layout.root.resolve()),
-                images={content: str(path.resolve()) for content, path in self.images.items()},
-                threads=threads,
-                eval_batch_size=self.study.evaluation.batch_size,
-                save_every_s=self.study.cluster.save_every_s,
-                job_ids=job_ids,
+                trace=Follower(trace_of(path, number)),
+                open={job_id for job_id in job_ids if job_id in self._open},
             )
-            write_json(path, pack)
-            paths.append(path)
-        return paths
+            self._packs[pack.key] = pack
+            for job_id in job_ids:
+                self._open.pop(job_id, None)
+
+    # Telling --------------------------------------------------------------------------------------------------------
+
+    @property
+    def submissions(self) -> tuple[Submission, ...]:
+        """What the cluster still has."""
+        return tuple(self._submissions.values())
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the cluster has not said yet if it took a submission."""
+        return bool(self._doubtful)
+
+    def stop(self) -> None:
+        """End everything that the cluster still has."""
+        self.cluster.stop(self.submissions)
 
     def snapshot(self) -> Snapshot:
-        left = self._list_left()
-        failed = [job_id for job_id in left if self._has_failed(job_id)]
-        running: list[str] = []
-        speeds: list[float] = []
-        for job_id in left:
-            events = read_events(self.layout.journal(job_id))
-            if (
-                not events
-                or events[-1]["event"] in {"failed", "interrupted", "done"}
-                or events[-1]["time"] < self.began_at
-            ):
-                continue
-            running.append(job_id)
-            speeds += [event["samples_per_s"] for event in events[-1:] if event["event"] == "log"]
-        elapsed = time.monotonic() - self.began
-        left_s = sum(self.seconds[job_id] for job_id in left if job_id not in failed)
-        done_s = self.left_at_start - left_s
+        """Say how far the sweep is."""
+        left = len(self._open) + sum(len(pack.open) for pack in self._packs.values())
+        elapsed = self.clock.time() - self._began
+        done_s = self._seconds_at_start - self._seconds_left
+        is_telling = done_s > 0.05 * self._seconds_at_start
         return Snapshot(
-            num_done=self.num_jobs - len(left),
-            num_jobs=self.num_jobs,
-            num_failed=len(failed),
-            running=tuple(running),
-            samples_per_s=sum(speeds) if speeds else None,
+            num_done=len(self.work.seconds) - left - len(self._failed),
+            num_jobs=len(self.work.seconds),
+            num_failed=len(self._failed),
+            num_waiting=sum(pack.is_waiting for pack in self._packs.values()),
+            running=tuple(pack.running for pack in self._packs.values() if pack.running),
             elapsed_s=elapsed,
-            remaining_s=left_s / done_s * elapsed if done_s > 0.05 * self.left_at_start else None,
+            remaining_s=self._seconds_left / done_s * elapsed if is_telling else None,
+            trouble=self._trouble,
         )
 
-    def give_up(self) -> None:
-        """Write a failure for jobs whose process died in every round."""
-        for job_id in self._list_left():
-            if not self._has_failed(job_id):
-                write_failure(
-                    self.layout,
-                    Failure(
-                        job_id=job_id,
-                        kind="crash",
-                        message=f"its process died in each of {MAX_ROUNDS} attempts; see {self.plan.study}/packs/logs",
-                        attempts=MAX_ROUNDS,
-                        host=os.uname().nodename,
-                        when=now(),
-                    ),
-                )
-
     def outcome(self) -> Outcome:
-        left = len(self._list_left())
-        return Outcome(num_done=self.num_jobs - left, num_failed=left)
-
-
-def _launch_here(packs: list[Path], folder: Path) -> Callable[[], bool]:
-    """Start packs on this machine, and give what tells whether all have ended."""
-    import submitit
-
-    executor = submitit.LocalExecutor(folder=folder)
-    executor.update_parameters(timeout_min=60 * 24 * 30)
-    jobs = [executor.submit(run_pack, path) for path in packs]
-    return lambda: all(job.done() for job in jobs)
-
-
-def count_slots(study: Study) -> tuple[int, int]:
-    """Give the number of processes at one time and the threads of each: here together never more than the cores."""
-    if isinstance(study.cluster, SlurmSettings):
-        return study.cluster.slots, study.cluster.cpus
-    cores = len(os.sched_getaffinity(0))
-    slots = min(study.cluster.slots or cores, cores)
-    return slots, max(1, cores // slots)
-
-
-def _stop_workers(folder: Path) -> None:
-    """Ask running packs to save and end; kill those that do not within the grace."""
-    deadline = time.monotonic() + STOP_GRACE_S
-    asked: set[int] = set()
-    while (running := _find_workers(folder)) and time.monotonic() < deadline:
-        for process in set(running) - asked:
-            _signal(process, signal.SIGTERM)
-        asked |= set(running)
-        time.sleep(0.1)
-    for process in running:
-        _signal(process, signal.SIGKILL)
-
-
-def _find_workers(folder: Path) -> list[int]:
-    """Give the processes that hold a pack's lock."""
-    holders = [find_holder(lock_of(pack)) for pack in sorted(folder.glob("*.json"))]
-    return [process for process in holders if process]
-
-
-def _signal(process: int, number: signal.Signals) -> None:
-    try:
-        os.kill(process, number)
-    except ProcessLookupError:
-        return
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Set variables for the processes that are started inside."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        """Count what has a result, of the jobs that were asked for."""
+        done = self.layout.list_done()
+        num_done = sum(job_id in done for job_id in self._wanted)
+        return Outcome(num_done=num_done, num_failed=len(self._wanted) - num_done)

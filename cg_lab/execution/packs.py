@@ -2,28 +2,102 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.results import Layout
+from cg_lab.serialize import parse, read_json, write_json
+from cg_lab.study import ClusterSettings, TrackingSettings
+
+Stage = Literal["finetune", "evaluation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pack:
-    """Jobs of one process, in runnable order; they share a backbone, which is loaded once."""
+class Order:
+    """How a study is run; frozen beside its plan, because tasks that start later must not read conf/ again."""
 
     study: str
-    number: int
-    results_dir: str
-    """Absolute."""
+    cluster: ClusterSettings
+    tracking: TrackingSettings
+    eval_batch_size: int
     images: dict[str, str]
     """Where the data of a manifest lies, by its content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Packs that are started together: an array on Slurm, processes on this machine."""
+
+    id: str
+    """Its number within the study."""
+    study: str
+    stage: Stage
+    results_dir: str
+    """Absolute."""
+    packs: tuple[tuple[str, ...], ...]
+    """Ids of the jobs of each process, in runnable order: each fine-tune is followed by evaluations of its weights."""
     threads: int
-    eval_batch_size: int
-    save_every_s: float
-    job_ids: tuple[str, ...]
-    """Each fine-tune is followed by the evaluations of its weights."""
+    """Of each process."""
+    after: str | None
+    """Submission whose packs each pack waits for, number by number."""
+    task: str | None
+    """What the cluster calls it; None before the cluster has answered."""
+    is_over: bool
+    """Whether all of its processes have ended, and what they left was taken up."""
+    created: str
+
+
+def write_order(layout: Layout, order: Order) -> None:
+    """Freeze how a study is run."""
+    write_json(layout.packs(order.study) / "order.json", order)
+
+
+def read_order(layout: Layout, study: str) -> Order:
+    """Read how a study is run.
+
+    Raises
+    ------
+    UserError
+        If it was never swept, or the file is damaged.
+
+    """
+    path = layout.packs(study) / "order.json"
+    return parse(Order, read_json(path), where=str(path))
+
+
+def path_of(layout: Layout, submission: Submission) -> Path:
+    """Name a submission's file."""
+    return layout.packs(submission.study) / f"{submission.id}.json"
+
+
+def write_submission(layout: Layout, submission: Submission) -> None:
+    """Write a submission: before the cluster gets it as an intent, and again with the name that the cluster gave."""
+    write_json(path_of(layout, submission), submission)
+
+
+def read_submission(path: Path) -> Submission:
+    """Read one submission."""
+    return parse(Submission, read_json(path), where=str(path))
+
+
+def read_submissions(layout: Layout, study: str) -> tuple[Submission, ...]:
+    """Read all submissions of a study, in order."""
+    return tuple(read_submission(path) for path in sorted(layout.packs(study).glob("[0-9][0-9][0-9][0-9][0-9].json")))
+
+
+def lock_of(submission: Path, number: int) -> Path:
+    """Name the file that a running pack holds locked; it says the process's number."""
+    return submission.with_name(f"{submission.stem}.{number}.lock")
+
+
+def trace_of(submission: Path, number: int) -> Path:
+    """Name the file in which a pack says, a line for each event, how far it is."""
+    return submission.with_name(f"{submission.stem}.{number}.jsonl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,49 +123,94 @@ def find_pending(plan: Plan, layout: Layout) -> Pending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What dealing needs to know of a plan's jobs; small, so that a driver can hold a hundred thousand."""
+
+    seconds: dict[str, float]
+    """For each job by the model's declared rates on one slot; fine-tunes first, in the plan's order."""
+    needs: dict[str, str]
+    """For each evaluation of a fine-tuned model, its fine-tune."""
+    kinds: dict[str, int]
+    """Jobs of one kind share a backbone and a data source."""
+    batches: dict[str, int]
+    """For each fine-tune, the samples of a batch."""
+
+    def is_finetune(self, job_id: str) -> bool:
+        """Tell a fine-tune from an evaluation."""
+        return job_id in self.batches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """A fine-tune, if it is still to be done, with the evaluations that need its weights."""
+    """Jobs that one process has to run: a fine-tune with evaluations of its weights, or one evaluation."""
 
     job_ids: tuple[str, ...]
     seconds: float
+    kind: int = 0
 
 
-def group_jobs(pending: Pending, plan: Plan) -> tuple[Group, ...]:
-    """Put evaluations behind the fine-tune that they need; the others stand by themselves."""
+def tabulate(plan: Plan) -> Work:
+    """Take from a plan what dealing needs."""
     num_test = {(catalog.data, subset.name): subset.num_test for catalog in plan.catalogs for subset in catalog.subsets}
     rates = {backbone: plan.find_rates(backbone) for backbone in plan.backbones}
-    followers: dict[str | None, list[EvalJob]] = {}
-    waiting = {job.id for job in pending.finetunes}
-    for job in pending.evals:
-        key = job.checkpoint_of if job.checkpoint_of in waiting else None
-        followers.setdefault(key, []).append(job)
-
-    def eval_seconds(job: EvalJob) -> float:
-        return num_test[job.data, job.target] / rates[job.backbone].eval_samples_per_s
-
-    groups = [
-        Group(
-            job_ids=(job.id, *(follower.id for follower in followers.get(job.id, []))),
-            seconds=job.mixture.num_samples * job.recipe.epochs / rates[job.backbone].train_samples_per_s
-            + sum(eval_seconds(follower) for follower in followers.get(job.id, [])),
-        )
-        for job in pending.finetunes
-    ]
-    groups += [Group(job_ids=(job.id,), seconds=eval_seconds(job)) for job in followers.get(None, [])]
-    return tuple(groups)
+    seconds = {
+        job.id: job.mixture.num_samples * job.recipe.epochs / rates[job.backbone].train_samples_per_s
+        for job in plan.finetunes
+    }
+    seconds |= {job.id: num_test[job.data, job.target] / rates[job.backbone].eval_samples_per_s for job in plan.evals}
+    kinds: dict[object, int] = {}
+    return Work(
+        seconds=seconds,
+        needs={job.id: job.checkpoint_of for job in plan.evals if job.checkpoint_of},
+        kinds={
+            job.id: kinds.setdefault((job.backbone, job.data), len(kinds)) for job in (*plan.finetunes, *plan.evals)
+        },
+        batches={job.id: job.recipe.batch_size for job in plan.finetunes},
+    )
 
 
-def balance(groups: tuple[Group, ...], num_packs: int) -> tuple[tuple[str, ...], ...]:
+def group_jobs(work: Work, waiting: Iterable[str]) -> tuple[Group, ...]:
+    """Put evaluations behind the fine-tune that they need, if that is among the jobs; the others stand by themselves.
+
+    Parameters
+    ----------
+    work
+        The plan's jobs.
+    waiting
+        Those to group, in any order.
+
+    """
+    job_ids = tuple(waiting)
+    members: dict[str, list[str]] = {job_id: [job_id] for job_id in job_ids if job_id not in work.needs}
+    for job_id in job_ids:
+        needed = work.needs.get(job_id)
+        if needed in members:
+            members[needed].append(job_id)
+        elif needed is not None:
+            members[job_id] = [job_id]
+    return tuple(
+        Group(job_ids=tuple(job_ids), seconds=sum(work.seconds[job_id] for job_id in job_ids), kind=work.kinds[first])
+        for first, job_ids in members.items()
+    )
+
+
+def balance(groups: Iterable[Group], num_packs: int) -> tuple[tuple[str, ...], ...]:
     """Deal groups to packs, longest first, each to the pack that has least so far (Graham 1969, LPT).
 
+    Within a pack, groups of one kind stand together, so that each model is loaded once.
+
     >>> jobs = [Group(job_ids=(name,), seconds=seconds) for name, seconds in (("a", 3), ("b", 2), ("c", 2), ("d", 1))]
-    >>> balance(tuple(jobs), 2)
+    >>> balance(jobs, 2)
     (('a', 'd'), ('b', 'c'))
     """
-    loads = [0.0] * num_packs
-    packs: list[list[str]] = [[] for _ in range(num_packs)]
+    packs: list[list[Group]] = [[] for _ in range(num_packs)]
+    loads = [(0.0, number) for number in range(num_packs)]
     for group in sorted(groups, key=lambda group: (-group.seconds, group.job_ids)):
-        lightest = loads.index(min(loads))
-        packs[lightest] += group.job_ids
-        loads[lightest] += group.seconds
-    return tuple(tuple(pack) for pack in packs if pack)
+        load, lightest = heapq.heappop(loads)
+        packs[lightest].append(group)
+        heapq.heappush(loads, (load + group.seconds, lightest))
+    return tuple(
+        tuple(job_id for group in sorted(pack, key=lambda group: group.kind) for job_id in group.job_ids)
+        for pack in packs
+        if pack
+    )

@@ -1,24 +1,42 @@
-"""Packs on a Slurm cluster: one array a round through submitit, watched with one squeue for all of them."""
+"""Packs on a Slurm cluster: arrays through submitit, watched with one squeue for all of them."""
 
 from __future__ import annotations
 
 import getpass
+import math
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from functools import cached_property
 
 from cg_lab.errors import UserError
-from cg_lab.execution.worker import run_pack
-from cg_lab.results import Layout
+from cg_lab.execution.bench import ModelBench, OpenBench
+from cg_lab.execution.clusters import End, Key, Look, NoAnswerError, NoRoomError, Task
+from cg_lab.execution.packs import Submission, path_of
+from cg_lab.execution.worker import PackRun
+from cg_lab.results import FailureKind, Layout
 from cg_lab.serialize import content_id
-from cg_lab.study import SlurmSettings
+from cg_lab.study import SlurmSettings, StageSettings
 
-POLL_S = 2.0
-"""Between two looks at the queue."""
-GRACE_S = 300.0
-"""How long the queue may be out of reach before that is told; jobs go on meanwhile."""
+COMMANDS = ("sbatch", "squeue", "srun", "scancel", "scontrol")
+ANSWER_S = 60.0
+"""How long one command may take."""
+MOST_REQUEUES = 100_000
+"""submitit's bound on time limits of one task; how often a job is tried is decided by its attempts."""
+SILENT = ("Unable to contact slurm controller", "Socket timed out", "Connection refused", "Connection timed out",
+          "Transport endpoint", "Zero Bytes", "Communication connection failure")  # fmt: skip
+FULL = ("SubmitJob", "submit limit", "job limit", "MaxJobCount", "Slurm temporarily unable to accept job")
+NEVER = "DependencyNeverSatisfied"
+ENDS: dict[str, FailureKind] = {
+    "OUT_OF_MEMORY": "out_of_memory", "TIMEOUT": "lost", "NODE_FAIL": "lost", "PREEMPTED": "lost",
+    "BOOT_FAIL": "lost", "DEADLINE": "lost", "CANCELLED": "lost", "REVOKED": "lost",
+}  # fmt: skip
+"""Slurm's states that say more than that a process died."""
 
 
 def check_commands() -> None:
@@ -30,7 +48,7 @@ def check_commands() -> None:
         If one of the commands that are needed is not on PATH.
 
     """
-    missing = [command for command in ("sbatch", "squeue", "srun") if shutil.which(command) is None]
+    missing = [command for command in COMMANDS if shutil.which(command) is None]
     if missing:
         raise UserError(
             f"cluster=slurm: no {' and no '.join(missing)} on this machine; use a login node of the cluster, "
@@ -43,97 +61,230 @@ def name_tasks(layout: Layout, study: str) -> str:
     return f"cg_lab-{study}-{content_id('results', 1, str(layout.root.resolve()))[:6]}"
 
 
-def launch(packs: list[Path], folder: Path, settings: SlurmSettings, name: str) -> Callable[[], bool]:
-    """Submit packs as one array, and give what tells whether all of its tasks have left the queue.
+class SlurmCluster:
+    """A Slurm cluster, from a login node or from one of its own tasks."""
 
-    Parameters
-    ----------
-    packs
-        One file for each process, on a file system that the nodes share.
-    folder
-        For submitit's own files and the logs.
-    settings
-        What each task asks for.
-    name
-        Of the array: by it a driver that was killed right after submitting finds its tasks again.
+    def __init__(self, settings: SlurmSettings, layout: Layout, study: str, open_bench: OpenBench = ModelBench) -> None:
+        check_commands()
+        self.settings = settings
+        self.layout = layout
+        self.study = study
+        self.name = name_tasks(layout, study)
+        self.slots = settings.slots
+        self.patience_s = settings.patience_min * 60
+        self.is_separate = settings.eval == "separate"
+        self._open_bench = open_bench
+        self._began = time.monotonic()
 
-    Raises
-    ------
-    UserError
-        If Slurm refuses the array, with its own words.
+    @property
+    def threads(self) -> int:
+        """CPU threads of each process: one where the cluster decides."""
+        return self.settings.cpus or 1
 
-    """
-    import submitit
-    from submitit.core.utils import FailedJobError
+    @property
+    def poll_s(self) -> float:
+        """Seconds between two looks: more, the longer a sweep has taken."""
+        return min(30.0, max(1.0, (time.monotonic() - self._began) / 60))
 
-    executor = submitit.SlurmExecutor(folder=folder)
-    executor.update_parameters(**_list_parameters(settings, name, len(packs)))
-    try:
-        executor.map_array(run_pack, packs)
-    except FailedJobError as error:
-        raise UserError(f"cluster=slurm: sbatch refused: {' '.join(str(error).split())}") from None
-    queue = Queue(name)
-    return lambda: not queue.list_tasks()
+    @cached_property
+    def _limits(self) -> tuple[int, int]:
+        """Tasks of one array, and tasks of one user at one time; the cluster's own where nothing else is set."""
+        shown = ask("scontrol", "show", "config") or ""
+        array, jobs = (
+            int(found.group(1)) if (found := re.search(rf"^{key}\s*=\s*(\d+)", shown, re.MULTILINE)) else default
+            for key, default in (("MaxArraySize", 1001), ("MaxJobCount", 10_000))
+        )
+        return self.settings.max_array_size or array, self.settings.max_tasks or max(1, jobs // 2)
 
+    def split(self, seconds: float, num_free: int, num_live: int) -> tuple[int, int]:
+        """Deal no more to one task than it should take, in whole turns of all slots."""
+        array, most = self._limits
+        task_s = 60 * (self.settings.task_min or self.settings.timeout_min / 2)
+        turns = max(1, math.ceil(seconds / (task_s * num_free)))
+        return max(1, min(turns * num_free, most - num_live)), array
 
-def _list_parameters(settings: SlurmSettings, name: str, num_packs: int) -> dict[str, object]:
-    """Give sbatch's parameters as submitit names them; what is not set is left to the cluster."""
-    chosen: dict[str, object] = {
-        "job_name": name,
-        "time": settings.timeout_min,
-        "cpus_per_task": settings.cpus,
-        "mem": None if settings.memory_gb is None else f"{settings.memory_gb:g}GB",
-        "gpus_per_node": settings.gpus or None,
-        "partition": settings.partition,
-        "account": settings.account,
-        "qos": settings.qos,
-        "constraint": settings.constraint,
-        "setup": list(settings.setup) or None,
-        "array_parallelism": min(num_packs, settings.slots),
-        "signal_delay_s": settings.warn_s,
-        "additional_parameters": {"requeue": True},
-    }
-    return {key: value for key, value in chosen.items() if value is not None}
+    def submit(self, submission: Submission, after: Submission | None, parallel: int) -> str:
+        """Submit packs as one array; its comment is the submission's id, by which it is found again."""
+        parameters = self._list_parameters(submission.stage)
+        parameters |= {"comment": submission.id, "array_parallelism": min(parallel, len(submission.packs))}
+        if after is not None:
+            parameters["dependency"] = f"{'aftercorr' if len(after.packs) > 1 else 'afterok'}:{after.task}"
+        path = path_of(self.layout, submission)
+        runs = [PackRun(path, number, self._open_bench) for number in range(len(submission.packs))]
+        return self._submit(parameters, runs)
 
+    def submit_last(self, run: Callable[[], None], after: Sequence[Submission]) -> str:
+        """Submit what runs once all packs have ended, however they did."""
+        parameters = self._list_parameters("report") | {"comment": "last"}
+        names = [submission.task for submission in after if submission.task]
+        if names:
+            parameters["dependency"] = ":".join(["afterany", *names])
+        return self._submit(parameters, [run])
 
-class Queue:
-    """What squeue says of the tasks of one name; of a queue that is out of reach, what it said last."""
+    def _submit(self, parameters: dict[str, object], runs: Sequence[Callable[[], None]]) -> str:
+        import submitit
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._tasks: list[str] = [name]
-        self._asked_at = 0.0
-        self._answered_at = time.monotonic()
+        python = shlex.quote(sys.executable)
+        executor = submitit.SlurmExecutor(
+            folder=self.layout.packs(self.study) / "logs",
+            max_num_timeout=MOST_REQUEUES,
+            python=f"{self.settings.container} {python}" if self.settings.container else python,
+        )
+        executor.update_parameters(**parameters)
+        try:
+            with executor.batch():
+                jobs = [executor.submit(run) for run in runs]
+        except (FailedJobError, FailedSubmissionError) as error:
+            words = " ".join(str(error).split())
+            if any(silent in words for silent in SILENT):
+                raise NoAnswerError(words) from None
+            if any(full in words for full in FULL):
+                raise NoRoomError(words) from None
+            raise UserError(f"cluster=slurm: sbatch refused: {words}") from None
+        return jobs[0].job_id.split("_")[0]
 
-    def list_tasks(self) -> list[str]:
-        """List tasks that wait or run.
+    def _list_parameters(self, stage: str) -> dict[str, object]:
+        """Give sbatch's parameters as submitit names them; what is not set is left to the cluster."""
+        asked = merge(self.settings, stage)
+        gpus = self._count_gpus(asked) if asked.gpus is None else asked.gpus
+        processes = asked.processes or max(1, gpus)
+        is_single = stage != "finetune" or processes * asked.nodes == 1
+        exported = [f"export {key}={shlex.quote(value)}" for key, value in asked.environment.items()]
+        chosen: dict[str, object] = {
+            "job_name": self.name,
+            "time": asked.timeout_min,
+            "nodes": asked.nodes,
+            "ntasks_per_node": 1 if is_single else processes,
+            "cpus_per_task": asked.cpus,
+            "mem": None if asked.memory_gb is None else f"{asked.memory_gb:g}GB",
+            "gpus_per_node": gpus or None,
+            "partition": asked.partition,
+            "account": asked.account,
+            "qos": asked.qos,
+            "constraint": asked.constraint,
+            "nodelist": asked.nodelist,
+            "setup": [
+                *asked.setup,
+                f"export OMP_NUM_THREADS={asked.cpus or 1} TOKENIZERS_PARALLELISM=false",
+                *exported,
+            ],
+            "signal_delay_s": asked.warn_s,
+            "srun_args": None if is_single else ["--kill-on-bad-exit=1"],
+            "additional_parameters": {"requeue": True},
+        }
+        return {key: value for key, value in chosen.items() if value is not None}
 
-        Raises
-        ------
-        UserError
-            If squeue has not answered for minutes; what was submitted goes on.
+    def _count_gpus(self, asked: SlurmSettings) -> int:
+        """Ask for one GPU where nodes have any."""
+        partition = [f"--partition={asked.partition}"] if asked.partition else []
+        return int("gpu" in (ask("sinfo", "--noheader", "--format=%G", *partition) or ""))
 
-        """
-        now = time.monotonic()
-        if now - self._asked_at < POLL_S:
-            return self._tasks
-        self._asked_at = now
-        found = find_tasks(self._name)
-        if found is not None:
-            self._tasks, self._answered_at = found, now
-        elif now - self._answered_at > GRACE_S:
-            raise UserError(
-                f"cluster=slurm: squeue has not answered for {GRACE_S / 60:.0f} minutes; submitted jobs go on, "
-                "and the same command attaches to them again"
+    def look(self, submissions: Sequence[Submission]) -> Look | None:
+        """Ask squeue once."""
+        rows = list_tasks(self.name)
+        if rows is None:
+            return None
+        ids = {submission.task: submission.id for submission in submissions if submission.task}
+        unnoted = {submission.id for submission in submissions if submission.task is None}
+        tasks: dict[Key, Task] = {}
+        adopted: dict[str, str] = {}
+        hopeless: dict[Key, str] = {}
+        for name, number, state, reason, comment in rows:
+            if name not in ids and comment in unnoted:
+                adopted[comment] = name
+                ids[name] = comment
+            if name not in ids:
+                continue
+            key = (ids[name], number)
+            if NEVER in reason:
+                hopeless[key] = f"{name}_{number}"
+                continue
+            is_waiting = state == "PENDING"
+            tasks[key] = Task(
+                name=f"{name}_{number}",
+                state="waiting" if is_waiting else "running",
+                reason=reason if is_waiting and reason != "None" else "",
             )
-        return self._tasks
+        return Look(tasks=tasks, adopted=adopted, hopeless=hopeless)
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Cancel tasks whose dependency can never be met; Slurm would keep them for ever."""
+        for name in names:
+            self._cancel(name)
+
+    def adopt(self, submission: Submission) -> None:
+        """Give tasks what they are to run, which the driver that was killed may not have done any more."""
+        from submitit.core.utils import DelayedSubmission, JobPaths
+
+        assert submission.task
+        many = len(submission.packs) > 1
+        for number in range(len(submission.packs)):
+            task = f"{submission.task}_{number}" if many else submission.task
+            path = JobPaths(self.layout.packs(self.study) / "logs", job_id=task).submitted_pickle
+            if not path.exists():
+                delayed = DelayedSubmission(PackRun(path_of(self.layout, submission), number, self._open_bench))
+                delayed.set_timeout(merge(self.settings, submission.stage).timeout_min, MOST_REQUEUES)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                beside = path.with_suffix(".new")
+                delayed.dump(beside)
+                beside.replace(path)
+
+    def find_ends(self, packs: Sequence[tuple[Submission, int]]) -> dict[Key, End]:
+        """Ask sacct once; without accounting nothing is known."""
+        names = {
+            (f"{sent.task}_{number}" if len(sent.packs) > 1 else sent.task): (sent.id, number)
+            for sent, number in packs
+            if sent.task
+        }
+        if not names or shutil.which("sacct") is None:
+            return {}
+        jobs = ",".join(name for name in names if name)
+        shown = ask("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={jobs}", "--format=JobID,State")
+        ends: dict[Key, End] = {}
+        for line in (shown or "").splitlines():
+            name, _, state = line.partition("|")
+            kind = ENDS.get(state.split()[0] if state.split() else "")
+            if name in names and kind:
+                ends[names[name]] = End(kind=kind, message=f"Slurm says {state} of task {name}")
+        return ends
+
+    def stop(self, submissions: Sequence[Submission]) -> None:
+        """Cancel arrays; running fine-tunes get SIGTERM first and save."""
+        for submission in submissions:
+            if submission.task:
+                self._cancel(submission.task)
+
+    def _cancel(self, name: str) -> None:
+        import submitit
+
+        submitit.SlurmJob(folder=self.layout.packs(self.study) / "logs", job_id=name).cancel(check=False)
 
 
-def find_tasks(name: str) -> list[str] | None:
-    """Ask squeue for the tasks of one's own under a name; None if it does not answer."""
-    command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", f"--name={name}", "--format=%i"]
+def merge(settings: SlurmSettings, stage: str) -> SlurmSettings:
+    """Give what the tasks of a stage ask for."""
+    own = {"evaluation": settings.evaluation, "report": settings.report}.get(stage)
+    if own is None:
+        return settings
+    changed = {part.name: value for part in fields(StageSettings) if (value := getattr(own, part.name)) is not None}
+    return replace(settings, **changed)
+
+
+def list_tasks(name: str) -> list[tuple[str, int, str, str, str]] | None:
+    """List one's own tasks under a name: array, number, state, reason, comment; None if squeue does not answer."""
+    shown = ask(
+        "squeue", "--noheader", "--array", f"--user={getpass.getuser()}", f"--name={name}", "--format=%F|%K|%T|%r|%k"
+    )
+    if shown is None:
+        return None
+    rows = [line.split("|", 4) for line in shown.splitlines() if line.count("|") >= 4]
+    return [(array, int(number) if number.isdigit() else 0, *rest) for array, number, *rest in rows]  # type: ignore[misc]
+
+
+def ask(*command: str) -> str | None:
+    """Run one of Slurm's commands that only look; None if it fails or takes too long."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.split() if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None

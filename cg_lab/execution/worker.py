@@ -1,262 +1,361 @@
-"""What a pack's process does: load the backbone once, run job after job, leave a result or a failure for each."""
+"""What a pack's process does: run job after job, leave a result, a failure or a checkpoint of each, and go on."""
 
 from __future__ import annotations
 
+import gc
 import os
-import shutil
 import signal
 import socket
+import sys
+import time
 import traceback
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import Any, Literal
 
-from cg_lab.errors import InterruptedByUserError, UserError
-from cg_lab.execution.packs import Pack
-from cg_lab.journal import append_event, now
+from cg_lab.errors import InterruptedByUserError, UserError, is_disk_trouble
+from cg_lab.execution.attempts import Next, decide, read_attempts
+from cg_lab.execution.bench import Bench, Conduct, Job, ModelBench, OpenBench, Surface
+from cg_lab.execution.packs import lock_of, read_order, read_submission, trace_of
+from cg_lab.execution.team import Team, joining
+from cg_lab.journal import append_event, now, read_events
 from cg_lab.locks import holding
-from cg_lab.mat import Subset
-from cg_lab.planning.plan import Plan
-from cg_lab.planning.work import EvalJob, FinetuneJob, Protocol
-from cg_lab.results import (
-    EvalResult,
-    Failure,
-    FinetuneResult,
-    Layout,
-    read_failure,
-    read_plan,
-    write_failure,
-    write_result,
-)
-from cg_lab.serialize import parse, read_json
+from cg_lab.planning.work import EvalJob, FinetuneJob
+from cg_lab.results import Failure, FailureKind, Layout, read_failure, read_plan, write_failure
+from cg_lab.study import DebugSettings
 
-if TYPE_CHECKING:
-    from cg_lab.data.samples import DataSource
-    from cg_lab.evaluation.evaluate import Asked
-    from cg_lab.models.backbone import LoadedBackbone
+POLL_S = 2.0
+"""Between two looks for a cancellation, or for a job that another study works on."""
+BACKOFF_S = (2.0, 5.0, 15.0, 60.0)
+"""Waits after trouble with the disk."""
 
-Job = FinetuneJob | EvalJob
+Standing = Literal["done", "failed", "busy", "left"]
+"""How a job stands after a pack was at it; `busy` in another process, `left` for another attempt."""
 
 
-class NoWeightsError(Exception):
-    """The fine-tune that an evaluation scores did not finish."""
+class PackRun:
+    """One pack as submitit starts it, and starts it again when the cluster takes its process away."""
+
+    def __init__(self, submission: Path, number: int, open_bench: OpenBench = ModelBench) -> None:
+        self.submission = submission
+        self.number = number
+        self.open_bench = open_bench
+
+    def __call__(self) -> None:
+        """Run the pack."""
+        run_pack(self.submission, self.number, self.open_bench)
+
+    def checkpoint(self) -> Any:
+        """Give what a requeued process runs: the same, since what is done is done."""
+        from submitit.core.utils import DelayedSubmission
+
+        return DelayedSubmission(self)
 
 
-def run_pack(path: Path) -> None:
-    """Run a pack's jobs; a job that fails is recorded, and the next one runs.
+def run_pack(submission: Path, number: int, open_bench: OpenBench = ModelBench) -> None:
+    """Run a pack's jobs.
 
-    SIGTERM asks for an end: the running fine-tune saves a checkpoint, and nothing further is begun.
+    SIGTERM and SIGUSR2 ask for an end: the running fine-tune saves a checkpoint and nothing further is begun; after
+    SIGUSR2, which a cluster sends before the time limit, the task is queued again. Ended by Slurm's preemption, it is
+    queued again by Slurm itself.
+
+    Parameters
+    ----------
+    submission
+        The file that holds the pack.
+    number
+        Of the pack in it.
+    open_bench
+        Opens what jobs are worked on.
+
     """
-    pack = parse(Pack, read_json(path), where=str(path))
-    layout = Layout(Path(pack.results_dir))
-    stop = _Stop()
-    signal.signal(signal.SIGTERM, stop.request)
-    with holding(lock_of(path)) as held:
-        if not held:
-            return
-        plan = read_plan(layout.plan(pack.study))
-        jobs: dict[str, Job] = {job.id: job for job in (*plan.finetunes, *plan.evals)}
-        bench: _Bench | None = None
-        for job_id in pack.job_ids:
-            if stop.requested:
+    with _Stop() as stop, joining() as team:
+        sent = read_submission(submission)
+        layout = Layout(Path(sent.results_dir))
+        with _holding_pack(lock_of(submission, number), team) as held:
+            if not held:
                 return
-            job = jobs.get(job_id)  # a plan frozen since the pack was dealt may do without it
-            if job is None or layout.result(job_id).exists():
-                continue
-            if bench is None or (bench.job.backbone, bench.job.data) != (job.backbone, job.data):
-                bench = None
-                bench = _open_bench(job, pack, plan, layout, stop)
-            _run_guarded(job, bench)
+            plan = read_plan(layout.plan(sent.study))
+            jobs: dict[str, Job] = {job.id: job for job in (*plan.finetunes, *plan.evals)}
+            surface = Surface(
+                plan=plan, order=read_order(layout, sent.study), layout=layout, threads=sent.threads, team=team
+            )
+            # A plan that was frozen since the pack was dealt may do without some of its jobs.
+            listed = [jobs[job_id] for job_id in sent.packs[number] if job_id in jobs]
+            _Shift(surface, open_bench(surface), stop, trace_of(submission, number)).work(listed)
+        if team.any(stop.wants_requeue):
+            stop.requeue()
 
 
-def lock_of(pack_path: Path) -> Path:
-    """Name the file that a running pack holds locked; it says the process's number."""
-    return pack_path.with_suffix(".lock")
+@contextmanager
+def _holding_pack(path: Path, team: Team) -> Iterator[bool]:
+    with ExitStack() as stack:
+        held = stack.enter_context(holding(path)) if team.is_first else False
+        yield team.share(held)
 
 
 class _Stop:
-    """Remembers that an end was asked for."""
+    """Remembers that an end was asked for; submitit's own handler, which queues the task again, is called later."""
 
     def __init__(self) -> None:
         self.requested = False
+        self.wants_requeue = False
+        self._before: dict[signal.Signals, Any] = {}
 
-    def request(self, *_: object) -> None:
+    def __enter__(self) -> _Stop:
+        for number, handle in ((signal.SIGTERM, self._end), (signal.SIGUSR2, self._end_and_requeue)):
+            self._before[number] = signal.signal(number, handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _end(self, *_: object) -> None:
         self.requested = True
 
-    def __call__(self) -> bool:
-        return self.requested
+    def _end_and_requeue(self, *_: object) -> None:
+        self.requested = self.wants_requeue = True
+
+    def requeue(self) -> None:
+        """Let submitit do what it would have done at the signal."""
+        handler = self._before.get(signal.SIGUSR2)
+        if callable(handler):
+            handler(signal.SIGUSR2, None)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Bench:
-    """All that the jobs with one model and one data source share."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where this process is, as journals tell it."""
 
-    job: Job
-    """The first of them."""
-    pack: Pack
-    layout: Layout
-    subsets: dict[str, Subset]
-    source: DataSource
-    backbone: LoadedBackbone
-    is_stopping: _Stop
-    tests: dict[tuple[str, Protocol], list[Asked]] = field(default_factory=dict)
-    """Encoded test questions by subset and protocol: many jobs ask the same."""
+    host: str
+    pid: int
+    task: str
+    log: str | None
 
 
-def _open_bench(job: Job, pack: Pack, plan: Plan, layout: Layout, stop: _Stop) -> _Bench:
-    import torch
+class _Shift:
+    """One process at work on one pack."""
 
-    torch.set_num_threads(pack.threads)
-    from transformers.utils import logging
+    def __init__(self, surface: Surface, bench: Bench, stop: _Stop, trace: Path) -> None:
+        self.layout = surface.layout
+        self.team = surface.team
+        self.bench = bench
+        self.stop = stop
+        self.trace = trace
+        self.place = _find_place(surface.layout)
+        self.is_debugged = isinstance(surface.order.cluster, DebugSettings)
 
-    from cg_lab.data.sources import open_source
-    from cg_lab.models.backbone import load_backbone
+    def work(self, jobs: list[Job]) -> None:
+        """Run the jobs in order; those that another process holds are waited for at the end."""
+        self._tell("begun")
+        busy = self._pass(jobs)
+        while busy and not self.team.any(self.stop.requested):
+            time.sleep(POLL_S)
+            busy = self._pass(busy)
+        self._tell("ended")
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    catalog = plan.catalog_of(job.data)
-    path = pack.images.get(job.data.content) if job.data.source == "manifest" else None
-    return _Bench(
-        job=job,
-        subsets={subset.name: subset for subset in catalog.subsets},
-        pack=pack,
-        layout=layout,
-        source=open_source(catalog, Path(path) if path else None),
-        backbone=load_backbone(job.backbone),
-        is_stopping=stop,
-    )
+    def _pass(self, jobs: list[Job]) -> list[Job]:
+        busy: list[Job] = []
+        for job in jobs:
+            if self.team.any(self.stop.requested):
+                break
+            if isinstance(job, EvalJob) and any(other.id == job.checkpoint_of for other in busy):
+                busy.append(job)
+                continue
+            standing = self._attend(job)
+            if standing == "busy":
+                busy.append(job)
+            else:
+                self._tell(standing, job.id)
+        return busy
 
+    def _attend(self, job: Job) -> Standing:
+        """Bring one job as far as it goes here."""
+        with self._taking(job) as told:
+            standing: Standing | None = self.team.share(told)
+            while standing is None:
+                looked: Standing | Next | None = self._look(job) if self.team.is_first else None
+                looked = self.team.share(looked)
+                standing = self._try(job, looked) if isinstance(looked, Next) else looked
+            return standing
 
-def _run_guarded(job: Job, bench: _Bench) -> None:
-    """Run one job; whatever goes wrong is written down, classified, and ends that job alone."""
-    event = partial(append_event, bench.layout.journal(job.id))
-    try:
-        with holding(bench.layout.job(job.id) / "lock") as held:
-            if held and not bench.layout.result(job.id).exists():
-                event("started", host=socket.gethostname(), pid=os.getpid())
-                _run_job(job, bench, event)
-    except InterruptedByUserError:
-        event("interrupted")
-    except Exception as error:  # noqa: BLE001 - the worker's edge: one job's failure is one row in the report
-        kind = _classify(error)
-        event("failed", kind=kind, message=str(error), traceback=traceback.format_exc())
-        before = read_failure(bench.layout, job.id)
-        write_failure(
-            bench.layout,
-            Failure(
-                job_id=job.id,
+    @contextmanager
+    def _taking(self, job: Job) -> Iterator[Standing | None]:
+        """Hold a job's lock in the first process; the value is how the job stands, None if it may be run."""
+        if not self.team.is_first:
+            yield None
+            return
+        with ExitStack() as stack:
+            if self.layout.result(job.id).exists():
+                yield "done"
+            elif read_failure(self.layout, job.id):
+                yield "failed"
+            elif not stack.enter_context(holding(self.layout.lock(job.id))):
+                yield "busy"
+            else:
+                yield None
+
+    def _look(self, job: Job) -> Standing | Next:
+        """Say what is to be done with a job that this process holds."""
+        if self.layout.result(job.id).exists():
+            return "done"
+        if isinstance(job, EvalJob) and job.checkpoint_of and not self.layout.result(job.checkpoint_of).exists():
+            if not (failure := read_failure(self.layout, job.checkpoint_of)):
+                return "left"
+            self._give_up(job, "no_weights", f"its fine-tune {job.checkpoint_of} was given up: {failure.message}", 0)
+            return "failed"
+        journal = self.layout.journal(job.id)
+        attempts = read_attempts(read_events(journal))
+        if attempts and attempts[-1].how is None:
+            append_event(journal, "died", **_guess_death())
+            attempts = read_attempts(read_events(journal))
+        step = decide(attempts, job.recipe.batch_size if isinstance(job, FinetuneJob) else None)
+        if step.give_up:
+            last = attempts[-1]
+            self._give_up(job, step.give_up, last.message or step.reason, len(attempts))
+            return "failed"
+        return step
+
+    def _try(self, job: Job, step: Next) -> Standing | None:
+        """Make one attempt; None if another one may follow here at once."""
+        event = partial(self._event, job.id)
+        event("started", host=self.place.host, pid=self.place.pid, task=self.place.task, log=self.place.log)
+        self._tell("started", job.id)
+        print(f"{now()} job {job.id} started", flush=True)
+        try:
+            self.bench.run(job, Conduct(event=event, is_stopping=self._is_stopping_check(job.id), parts=step.parts))
+        except InterruptedByUserError:
+            if read_failure(self.layout, job.id):
+                event("failed", kind="cancelled", message="somebody cancelled it")
+                return "failed"
+            event("interrupted")
+            return "left"
+        except Exception as error:  # the worker's edge: one job's failure is one row in the report
+            standing = self._record(job, error)
+            if self.is_debugged:
+                raise
+            return standing
+        event("done")
+        print(f"{now()} job {job.id} done", flush=True)
+        return "done"
+
+    def _record(self, job: Job, error: Exception) -> Standing | None:
+        """Write down what went wrong; say whether to try again at once."""
+        kind = classify(error)
+        trace = traceback.format_exc()
+        print(trace, file=sys.stderr, flush=True)
+        with _bearing_full_disks():
+            append_event(
+                self.layout.journal(job.id),
+                "failed",
                 kind=kind,
                 message=str(error) or type(error).__name__,
-                attempts=before.attempts + 1 if before else 1,
-                host=socket.gethostname(),
-                when=now(),
-            ),
+                traceback=trace,
+            )
+        if self.team.size > 1:
+            os._exit(1)  # the others wait for this process in the middle of a step; Slurm ends them with it
+        if kind == "disk":
+            return self._wait_for_disk(job)
+        if kind == "crash":
+            return "failed" if isinstance(self._look(job), str) else "left"  # a fresh process tries again
+        _free_memory()
+        return None
+
+    def _wait_for_disk(self, job: Job) -> Standing | None:
+        """Wait a while, longer each time; with a disk that stays full nothing here can go on."""
+        with suppress(OSError):
+            failed = sum(attempt.kind == "disk" for attempt in read_attempts(read_events(self.layout.journal(job.id))))
+            for _ in range(round(BACKOFF_S[min(max(failed - 1, 0), len(BACKOFF_S) - 1)])):
+                if self.stop.requested:
+                    return "left"
+                time.sleep(1)
+            probe = self.layout.job(job.id) / f".probe-{os.getpid()}"
+            try:
+                probe.write_bytes(b"0" * 4096)
+            finally:
+                probe.unlink(missing_ok=True)
+            return None
+        sys.exit("the results folder is full or out of reach; make room and give the same command again")
+
+    def _give_up(self, job: Job, kind: FailureKind, message: str, attempts: int) -> None:
+        write_failure(
+            self.layout,
+            Failure(job_id=job.id, kind=kind, message=message, attempts=attempts, host=self.place.host, when=now()),
         )
 
+    def _is_stopping_check(self, job_id: str) -> Any:
+        failure = self.layout.failure(job_id)
+        looked_at = time.monotonic()
 
-def _classify(error: Exception) -> Literal["out_of_memory", "not_finite", "user_error", "no_weights", "crash"]:
+        def is_stopping() -> bool:
+            nonlocal looked_at
+            if time.monotonic() - looked_at > POLL_S:
+                looked_at = time.monotonic()
+                if failure.exists():
+                    return True
+            return self.stop.requested
+
+        return is_stopping
+
+    def _event(self, job_id: str, event: str, **facts: Any) -> None:
+        if self.team.is_first:
+            append_event(self.layout.journal(job_id), event, **facts)
+
+    def _tell(self, event: str, job_id: str | None = None) -> None:
+        """Add a line to the pack's trace, by which a driver follows it with one look."""
+        if self.team.is_first:
+            with _bearing_full_disks():
+                append_event(self.trace, event, **({"job": job_id} if job_id else {"pid": self.place.pid}))
+
+
+@contextmanager
+def _bearing_full_disks() -> Iterator[None]:
+    """Let notes go unwritten where there is no room: the job itself meets the trouble, and tells."""
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_trouble(error):
+            raise
+
+
+def classify(error: Exception) -> FailureKind:
+    """Say which kind of failure an exception is."""
     name = type(error).__name__
     if name == "OutOfMemoryError" or isinstance(error, MemoryError):
         return "out_of_memory"
+    if "DefaultCPUAllocator: can't allocate memory" in str(error) or "not enough memory" in str(error):
+        return "out_of_memory"  # torch on a CPU has no exception of its own for it
     if name == "NotFiniteError":
         return "not_finite"
-    if isinstance(error, NoWeightsError):
-        return "no_weights"
+    if is_disk_trouble(error):
+        return "disk"
     return "user_error" if isinstance(error, UserError) else "crash"
 
 
-def _run_job(job: Job, bench: _Bench, event: partial[None]) -> None:
-    match job:
-        case FinetuneJob():
-            _run_finetune(job, bench, event)
-        case EvalJob():
-            _run_eval(job, bench, event)
-        case _:
-            assert_never(job)
+def _guess_death() -> dict[str, str]:
+    """Say why an attempt has no end: a task that was requeued was taken away, otherwise its process died."""
+    if int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0:
+        return {"kind": "lost", "message": "its task was taken away and queued again"}
+    return {"kind": "died", "message": "its process ended without a word, as after kill -9 or a segmentation fault"}
 
 
-def _run_finetune(job: FinetuneJob, bench: _Bench, event: partial[None]) -> None:
-    from cg_lab.data.asking import pose_training
-    from cg_lab.models.encoding import encode_questions
-    from cg_lab.training.finetune import Surroundings, run_finetune
-
-    started = now()
-    exam = pose_training(bench.source, bench.subsets, job.mixture)
-    examples = encode_questions(bench.backbone, list(exam.questions), exam.images)
-    checkpoints = bench.layout.job(job.id) / "checkpoints"
-    done = run_finetune(
-        job,
-        bench.backbone,
-        examples,
-        Surroundings(
-            folder=checkpoints,
-            weights=bench.layout.weights(job.id),
-            save_every_s=bench.pack.save_every_s,
-            event=event,
-            is_stopping=bench.is_stopping,
-        ),
-    )
-    write_result(
-        bench.layout,
-        FinetuneResult(
-            job=job,
-            steps=done.steps,
-            samples=done.samples,
-            loss_first=done.loss_first,
-            loss_last=done.loss_last,
-            seconds=round(done.seconds, 3),
-            host=socket.gethostname(),
-            started=started,
-        ),
-    )
-    event("done")
-    shutil.rmtree(checkpoints, ignore_errors=True)
+def _free_memory() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
-def _run_eval(job: EvalJob, bench: _Bench, event: partial[None]) -> None:
-    from cg_lab.evaluation.evaluate import run_eval
+def _find_place(layout: Layout) -> _Place:
+    import submitit
 
-    started = now()
-    weights = bench.layout.weights(job.checkpoint_of) if job.checkpoint_of else None
-    if job.checkpoint_of and not bench.layout.result(job.checkpoint_of).exists():
-        raise NoWeightsError(f"its fine-tune {job.checkpoint_of} has no result")
-    done = run_eval(
-        bench.backbone,
-        weights,
-        _ask_tests(job, bench),
-        bench.layout.predictions(job.id),
-        bench.pack.eval_batch_size,
-    )
-    write_result(
-        bench.layout,
-        EvalResult(
-            job=job,
-            num_questions=done.num_questions,
-            accuracy=done.accuracy,
-            seconds=round(done.seconds, 3),
-            host=socket.gethostname(),
-            started=started,
-        ),
-    )
-    event("done")
-
-
-def _ask_tests(job: EvalJob, bench: _Bench) -> list[Asked]:
-    key = (job.target, job.protocol)
-    if key not in bench.tests:
-        bench.tests[key] = _encode_tests(job, bench)
-    return bench.tests[key]
-
-
-def _encode_tests(job: EvalJob, bench: _Bench) -> list[Asked]:
-    from cg_lab.data.asking import pose_test
-    from cg_lab.evaluation.evaluate import Asked
-    from cg_lab.models.encoding import encode_questions
-
-    exam = pose_test(bench.source, bench.subsets, job.target, job.protocol)
-    examples = encode_questions(bench.backbone, list(exam.questions), exam.images)
-    return [
-        Asked(id=sample.id, subset=sample.subset, group=sample.group, question=question, example=example)
-        for sample, question, example in zip(exam.samples, exam.questions, examples, strict=True)
-    ]
+    pid, host = os.getpid(), socket.gethostname()
+    if "SUBMITIT_EXECUTOR" not in os.environ:
+        return _Place(host=host, pid=pid, task=f"debug {pid}", log=None)
+    environment = submitit.JobEnvironment()
+    log = os.path.relpath(environment.paths.stdout, layout.root.resolve())
+    return _Place(host=host, pid=pid, task=f"{environment.cluster} {environment.job_id}", log=log)

@@ -31,7 +31,18 @@ def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[t
     return model.lm_head(hidden_BTD[:, :-1][answered_BT]), labels_BT[answered_BT]
 
 
-def compute_answer_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Average the cross-entropy over all answer tokens of a batch."""
+def compute_answer_loss(model: Any, batch: dict[str, torch.Tensor], num_answers: Any = None) -> torch.Tensor:
+    """Average the cross-entropy over all answer tokens of a batch.
+
+    Parameters
+    ----------
+    model, batch
+        As for `compute_answer_logits`.
+    num_answers
+        Answer tokens of the whole batch, where this is a part of it; the parts' losses then add up to the batch's.
+
+    """
     logits_NV, labels_N = compute_answer_logits(model, batch)
-    return functional.cross_entropy(logits_NV.float(), labels_N)
+    if num_answers is None:
+        return functional.cross_entropy(logits_NV.float(), labels_N)
+    return functional.cross_entropy(logits_NV.float(), labels_N, reduction="sum") / num_answers

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 
 from cg_lab.catalog import DataRef
+from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob, Mixture, Protocol
 from cg_lab.serialize import ID_LENGTH, canonical_json, omit_defaults
 from cg_lab.study import Backbone, Recipe
@@ -56,6 +58,30 @@ class JobFactory:
             self._evals.clear()
         self._evals[key] = job
         return job
+
+
+def share_parts(plan: Plan) -> Plan:
+    """Give a plan that was read from a file what a made one has: jobs that share equal parts and know their ids."""
+    factories: dict[tuple[DataRef, Backbone, Recipe], JobFactory] = {}
+
+    def find_factory(data: DataRef, backbone: Backbone, recipe: Recipe) -> JobFactory:
+        key = (data, backbone, recipe)
+        if key not in factories:
+            factories[key] = JobFactory(*key)
+        return factories[key]
+
+    recipe = plan.settings[0].recipe  # evaluations have none
+    return replace(
+        plan,
+        finetunes=tuple(
+            find_factory(job.data, job.backbone, job.recipe).make_finetune(job.mixture, job.seed)
+            for job in plan.finetunes
+        ),
+        evals=tuple(
+            find_factory(job.data, job.backbone, recipe).make_eval(job.target, job.checkpoint_of, job.protocol)
+            for job in plan.evals
+        ),
+    )
 
 
 def _write_mixture(mixture: Mixture) -> str:

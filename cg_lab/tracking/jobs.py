@@ -69,10 +69,10 @@ def _find_status(
 ) -> RunStatus:
     if result is not None:
         return "FINISHED"
-    if events and find_holder(layout.job(job_id) / "lock") is not None:
+    if events and find_holder(layout.lock(job_id)) is not None:
         return "RUNNING"
     if failure is not None:
-        return "KILLED" if failure.kind == "interrupted" else "FAILED"
+        return "KILLED" if failure.kind == "cancelled" else "FAILED"
     return "KILLED" if events else "SCHEDULED"
 
 

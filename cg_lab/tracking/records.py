@@ -90,7 +90,7 @@ def _record_study(plan: Plan, layout: Layout, shared: dict[str, str], jobs: list
     num_failed = sum(job.status == "FAILED" for job in jobs)
     starts = [job.start_ms for job in jobs if job.start_ms is not None]
     ends = [job.end_ms for job in jobs if job.end_ms is not None]
-    status = _find_study_status(jobs, is_driven=find_holder(folder / "driver.lock") is not None)
+    status = _find_study_status(jobs, is_driven=find_holder(layout.driver_lock(plan.study)) is not None)
     seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None})
     designs = ", ".join(plan.designs)
     return Record(

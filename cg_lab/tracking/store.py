@@ -121,7 +121,7 @@ def _writing_alone(lock: Path) -> Iterator[None]:
                 yield
                 return
         if time.monotonic() > deadline:
-            raise TrackingError(f"process {find_holder(lock)} has held {lock} for {LOCK_TIMEOUT_S:.0f} s")
+            raise TrackingError(f"{find_holder(lock)} has held {lock} for {LOCK_TIMEOUT_S:.0f} s")
         time.sleep(0.1)
 
 

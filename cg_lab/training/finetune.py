@@ -6,10 +6,12 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
@@ -25,7 +27,7 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from cg_lab.errors import InterruptedByUserError
+from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
 from cg_lab.models.encoding import Example, collate_training
@@ -65,6 +67,14 @@ class Surroundings:
     event: Event
     is_stopping: Callable[[], bool]
     """Asked after each step; if true, a checkpoint is saved and the fine-tune ends unfinished."""
+    parts: int = 1
+    """Forward passes that each batch is split over, so that less memory is needed."""
+    num_processes: int = 1
+    """Processes that each batch is split over through torch.distributed."""
+    agree: Callable[[bool], bool] = bool
+    """Tells whether a flag is set in any of them."""
+    is_sharded: bool = False
+    """Whether each of them holds a part of the weights (FSDP), or all (DDP)."""
 
 
 def run_finetune(
@@ -86,21 +96,24 @@ def run_finetune(
     restore_weights(backbone, None)
     select_trainable(backbone, job.recipe.trainable)
     set_seed(job.seed)
-    watcher = _Watcher(surroundings)
-    trainer = _AnswerTrainer(
-        model=backbone.model,
-        args=_build_arguments(job, len(examples), surroundings.folder),
-        train_dataset=_Examples(examples),
-        data_collator=partial(collate_training, pad_id=backbone.processor.tokenizer.pad_token_id),
-        callbacks=[watcher],
-    )
-    trainer.remove_callback(PrinterCallback)
-    began = time.perf_counter()
-    trainer.train(resume_from_checkpoint=_find_checkpoint(surroundings))
-    if watcher.stopped:
-        raise InterruptedByUserError("stopped after saving a checkpoint")
+    watcher = _Watcher(surroundings, job.recipe.batch_size)
+    with _answering(backbone.model):
+        trainer = _AnswerTrainer(
+            model=backbone.model,
+            args=_build_arguments(job, len(examples), surroundings),
+            train_dataset=_Examples(examples),
+            data_collator=partial(collate_training, pad_id=backbone.processor.tokenizer.pad_token_id),
+            callbacks=[watcher],
+        )
+        trainer.remove_callback(PrinterCallback)
+        if surroundings.is_sharded and not trainer.is_fsdp_enabled:
+            raise UserError("cluster.sharding: fsdp works on GPUs alone; take ddp here")
+        began = time.perf_counter()
+        trainer.train(resume_from_checkpoint=_find_checkpoint(surroundings))
+        if watcher.stopped:
+            raise InterruptedByUserError("stopped after saving a checkpoint")
+        trainer.save_model(str(surroundings.weights))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    backbone.model.save_pretrained(surroundings.weights, save_original_format=False)
     return Training(
         steps=trainer.state.global_step,
         samples=round(len(examples) * job.recipe.epochs),
@@ -108,6 +121,16 @@ def run_finetune(
         loss_last=losses[-1],
         seconds=time.perf_counter() - began,
     )
+
+
+@contextmanager
+def _answering(model: Any) -> Iterator[None]:
+    """Let a model's forward pass give the loss at the answers, also through what wraps it for several processes."""
+    model.forward = MethodType(compute_answer_loss, model)
+    try:
+        yield
+    finally:
+        del model.forward
 
 
 class _AnswerTrainer(Trainer):
@@ -122,14 +145,20 @@ class _AnswerTrainer(Trainer):
         model: Any,
         inputs: Any,
         return_outputs: bool = False,  # noqa: FBT001, FBT002 - Trainer's signature
-        **_: Any,
+        num_items_in_batch: Any = None,
     ) -> Any:
-        loss = compute_answer_loss(model, inputs)
+        """Give the mean over the answer tokens of the whole batch, of which this pass may hold a part."""
+        num_parts = self.args.gradient_accumulation_steps * self.args.world_size
+        if num_parts == 1:
+            num_items_in_batch = None  # the pass holds the whole batch
+        loss = model(inputs, num_items_in_batch)
+        if num_items_in_batch is not None:
+            loss = loss * self.args.world_size  # gradients are averaged over processes
         return (loss, None) if return_outputs else loss
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         model: Any = self.model
-        model.save_pretrained(output_dir or self.args.output_dir, save_original_format=False)
+        model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict, save_original_format=False)
 
 
 class _Examples(Dataset[Example]):
@@ -146,8 +175,9 @@ class _Examples(Dataset[Example]):
 class _Watcher(TrainerCallback):
     """Writes the loss curve, saves by the clock, and stops when asked."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: Surroundings, batch_size: int) -> None:
         self.surroundings = surroundings
+        self.batch_size = batch_size
         self.stopped = False
         self.saved_at = self.logged_at = time.monotonic()
         self.logged_step = 0
@@ -158,8 +188,9 @@ class _Watcher(TrainerCallback):
             self.surroundings.event("resumed", step=state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.stopped = self.surroundings.is_stopping() and state.global_step < state.max_steps
-        if self.stopped or time.monotonic() - self.saved_at > self.surroundings.save_every_s:
+        agree = self.surroundings.agree
+        self.stopped = agree(self.surroundings.is_stopping()) and state.global_step < state.max_steps
+        if self.stopped or agree(time.monotonic() - self.saved_at > self.surroundings.save_every_s):
             control.should_save = True
             control.should_training_stop = control.should_training_stop or self.stopped
 
@@ -182,7 +213,7 @@ class _Watcher(TrainerCallback):
                 f"the loss is {logs['loss']} at step {state.global_step}; lower finetune.learning_rate"
             )
         now = time.monotonic()
-        samples = (state.global_step - self.logged_step) * args.train_batch_size
+        samples = (state.global_step - self.logged_step) * self.batch_size
         self.surroundings.event(
             "log",
             step=state.global_step,
@@ -193,12 +224,14 @@ class _Watcher(TrainerCallback):
         self.logged_at, self.logged_step = now, state.global_step
 
 
-def _build_arguments(job: FinetuneJob, num_examples: int, folder: Path) -> TrainingArguments:
+def _build_arguments(job: FinetuneJob, num_examples: int, surroundings: Surroundings) -> TrainingArguments:
     recipe = job.recipe
+    parts = split_batch(recipe.batch_size, surroundings.num_processes, surroundings.parts)
     num_steps = max(1, math.ceil(num_examples * recipe.epochs / recipe.batch_size))
     return TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=recipe.batch_size,
+        output_dir=str(surroundings.folder),
+        per_device_train_batch_size=recipe.batch_size // (surroundings.num_processes * parts),
+        gradient_accumulation_steps=parts,
         max_steps=num_steps,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
@@ -218,7 +251,30 @@ def _build_arguments(job: FinetuneJob, num_examples: int, folder: Path) -> Train
         disable_tqdm=True,
         report_to=[],
         remove_unused_columns=False,
+        fsdp="full_shard auto_wrap" if surroundings.is_sharded else "",
+        fsdp_config={"version": 2, "state_dict_type": "FULL_STATE_DICT"} if surroundings.is_sharded else None,
     )
+
+
+def split_batch(batch_size: int, num_processes: int, parts: int) -> int:
+    """Give the forward passes that each process splits its share of a batch over: all equal, and at least `parts`.
+
+    >>> split_batch(16, 1, 1), split_batch(16, 2, 4), split_batch(6, 1, 4)
+    (1, 4, 6)
+
+    Raises
+    ------
+    UserError
+        If the processes can't have equal shares.
+
+    """
+    share, left = divmod(batch_size, num_processes)
+    if left or not share:
+        raise UserError(
+            f"finetune.batch_size: {batch_size} can't be split evenly over {num_processes} processes "
+            "(cluster.nodes x cluster.gpus); choose a multiple"
+        )
+    return next(number for number in range(min(parts, share), share + 1) if share % number == 0)
 
 
 def _find_checkpoint(surroundings: Surroundings) -> str | None:

@@ -6,6 +6,7 @@ import csv
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from cg_lab.journal import append_event, read_events
-from cg_lab.locks import find_holder, holding
+from cg_lab.locks import Holder, find_holder, holding
 from cg_lab.results import Layout, read_plan
 
 TINY_STUDY = (
@@ -79,7 +80,7 @@ def kill_worker(results: Path) -> bool:
     for pack in (results / "studies/tiny/packs").glob("*.lock"):
         holder = find_holder(pack)
         if holder and any(find_holder(path) == holder for path in results.glob("jobs/*/lock")):
-            os.kill(holder, signal.SIGKILL)
+            os.kill(holder.pid, signal.SIGKILL)
             return True
     return False
 
@@ -135,7 +136,7 @@ def test_a_lock_goes_to_one_process_and_names_it(tmp_path: Path) -> None:
     assert find_holder(lock) is None
     with holding(lock) as held:
         assert held
-        assert find_holder(lock) == os.getpid()
+        assert find_holder(lock) == Holder(pid=os.getpid(), host=socket.gethostname())
         with holding(lock) as again:
             assert not again
     assert find_holder(lock) is None

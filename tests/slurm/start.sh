@@ -53,13 +53,15 @@ StorageLoc=slurm_acct_db
 LogFile=$state/log/slurmdbd.log
 PidFile=/run/slurm/slurmdbd.pid
 END
-# A short scheduler interval, so that tests do not wait for Slurm.
+# A short scheduler interval, and credentials that expire soon, so that tests do not wait for Slurm: a requeued task
+# stays in the queue until its credential is old.
 cat > "$conf" <<END
 $mark
 ClusterName=lab
 SlurmctldHost=$host
 SlurmUser=slurm
 AuthType=auth/munge
+AuthInfo=cred_expire=10
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
