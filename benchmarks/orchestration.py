@@ -1,8 +1,8 @@
 """What running a job costs beside the job: cg_lab's executors against Hydra's submitit launchers, on one-second jobs.
 
-Needs `pip install -e .[bench]`, and for `--cluster slurm` a Slurm (`make slurm` starts one). The same function is run as
-often by both, in turn. Overhead is the wall clock beyond what the sleeping itself takes, for each job: half of it all on
-two slots; Hydra's local launcher starts everything at once, so that there one second is taken off.
+Needs `pip install -e .[bench]`, and for `--cluster slurm` a Slurm (`make slurm` starts one). The same function is run
+as often by both, in turn. Overhead is the wall clock beyond what the sleeping itself takes, for each job: half of it
+all on two slots; Hydra's local launcher starts everything at once, so that there one second is taken off.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def main() -> None:
     ours, peer = (statistics.median(kept) for kept in overheads)
     print(f"\n{num_jobs} jobs of {seconds:g} s on {SLOTS} slots, medians of {arguments.rounds} interleaved runs")
     print(
-        f"overhead of each job   cg_lab {1000 * ours:.0f} ms   hydra/launcher=submitit_{name} {1000 * peer:.0f} ms   {peer / ours:.1f} x"
+        f"overhead of each job   cg_lab {1000 * ours:.0f} ms   hydra/launcher=submitit_{name} {1000 * peer:.0f} ms   "
+        f"{peer / ours:.1f} x"
     )
 
 

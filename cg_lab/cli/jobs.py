@@ -38,6 +38,8 @@ from cg_lab.study import SlurmSettings
 LOOK_EVERY_S = 3.0
 MOST_LINES = 40
 """Failures, or cells, that are listed."""
+MOST_QUESTIONS = 1_000_000
+"""More than any evaluation takes at once."""
 TAIL = 60
 """Lines of a log that are shown."""
 
@@ -181,8 +183,8 @@ def _describe_course(job: FinetuneJob | EvalJob, layout: Layout, standing: Stand
         case State.WAITING:
             lines.append("next: its task comes to it")
         case State.OPEN:
-            batch = job.recipe.batch_size if isinstance(job, FinetuneJob) else None
-            then = decide(attempts, batch).reason if attempts and attempts[-1].how else "not begun yet"
+            batch_size = job.recipe.batch_size if isinstance(job, FinetuneJob) else MOST_QUESTIONS
+            then = decide(attempts, batch_size).reason if attempts and attempts[-1].how else "not begun yet"
             lines.append(f"next: a sweep runs it ({then})")
     return lines
 

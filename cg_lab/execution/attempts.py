@@ -106,7 +106,7 @@ class Next:
     reason: str
 
 
-def decide(attempts: tuple[Attempt, ...], batch_size: int | None) -> Next:
+def decide(attempts: tuple[Attempt, ...], batch_size: int) -> Next:
     """Say whether a job is tried again, and how.
 
     Attempts that got further than those before them count for nothing: a fine-tune may be preempted as often as it
@@ -117,7 +117,7 @@ def decide(attempts: tuple[Attempt, ...], batch_size: int | None) -> Next:
     attempts
         Those so far, all of them ended.
     batch_size
-        Of the recipe; None for an evaluation, which is not split.
+        Samples, or questions, that are taken at once as long as memory allows.
 
     """
     parts = 2 ** sum(attempt.kind == "out_of_memory" for attempt in attempts)
@@ -135,9 +135,9 @@ def decide(attempts: tuple[Attempt, ...], batch_size: int | None) -> Next:
     if last in FINAL:
         return Next(give_up=last, parts=parts, reason=MEANING[last])
     if last == "out_of_memory":
-        if batch_size is None or parts > batch_size:
+        if parts > batch_size:
             return Next(give_up=last, parts=parts, reason="memory runs out even with one sample at a time")
-        return Next(give_up=None, parts=parts, reason=f"memory ran out; next with {parts} parts of each batch")
+        return Next(give_up=None, parts=parts, reason=f"memory ran out; next with each batch in {parts} parts")
     if counts[last] >= MOST[last]:
         return Next(give_up=last, parts=parts, reason=f"{MEANING[last]}; {counts[last]} times in a row")
     return Next(give_up=None, parts=parts, reason=f"{MEANING[last]}; attempt {len(attempts) + 1} comes next")

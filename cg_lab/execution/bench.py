@@ -95,7 +95,7 @@ class ModelBench:
             case FinetuneJob():
                 self._run_finetune(job, self._set, conduct)
             case EvalJob():
-                self._run_eval(job, self._set)
+                self._run_eval(job, self._set, conduct)
             case _:
                 assert_never(job)
 
@@ -164,7 +164,7 @@ class ModelBench:
         )
         shutil.rmtree(layout.checkpoints(job.id), ignore_errors=True)
 
-    def _run_eval(self, job: EvalJob, shared: _Set) -> None:
+    def _run_eval(self, job: EvalJob, shared: _Set, conduct: Conduct) -> None:
         from cg_lab.evaluation.evaluate import run_eval
 
         layout = self._surface.layout
@@ -176,7 +176,7 @@ class ModelBench:
             layout.weights(job.checkpoint_of) if job.checkpoint_of else None,
             _ask_tests(job, shared),
             layout.predictions(job.id),
-            self._surface.order.eval_batch_size,
+            max(1, self._surface.order.eval_batch_size // conduct.parts),
         )
         write_result(
             layout,

@@ -27,6 +27,8 @@ from cg_lab.journal import Follower, append_event, now, read_events
 from cg_lab.locks import holding
 from cg_lab.results import Failure, FailureKind, Layout, read_failure, write_failure
 
+NO_ROOM_S = 30.0
+"""Wait after the cluster took no more tasks."""
 MOST_FALSE_STARTS = 3
 """How often a job is dealt to processes that end before they begin."""
 
@@ -106,6 +108,7 @@ class Driver:
         self._false_starts: Counter[str] = Counter()
         self._suspects: set[str] = set()
         self._failed: set[str] = set()
+        self._deals_from = self._began
         self._may_orphan = False
         self._trouble = ""
         self._next_id = 1
@@ -277,7 +280,7 @@ class Driver:
             append_event(journal, "released", message="its task waited for one that ended without success; dealt anew")
         elif not pack.has_begun and pack.submission.task is not None and not (end and end.kind == "lost"):
             self._false_starts[job_id] += 1
-        next_ = decide(attempts, self.work.batches.get(job_id))
+        next_ = decide(attempts, self.work.batches.get(job_id, self.order.eval_batch_size))
         if next_.give_up:
             last = attempts[-1]
             self._give_up(job_id, next_.give_up, last.message or next_.reason, len(attempts))
@@ -326,7 +329,7 @@ class Driver:
 
     def _deal(self) -> None:
         free = self.cluster.slots - len(self._packs)
-        if free <= 0 or self._doubtful or not self._open:
+        if free <= 0 or self._doubtful or not self._open or self.clock.time() < self._deals_from:
             return
         held = {job_id for pack in self._packs.values() for job_id in pack.open}
         ready = [job_id for job_id in self._open if job_id not in held and self.work.needs.get(job_id) not in held]
@@ -373,18 +376,32 @@ class Driver:
         followed_by: Sequence[tuple[str, ...]] = (),
     ) -> None:
         """Submit packs in chunks that the cluster takes; what it does not take stays open."""
-        num_chunks = -(-len(packs) // size)
-        for number in range(num_chunks):
-            chunk = slice(number * size, (number + 1) * size)
-            parallel = max(1, free // num_chunks + (number < free % num_chunks))
-            first = self._send(tuple(packs[chunk]), None, parallel)
-            if first is None or self._doubtful:
+        place = 0
+        while place < len(packs) and not self._doubtful:
+            chunk = slice(place, place + size)
+            parallel = max(1, free * len(packs[chunk]) // len(packs))
+            try:
+                first = self._send(tuple(packs[chunk]), None, parallel)
+                if any(followed_by[chunk]) and not self._doubtful:
+                    self._send(tuple(followed_by[chunk]), first, parallel)
+            except NoRoomError as error:
+                if len(packs[chunk]) > 1:
+                    size = max(1, len(packs[chunk]) // 2)
+                    continue
+                self._wait_for_room(error)
                 return
-            if any(followed_by[chunk]) and self._send(tuple(followed_by[chunk]), first, parallel) is None:
-                return
+            place += size
 
-    def _send(self, packs: tuple[tuple[str, ...], ...], after: Submission | None, parallel: int) -> Submission | None:
-        """Write an intent, submit, and note the cluster's name; None if the cluster has no room."""
+    def _wait_for_room(self, error: NoRoomError) -> None:
+        if not self._packs:
+            raise UserError(
+                f"cluster={self.order.cluster.name}: it takes not even one task: {error}; set cluster.max_tasks lower"
+            )
+        self._trouble = f"the cluster takes no more tasks for now ({error})"
+        self._deals_from = self.clock.time() + NO_ROOM_S
+
+    def _send(self, packs: tuple[tuple[str, ...], ...], after: Submission | None, parallel: int) -> Submission:
+        """Write an intent, submit, and note the cluster's name."""
         is_tuning = any(self.work.is_finetune(job_id) for pack in packs for job_id in pack)
         submission = Submission(
             id=f"{self._next_id:05}",
@@ -401,24 +418,13 @@ class Driver:
         self._next_id += 1
         write_submission(self.layout, submission)
         try:
-            task = self.cluster.submit(submission, after, parallel)
-        except NoRoomError as error:
-            path_of(self.layout, submission).unlink()
-            if not self._packs:
-                raise UserError(
-                    f"cluster={self.order.cluster.name}: it takes no task: {error}; set cluster.max_tasks lower"
-                ) from None
-            self._trouble = f"the cluster takes no more tasks for now ({error})"
-            return None
-        except UserError:
+            submission = replace(submission, task=self.cluster.submit(submission, after, parallel))
+            write_submission(self.layout, submission)
+        except (NoRoomError, UserError):
             path_of(self.layout, submission).unlink()
             raise
         except NoAnswerError as error:
             self._trouble = f"the cluster does not answer ({error})"
-            self._hold(submission)
-            return submission
-        submission = replace(submission, task=task)
-        write_submission(self.layout, submission)
         self._hold(submission)
         return submission
 

@@ -146,6 +146,7 @@ class _Shift:
         self.bench = bench
         self.stop = stop
         self.trace = trace
+        self.eval_batch_size = surface.order.eval_batch_size
         self.place = _find_place(surface.layout)
         self.is_debugged = isinstance(surface.order.cluster, DebugSettings)
 
@@ -213,7 +214,7 @@ class _Shift:
         if attempts and attempts[-1].how is None:
             append_event(journal, "died", **_guess_death())
             attempts = read_attempts(read_events(journal))
-        step = decide(attempts, job.recipe.batch_size if isinstance(job, FinetuneJob) else None)
+        step = decide(attempts, job.recipe.batch_size if isinstance(job, FinetuneJob) else self.eval_batch_size)
         if step.give_up:
             last = attempts[-1]
             self._give_up(job, step.give_up, last.message or step.reason, len(attempts))

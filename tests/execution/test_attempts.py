@@ -19,7 +19,7 @@ def write(*ends: tuple[str, FailureKind | None, int]) -> list[dict[str, object]]
     return events
 
 
-def judge(*ends: tuple[str, FailureKind | None, int], batch_size: int | None = 16) -> tuple[FailureKind | None, int]:
+def judge(*ends: tuple[str, FailureKind | None, int], batch_size: int = 16) -> tuple[FailureKind | None, int]:
     step = decide(read_attempts(write(*ends)), batch_size)
     return step.give_up, step.parts
 
@@ -47,7 +47,7 @@ def test_memory_halves_what_is_held_at_once_down_to_single_samples() -> None:
     end: tuple[str, FailureKind, int] = ("failed", "out_of_memory", 0)
     assert [judge(*[end] * number)[1] for number in range(5)] == [1, 2, 4, 8, 16]
     assert judge(*[end] * 5)[0] == "out_of_memory"
-    assert judge(end, batch_size=None)[0] == "out_of_memory"
+    assert judge(end, batch_size=1)[0] == "out_of_memory"
 
 
 def test_a_new_request_forgets_what_was_before() -> None:

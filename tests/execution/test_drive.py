@@ -128,9 +128,16 @@ def test_a_cluster_without_room_is_waited_for_while_something_of_ours_runs(lab: 
 
 
 def test_a_cluster_that_takes_nothing_at_all_is_told(cluster: Any) -> None:
-    cluster.trouble = [NoRoomError("QOSMaxSubmitJobPerUserLimit")]
-    with pytest.raises(UserError, match=r"takes no task: QOSMax.*set cluster\.max_tasks lower"):
+    cluster.trouble = [NoRoomError("QOSMaxSubmitJobPerUserLimit")] * 9
+    with pytest.raises(UserError, match=r"takes not even one task: QOSMax.*set cluster\.max_tasks lower"):
         cluster.drive().run()
+
+
+def test_an_array_that_is_too_large_for_a_limit_is_halved(lab: Any, cluster: Any) -> None:
+    cluster.slots = 4
+    cluster.trouble = [NoRoomError("QOSMaxSubmitJobPerUserLimit")]
+    assert cluster.drive().run().num_failed == 0
+    assert [len(sent.packs) for sent in cluster.sent] == [2, 2]
 
 
 def test_arrays_are_split_and_evaluations_follow_their_fine_tunes_number_by_number(lab: Any, cluster: Any) -> None:

@@ -56,10 +56,13 @@ class Stopper:
         self.events.append((event, facts))
 
 
-def run(backbone: LoadedBackbone, examples: list[Example], folder: Path, stop: Stopper, **changes: Any) -> Training:
+def run(
+    backbone: LoadedBackbone, examples: list[Example], folder: Path, stop: Stopper, parts: int = 1, **changes: Any
+) -> Training:
     surroundings = Surroundings(
-        folder=folder / "checkpoints", weights=folder / "model", save_every_s=1e9, event=stop.note, is_stopping=stop
-    )
+        folder=folder / "checkpoints", weights=folder / "model", save_every_s=1e9, event=stop.note, is_stopping=stop,
+        parts=parts,
+    )  # fmt: skip
     return run_finetune(make_job(backbone, **changes), backbone, examples, surroundings)
 
 
@@ -88,6 +91,21 @@ def test_an_interrupted_fine_tune_ends_with_the_same_weights_bit_for_bit(
     whole, cut = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "cut"))
     assert whole.keys() == cut.keys()
     assert all(whole[name].equal(cut[name]) for name in whole)
+
+
+def test_a_batch_in_parts_trains_what_a_whole_one_trains(
+    backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
+) -> None:
+    """Answers differ in length, so that a mean of the parts' means would be another loss."""
+    runs = [tmp_path / "whole", tmp_path / "parts", tmp_path / "changed"]
+    for folder, parts in zip(runs[:2], (1, 4), strict=True):
+        run(backbone, examples, folder, Stopper(), parts=parts)
+    with pytest.raises(InterruptedByUserError):
+        run(backbone, examples, runs[2], Stopper(after=8))
+    run(backbone, examples, runs[2], Stopper(), parts=2)
+    whole, *others = (load_file(folder / "model" / "model.safetensors") for folder in runs)
+    for other in others:
+        assert max(float((whole[name] - other[name]).abs().max()) for name in whole) < 1e-3
 
 
 def test_a_checkpoint_that_a_kill_cut_off_is_passed_over(
