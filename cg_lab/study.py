@@ -251,7 +251,7 @@ class SlurmSettings:
     nodelist: str | None
     setup: tuple[str, ...]
     """Shell lines before each task, such as `module load cuda`."""
-    environment: dict[str, str]
+    environment: dict[str, str] | None
     """Variables of each task."""
     container: str | None
     """Command that python is given to, such as `apptainer exec --nv image.sif`."""

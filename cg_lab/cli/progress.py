@@ -39,6 +39,7 @@ class Display:
 
     def show(self, snapshot: Snapshot) -> None:
         """Show how far a sweep is."""
+        self._progress.update(self._bar, total=snapshot.num_jobs)
         self._show(snapshot.num_done, lambda: _describe(snapshot, self._layout))
 
     def look_on(self, driver: str) -> None:
@@ -78,7 +79,7 @@ def _describe(snapshot: Snapshot, layout: Layout) -> str:
     parts += [f"{snapshot.num_waiting} tasks waiting"] if snapshot.num_waiting else []
     parts += [f"{snapshot.num_failed} failed"] if snapshot.num_failed else []
     parts += [f"{speed:.0f} samples/s"] if speed else []
-    parts += [f"about {tell_time(snapshot.remaining_s)} left"] if snapshot.remaining_s else []
+    parts += [f"about {tell_time(snapshot.remaining_s)} left"] if (snapshot.remaining_s or 0) >= 1 else []
     return ", ".join(parts) + (f"; {snapshot.trouble}" if snapshot.trouble else "")
 
 

@@ -468,8 +468,8 @@ class Driver:
         done_s = self._seconds_at_start - self._seconds_left
         is_telling = done_s > 0.05 * self._seconds_at_start
         return Snapshot(
-            num_done=len(self.work.seconds) - left - len(self._failed),
-            num_jobs=len(self.work.seconds),
+            num_done=len(self._wanted) - left - len(self._failed),
+            num_jobs=len(self._wanted),
             num_failed=len(self._failed),
             num_waiting=sum(pack.is_waiting for pack in self._packs.values()),
             running=tuple(pack.running for pack in self._packs.values() if pack.running),

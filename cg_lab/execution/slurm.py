@@ -150,7 +150,7 @@ class SlurmCluster:
         gpus = self._count_gpus(asked) if asked.gpus is None else asked.gpus
         processes = asked.processes or max(1, gpus)
         is_single = stage != "finetune" or processes * asked.nodes == 1
-        exported = [f"export {key}={shlex.quote(value)}" for key, value in asked.environment.items()]
+        exported = [f"export {key}={shlex.quote(value)}" for key, value in (asked.environment or {}).items()]
         chosen: dict[str, object] = {
             "job_name": self.name,
             "time": asked.timeout_min,

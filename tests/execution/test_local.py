@@ -10,14 +10,24 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 
+from cg_lab.errors import UserError
+from cg_lab.execution.bench import Bench, Conduct, Job, Surface
+from cg_lab.execution.local import count_slots, list_gpus
+from cg_lab.execution.run import run_plan
 from cg_lab.journal import append_event, read_events
 from cg_lab.locks import Holder, find_holder, holding
-from cg_lab.results import Layout, read_plan
+from cg_lab.results import Layout, read_failure, read_plan
+from cg_lab.study import LocalSettings
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import tests
 
 TINY_STUDY = (
     "targets=[ct-brain-side]",
@@ -179,3 +189,33 @@ def test_a_model_learns_to_name_pairs_when_elements_are_asked_for(tmp_path: Path
     rows = list(csv.DictReader(text.splitlines()))
     seen = [row for row in rows if row["direction"] == "seen, closed world" and row["arm"] == "related"]
     assert np.mean([float(row["accuracy"]) for row in seen]) > 2 / 8
+
+
+def tell_gpu(surface: Surface) -> Bench:
+    """Open a bench that fails with the GPU that it sees."""
+
+    class Teller:
+        def run(self, job: Job, conduct: Conduct) -> None:
+            raise UserError(f"GPU {os.environ['CUDA_VISIBLE_DEVICES']}, {os.environ['OMP_NUM_THREADS']} threads")
+
+    return Teller()
+
+
+def test_packs_are_spread_over_gpus_and_never_take_more_threads_than_cores(lab: Any) -> None:
+    cluster = LocalSettings(name="local", slots=2, gpus=(4, 7), save_every_s=1)
+    order = replace(lab.order, cluster=cluster)
+    run_plan(lab.plan, order, lab.layout, lambda _: None, open_bench=tell_gpu)
+    said = [read_failure(lab.layout, job.id).message for job in lab.plan.finetunes]  # type: ignore[union-attr]
+    assert {message.split(",")[0] for message in said} == {"GPU 4", "GPU 7"}
+    cores = len(os.sched_getaffinity(0))
+    assert all(f", {max(1, cores // 2)} threads" in message for message in said)
+
+
+def test_slots_follow_gpus_or_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    assert count_slots(None, 0) == (16, 1)
+    assert count_slots(None, 4) == (4, 4)
+    assert count_slots(8, 4) == (8, 2)
+    assert count_slots(99, 0) == (16, 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert list_gpus() == (2, 3)
