@@ -1,7 +1,7 @@
 # Every target sets up what it needs; `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install sweep test test-fast check slurm bench lock clean
+.PHONY: help install sweep test test-fast check slurm faults bench lock clean
 SHELL := /bin/bash
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -13,7 +13,9 @@ BENCHMARKS ?= $(sort $(wildcard benchmarks/*.py))
 FAST := not slow and not browser and not slurm and not gpu
 SLOW := (slow or browser)
 # Tests that this machine can run beside the fast ones.
-EXTRA := $(SLOW)$(if $(shell squeue -h >/dev/null 2>&1 && echo up), or slurm, and not slurm)$(if $(shell command -v nvidia-smi), or gpu, and not gpu)
+HAS_SLURM := $(shell squeue -h >/dev/null 2>&1 && echo yes)
+HAS_GPU := $(shell command -v nvidia-smi)
+EXTRA := ($(SLOW)$(if $(HAS_SLURM), or (slurm and not faults))$(if $(HAS_GPU), or gpu))$(if $(HAS_SLURM),, and not slurm)$(if $(HAS_GPU),, and not gpu)
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -52,6 +54,9 @@ check: .venv/.installed  ## format, lint, types, import contracts, fast tests
 
 slurm:  ## install and start a Slurm on this machine, for tests (root; Debian); tests/slurm/stop.sh stops it
 	bash tests/slurm/start.sh
+
+faults: .venv/.installed slurm  ## let everything go wrong on that Slurm: kills, preemption, time limits, silence, a full disk
+	$(RUN) -m pytest -v -m slurm --durations=0 $(ARGS)
 
 bench: .venv/.installed  ## measure the figures that the docs quote (BENCHMARKS="benchmarks/one.py" runs one)
 	@for script in $(BENCHMARKS); do echo "== $$script"; $(RUN) $$script $(ARGS) || exit 1; done

@@ -132,9 +132,9 @@ def write_sbatch(folder: Path, body: str) -> Path:
 @pytest.mark.parametrize(
     ("moment", "body", "arrays"),
     [
-        ("before", 'kill -9 $PPID; exit 1', 1),
-        ("unnoted", '"$real" "$@" > /dev/null; kill -9 $PPID', 1),
-        ("between", '[ "$n" = 2 ] && kill -9 $PPID; exec "$real" "$@"', 2),
+        pytest.param("before", "kill -9 $PPID; exit 1", 1, marks=pytest.mark.faults, id="before"),
+        pytest.param("unnoted", '"$real" "$@" > /dev/null; kill -9 $PPID', 1, id="unnoted"),
+        pytest.param("between", '[ "$n" = 2 ] && kill -9 $PPID; exec "$real" "$@"', 2, marks=pytest.mark.faults, id="between"),
     ],
 )  # fmt: skip
 def test_a_driver_that_is_killed_while_it_submits_submits_nothing_twice(
@@ -163,6 +163,7 @@ def test_a_driver_that_was_killed_attaches_again(undisturbed: str, tmp_path: Pat
     assert len(read_submissions(Layout(tmp_path), "s")) == 1
 
 
+@pytest.mark.faults
 def test_a_second_sweep_of_the_study_says_who_drives_it_and_waits(undisturbed: str, tmp_path: Path) -> None:
     first = start(tmp_path)
     wait_for(lambda: find_holder(Layout(tmp_path).driver_lock("s")))
@@ -203,7 +204,15 @@ def preempt_tasks(results: Path) -> None:
     subprocess.run(command, check=True, cwd=results)
 
 
-@pytest.mark.parametrize("happen", [kill_workers, cancel_array, requeue_task, preempt_tasks])
+@pytest.mark.parametrize(
+    "happen",
+    [
+        kill_workers,
+        preempt_tasks,
+        pytest.param(cancel_array, marks=pytest.mark.faults),
+        pytest.param(requeue_task, marks=pytest.mark.faults),
+    ],
+)
 def test_tasks_that_are_killed_cancelled_requeued_or_preempted_go_on_from_their_checkpoints(
     happen: Callable[[Path], None], undisturbed: str, tmp_path: Path
 ) -> None:
@@ -215,6 +224,7 @@ def test_tasks_that_are_killed_cancelled_requeued_or_preempted_go_on_from_their_
     assert list_events(tmp_path, "resumed")
 
 
+@pytest.mark.faults
 def test_a_task_that_nears_its_time_limit_saves_and_queues_again(undisturbed: str, tmp_path: Path) -> None:
     limits = ("cluster.timeout_min=1", "cluster.warn_s=50", "cluster.slots=1", "cluster.save_every_s=1000")
     finish(start(tmp_path, *limits))
@@ -224,6 +234,7 @@ def test_a_task_that_nears_its_time_limit_saves_and_queues_again(undisturbed: st
     assert len(read_submissions(Layout(tmp_path), "s")) == 1
 
 
+@pytest.mark.faults
 def test_a_job_that_takes_its_process_down_is_given_up_and_the_others_run(undisturbed: str, tmp_path: Path) -> None:
     driver = start(tmp_path)
     wait_for(lambda: Layout(tmp_path).plan("s").exists())
@@ -266,6 +277,7 @@ def without(*daemons: str) -> Iterator[None]:
         subprocess.run(["bash", START], check=True, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.faults
 @needs_own_slurm
 def test_a_controller_that_is_down_for_a_minute_costs_a_minute(undisturbed: str, tmp_path: Path) -> None:
     driver = start(tmp_path, "finetune.epochs=15")
@@ -278,6 +290,7 @@ def test_a_controller_that_is_down_for_a_minute_costs_a_minute(undisturbed: str,
     assert len(read_submissions(Layout(tmp_path), "s")) == 1
 
 
+@pytest.mark.faults
 @needs_own_slurm
 def test_a_controller_that_is_down_at_submission_is_waited_for(undisturbed: str, tmp_path: Path) -> None:
     with without("slurmctld"):
@@ -288,6 +301,7 @@ def test_a_controller_that_is_down_at_submission_is_waited_for(undisturbed: str,
     check(tmp_path, undisturbed)
 
 
+@pytest.mark.faults
 @needs_own_slurm
 def test_nothing_rests_on_accounting(undisturbed: str, tmp_path: Path) -> None:
     with without("slurmdbd", "mariadbd"):
@@ -299,6 +313,7 @@ def test_nothing_rests_on_accounting(undisturbed: str, tmp_path: Path) -> None:
     check(tmp_path, undisturbed)
 
 
+@pytest.mark.faults
 @needs_own_slurm
 def test_arrays_stay_below_the_size_that_the_cluster_allows(tmp_path: Path) -> None:
     """With MaxArraySize=20 and more packs than that; the untouched model alone, so that it takes a minute."""
@@ -325,6 +340,7 @@ def test_evaluations_depend_on_their_fine_tunes_and_one_that_can_never_run_is_de
     assert list_events(tmp_path, "released")
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_costs_nothing_that_is_done(undisturbed: str, tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", tmp_path], check=True)
