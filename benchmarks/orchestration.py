@@ -30,6 +30,7 @@ from cg_lab.results import FinetuneResult, Layout, write_plan, write_result
 from cg_lab.study import LocalSettings, SlurmSettings
 
 SLOTS = 2
+NUM_STATUS = 10_000
 APP = """\
 import time
 import hydra
@@ -74,9 +75,9 @@ class OpenSleeper:
         return Sleeper(surface.layout, self.seconds)
 
 
-def make_plan(num_jobs: int) -> Plan:
-    """Plan at least so many fine-tunes."""
-    study = read_study(["targets=null", "data.targets=null", f"seeds={list(range(num_jobs // 40 + 1))}"])
+def make_plan(num_seeds: int) -> Plan:
+    """Plan 248 fine-tunes for each seed, and nearly twice as many evaluations."""
+    study = read_study(["targets=null", "data.targets=null", f"seeds={list(range(num_seeds))}"])
     backbone = identify_backbone(study.model)
     return build_plan([Run(name="", study=study, catalog=read_catalog(study.data), backbone=backbone)])
 
@@ -110,8 +111,27 @@ def run_hydra(launcher: str, num_jobs: int, seconds: float, folder: Path) -> flo
     return time.perf_counter() - began
 
 
+def measure_status(num_jobs: int, folder: Path) -> float:
+    """Give the wall clock of `status`, as a whole process, of a study of which half is done."""
+    plan = make_plan(num_jobs // 650 + 1)
+    layout = Layout(folder)
+    write_plan(layout, plan)
+    job_ids = [job.id for job in (*plan.finetunes, *plan.evals)]
+    assert len(job_ids) >= num_jobs
+    for job_id in job_ids[::2]:
+        layout.job(job_id).mkdir(parents=True)
+        layout.result(job_id).write_text("{}", encoding="utf-8")
+    command = [sys.executable, "-m", "cg_lab", "status", f"results_dir={folder}", f"study={plan.study}"]
+    seconds: list[float] = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
 def main() -> None:
-    """Print both overheads and their ratio."""
+    """Print both overheads and their ratio, and how long `status` takes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cluster", choices=["local", "slurm"], default="local")
     parser.add_argument("--jobs", type=int, default=200)
@@ -123,7 +143,7 @@ def main() -> None:
     assert isinstance(settings, (LocalSettings, SlurmSettings))
     if isinstance(settings, SlurmSettings):
         settings = replace(settings, cpus=1, gpus=0)
-    plan = make_plan(num_jobs)
+    plan = make_plan(num_jobs // 248 + 1)
     ideal = num_jobs * seconds / SLOTS
     ideals = (ideal, seconds if name == "local" else ideal)
     overheads: tuple[list[float], list[float]] = ([], [])
@@ -143,6 +163,9 @@ def main() -> None:
         f"overhead of each job   cg_lab {1000 * ours:.0f} ms   hydra/launcher=submitit_{name} {1000 * peer:.0f} ms   "
         f"{peer / ours:.1f} x"
     )
+    with tempfile.TemporaryDirectory(dir=base) as folder:
+        status_s = measure_status(NUM_STATUS, Path(folder))
+    print(f"status of {NUM_STATUS:,} jobs and more   {status_s:.2f} s, median of 5 whole processes")
 
 
 if __name__ == "__main__":

@@ -143,6 +143,10 @@ class Layout:
         """Folder of what was submitted for a study, and of what its processes printed."""
         return self.study(name) / "packs"
 
+    def submitted_plan(self, name: str) -> Path:
+        """Hold the plan that tasks work from, which a later `plan` does not touch."""
+        return self.packs(name) / "plan.json"
+
     def plan(self, name: str) -> Path:
         """Hold the frozen plan of a study."""
         return self.study(name) / "plan.json"

@@ -13,7 +13,8 @@ from cg_lab.data.sources import read_catalog
 from cg_lab.execution.bench import Bench, Conduct, Job, Surface
 from cg_lab.execution.clusters import End, Key, Look, NoAnswerError, NoRoomError, Task
 from cg_lab.execution.drive import Clock, Driver
-from cg_lab.execution.packs import Order, Submission, path_of, tabulate, write_order
+from cg_lab.execution.packs import Order, Submission, path_of, tabulate
+from cg_lab.execution.run import freeze
 from cg_lab.execution.worker import run_pack
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan
@@ -96,7 +97,7 @@ def lab(small_plan: Plan, tmp_path: Path) -> Lab:
     layout = Layout(tmp_path)
     order = Order(study=small_plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8, images={})
     write_plan(layout, small_plan)
-    write_order(layout, order)
+    freeze(small_plan, order, layout)
     return Lab(plan=small_plan, layout=layout, order=order, bench=PretendBench(layout))
 
 

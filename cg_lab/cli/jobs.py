@@ -76,7 +76,8 @@ def _draw(plan: Plan, layout: Layout, standing: Standing, selection: Selection, 
     if holder := find_holder(layout.driver_lock(plan.study)):
         parts.append(Text(f"driven by {holder}", style="dim"))
     if not standing.is_certain:
-        parts.append(Text("the queue does not answer; what is running was read from locks", style="yellow"))
+        said = "the queue does not answer; what runs was last known so, by accounting or locks"
+        parts.append(Text(said, style="yellow"))
     if standing.reasons:
         parts.append(Text(f"waiting in the queue: {', '.join(standing.reasons)}", style="yellow"))
     failed = [job_id for job_id in meant if standing.states[job_id] is State.FAILED]

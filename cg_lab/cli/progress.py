@@ -79,7 +79,8 @@ def _describe(snapshot: Snapshot, layout: Layout) -> str:
     parts += [f"{snapshot.num_waiting} tasks waiting"] if snapshot.num_waiting else []
     parts += [f"{snapshot.num_failed} failed"] if snapshot.num_failed else []
     parts += [f"{speed:.0f} samples/s"] if speed else []
-    parts += [f"about {tell_time(snapshot.remaining_s)} left"] if (snapshot.remaining_s or 0) >= 1 else []
+    remaining_s = snapshot.remaining_s or 0.0
+    parts += [f"about {tell_time(remaining_s)} left"] if remaining_s >= 1 else []
     return ", ".join(parts) + (f"; {snapshot.trouble}" if snapshot.trouble else "")
 
 

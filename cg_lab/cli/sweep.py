@@ -159,7 +159,7 @@ class Last:
         """Take up what tasks left; report when nothing is under way any more."""
         layout = Layout(Path(self.results_dir))
         with driving(layout, self.study, lambda driver: print(f"waiting: {driver} drives the study", flush=True)):
-            plan, order = read_plan(layout.plan(self.study)), read_order(layout, self.study)
+            plan, order = read_plan(layout.submitted_plan(self.study)), read_order(layout, self.study)
             argv = ["cg_lab", "sweep", "--detach", f"study={self.study}"]
             began = time.monotonic()
             if isinstance(order.cluster, LocalSettings):

@@ -79,13 +79,21 @@ class _Pack:
     trace: Follower
     open: set[str]
     """Its jobs that it has said nothing final about."""
+    told: set[str] = field(default_factory=set)
+    """Its jobs that it has said anything about."""
     running: str | None = None
     has_begun: bool = False
+    has_ended: bool = False
+    """Whether it came to the end of its list."""
     is_waiting: bool = True
 
     @property
     def key(self) -> Key:
         return self.submission.id, self.number
+
+    def is_blank_about(self, job_id: str) -> bool:
+        """Tell whether it ended without a word about a job, and not because of another one."""
+        return not self.has_begun or (self.has_ended and job_id not in self.told)
 
 
 @dataclass(kw_only=True)
@@ -209,14 +217,16 @@ class Driver:
                 case "done" | "failed" | "left" as standing:
                     job_id = event["job"]
                     pack.running = None
+                    pack.told.add(job_id)
                     if job_id not in pack.open or standing == "left":
                         continue
                     if standing == "failed" and not self.layout.failure(job_id).exists():
                         continue  # it failed before it was asked for anew
                     pack.open.discard(job_id)
                     self._count(job_id, is_done=standing == "done")
-                case _:
+                case other:
                     pack.running = None
+                    pack.has_ended |= other == "ended"
 
     def _count(self, job_id: str, *, is_done: bool) -> None:
         if job_id not in self._wanted:
@@ -278,7 +288,7 @@ class Driver:
             self._suspects.add(job_id)
         if is_hopeless:
             append_event(journal, "released", message="its task waited for one that ended without success; dealt anew")
-        elif not pack.has_begun and pack.submission.task is not None and not (end and end.kind == "lost"):
+        elif pack.is_blank_about(job_id) and pack.submission.task is not None and not (end and end.kind == "lost"):
             self._false_starts[job_id] += 1
         next_ = decide(attempts, self.work.batches.get(job_id, self.order.eval_batch_size))
         if next_.give_up:

@@ -17,11 +17,18 @@ from cg_lab.execution.slurm import SlurmCluster
 from cg_lab.locks import find_holder, holding
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout
+from cg_lab.serialize import write_text
 from cg_lab.study import DebugSettings, LocalSettings, SlurmSettings
 
 LOOK_S = 1.0
 """Between two looks whether another driver has ended."""
 RETRY_S = 10.0
+
+
+def freeze(plan: Plan, order: Order, layout: Layout) -> None:
+    """Write what tasks work from, however late they start."""
+    write_order(layout, order)
+    write_text(layout.submitted_plan(plan.study), plan.text)
 
 
 def open_cluster(order: Order, layout: Layout, open_bench: OpenBench = ModelBench) -> Cluster:
@@ -109,7 +116,7 @@ def run_plan(
 def _open_driver(
     plan: Plan, order: Order, layout: Layout, watch: Watch, wanted: Collection[str] | None, open_bench: OpenBench
 ) -> Driver:
-    write_order(layout, order)
+    freeze(plan, order, layout)
     cluster = open_cluster(order, layout, open_bench)
     if not isinstance(order.cluster, SlurmSettings):
         cluster.stop(())
@@ -143,7 +150,7 @@ def start_plan(plan: Plan, order: Order, layout: Layout, last: Callable[[], None
         case LocalSettings():
             import submitit
 
-            write_order(layout, order)
+            freeze(plan, order, layout)
             executor = submitit.LocalExecutor(folder=layout.packs(order.study) / "logs")
             executor.update_parameters(timeout_min=YEAR_MIN)
             job = executor.submit(last)

@@ -208,6 +208,26 @@ class SlurmCluster:
             )
         return Look(tasks=tasks, adopted=adopted, hopeless=hopeless)
 
+    def look_back(self, submissions: Sequence[Submission]) -> dict[Key, Task] | None:
+        """Say what accounting last knew to wait or run, where the queue itself does not answer; None without it."""
+        if shutil.which("sacct") is None:
+            return None
+        names = {
+            (f"{sent.task}_{number}" if len(sent.packs) > 1 else sent.task): (sent.id, number)
+            for sent in submissions
+            for number in range(len(sent.packs))
+        }
+        shown = ask("sacct", "--noheader", "--parsable2", "--allocations", "--array", f"--name={self.name}",
+                    "--state=PENDING,RUNNING,REQUEUED,SUSPENDED", "--format=JobID,State")  # fmt: skip
+        if shown is None:
+            return None
+        rows = [line.partition("|") for line in shown.splitlines()]
+        return {
+            names[name]: Task(name=name, state="running" if state.startswith("RUNNING") else "waiting", reason="")
+            for name, _, state in rows
+            if name in names
+        }
+
     def drop(self, names: Sequence[str]) -> None:
         """Cancel tasks whose dependency can never be met; Slurm would keep them for ever."""
         for name in names:

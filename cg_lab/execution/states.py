@@ -79,9 +79,11 @@ def _find_live(order: Order, layout: Layout) -> tuple[dict[Key, Task], bool]:
     """Find the packs that have not ended: the queue says so, or else their locks."""
     submissions = [sent for sent in read_submissions(layout, order.study) if not sent.is_over]
     if isinstance(order.cluster, SlurmSettings) and submissions:
-        look = SlurmCluster(order.cluster, layout, order.study).look(submissions)
-        if look is not None:
+        cluster = SlurmCluster(order.cluster, layout, order.study)
+        if (look := cluster.look(submissions)) is not None:
             return look.tasks, True
+        if (known := cluster.look_back(submissions)) is not None:
+            return known, False
     live: dict[Key, Task] = {}
     for submission in submissions:
         for number in range(len(submission.packs)):

@@ -78,12 +78,12 @@ def run_pack(submission: Path, number: int, open_bench: OpenBench = ModelBench) 
         with _holding_pack(lock_of(submission, number), team) as held:
             if not held:
                 return
-            plan = read_plan(layout.plan(sent.study))
+            plan = read_plan(layout.submitted_plan(sent.study))
             jobs: dict[str, Job] = {job.id: job for job in (*plan.finetunes, *plan.evals)}
             surface = Surface(
                 plan=plan, order=read_order(layout, sent.study), layout=layout, threads=sent.threads, team=team
             )
-            # A plan that was frozen since the pack was dealt may do without some of its jobs.
+            # A sweep that was given since the pack was dealt may do without some of its jobs.
             listed = [jobs[job_id] for job_id in sent.packs[number] if job_id in jobs]
             _Shift(surface, open_bench(surface), stop, trace_of(submission, number)).work(listed)
         if team.any(stop.wants_requeue):
@@ -157,7 +157,7 @@ class _Shift:
         while busy and not self.team.any(self.stop.requested):
             time.sleep(POLL_S)
             busy = self._pass(busy)
-        self._tell("ended")
+        self._tell("stopped" if self.team.any(self.stop.requested) else "ended")
 
     def _pass(self, jobs: list[Job]) -> list[Job]:
         busy: list[Job] = []

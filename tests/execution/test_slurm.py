@@ -134,7 +134,9 @@ def write_sbatch(folder: Path, body: str) -> Path:
     [
         pytest.param("before", "kill -9 $PPID; exit 1", 1, marks=pytest.mark.faults, id="before"),
         pytest.param("unnoted", '"$real" "$@" > /dev/null; kill -9 $PPID', 1, id="unnoted"),
-        pytest.param("between", '[ "$n" = 2 ] && kill -9 $PPID; exec "$real" "$@"', 2, marks=pytest.mark.faults, id="between"),
+        pytest.param(
+            "between", '[ "$n" = 2 ] && kill -9 $PPID; exec "$real" "$@"', 2, marks=pytest.mark.faults, id="between"
+        ),
     ],
 )  # fmt: skip
 def test_a_driver_that_is_killed_while_it_submits_submits_nothing_twice(

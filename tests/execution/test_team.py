@@ -15,14 +15,15 @@ from safetensors.numpy import load_file
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.execution.bench import ModelBench, OpenBench, Surface
-from cg_lab.execution.packs import Order, Submission, path_of, write_order, write_submission
+from cg_lab.execution.packs import Order, Submission, path_of, write_submission
+from cg_lab.execution.run import freeze
 from cg_lab.execution.team import SOLO
 from cg_lab.execution.worker import PackRun
 from cg_lab.journal import read_events
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
-from cg_lab.results import Layout, read_eval_result, read_failure, write_plan
+from cg_lab.results import Layout, read_eval_result, read_failure
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import tests
 
@@ -61,9 +62,8 @@ def run(plan: Plan, folder: Path, num_processes: int, *overrides: str, open_benc
     """Run the plan's jobs in one pack of some processes, as a task of Slurm would."""
     study = read_study([*OVERRIDES, *overrides])
     layout = Layout(folder)
-    write_plan(layout, plan)
     order = Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8, images={})
-    write_order(layout, order)
+    freeze(plan, order, layout)
     jobs = tuple(job.id for job in (*plan.finetunes, *plan.evals))
     submission = Submission(
         id="00001", study=plan.study, stage="finetune", results_dir=str(folder), packs=(jobs,), threads=1,
