@@ -127,6 +127,9 @@ class Simulation:
         """There is no accounting."""
         return {}
 
+    def adopt(self, submission: Submission) -> None:
+        """Tasks have all that they need."""
+
     def drop(self, names: Sequence[str]) -> None:
         """Nothing has dependencies."""
 

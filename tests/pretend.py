@@ -157,6 +157,9 @@ class PretendCluster:
         except Killed:
             return
 
+    def adopt(self, submission: Submission) -> None:
+        pass
+
     def drop(self, names: Sequence[str]) -> None:
         self.dropped += names
 

@@ -101,6 +101,10 @@ class Cluster(Protocol):
         """Look at the queue once for all submissions; None if it does not answer."""
         ...
 
+    def adopt(self, submission: Submission) -> None:
+        """Complete a submission whose driver was killed before it could."""
+        ...
+
     def drop(self, names: Sequence[str]) -> None:
         """Cancel tasks that can never run."""
         ...

@@ -22,7 +22,6 @@ from cg_lab.execution.packs import (
     trace_of,
     write_submission,
 )
-from cg_lab.execution.slurm import SlurmCluster
 from cg_lab.journal import Follower, append_event, now, read_events
 from cg_lab.locks import holding
 from cg_lab.results import Failure, FailureKind, Layout, read_failure, write_failure
@@ -244,8 +243,7 @@ class Driver:
             if submission_id in look.adopted:
                 submission = replace(submission, task=look.adopted[submission_id])
                 self._note(submission)
-                if isinstance(self.cluster, SlurmCluster):
-                    self.cluster.adopt(submission)
+                self.cluster.adopt(submission)
 
     def _note(self, submission: Submission) -> None:
         self._submissions[submission.id] = submission
@@ -285,7 +283,8 @@ class Driver:
                         message=end.message if end else "its process ended without a word",
                     )
             attempts = read_attempts(read_events(journal))
-            self._suspects.add(job_id)
+            if end is None:
+                self._suspects.add(job_id)
         if is_hopeless:
             append_event(journal, "released", message="its task waited for one that ended without success; dealt anew")
         elif pack.is_blank_about(job_id) and pack.submission.task is not None and not (end and end.kind == "lost"):

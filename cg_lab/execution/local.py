@@ -76,6 +76,9 @@ class LocalCluster:
             adopted={},
         )
 
+    def adopt(self, submission: Submission) -> None:
+        """Nothing outlives its driver unnoticed here."""
+
     def drop(self, names: Sequence[str]) -> None:
         """Nothing waits here."""
 
@@ -117,6 +120,9 @@ class DebugCluster:
     def look(self, submissions: Sequence[Submission]) -> Look:
         """Whatever was submitted has ended."""
         return Look(tasks={}, adopted={})
+
+    def adopt(self, submission: Submission) -> None:
+        """Nothing outlives its driver unnoticed here."""
 
     def drop(self, names: Sequence[str]) -> None:
         """Nothing waits here."""

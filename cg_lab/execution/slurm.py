@@ -234,7 +234,7 @@ class SlurmCluster:
             self._cancel(name)
 
     def adopt(self, submission: Submission) -> None:
-        """Give tasks what they are to run, which the driver that was killed may not have done any more."""
+        """Give tasks what they are to run, which submitit does once sbatch has answered."""
         from submitit.core.utils import DelayedSubmission, JobPaths
 
         assert submission.task
