@@ -82,8 +82,10 @@ def _draw(plan: Plan, layout: Layout, standing: Standing, selection: Selection, 
         parts.append(Text(f"waiting in the queue: {', '.join(standing.reasons)}", style="yellow"))
     failed = [job_id for job_id in meant if standing.states[job_id] is State.FAILED]
     if failed:
-        parts.append(_draw_failures(failed, layout))
+        hint = f"all of it: python -m cg_lab explain {failed[0]}    again: python -m cg_lab retry"
+        parts += [Text(), _draw_failures(failed, layout), Text(hint, style="dim")]
     if cells:
+        parts.append(Text())
         parts.append(_draw_cells(plan, standing, selection, frozenset(meant)))
     return Group(*parts)
 
@@ -166,7 +168,8 @@ def _describe_course(job: FinetuneJob | EvalJob, layout: Layout, standing: Stand
     attempts = read_attempts(events)
     state = standing.states[job.id]
     where = f" in {standing.tasks[job.id]}" if job.id in standing.tasks else ""
-    lines = [f"{job.id} is {state}{where}"]
+    verb = "has" if state is State.FAILED else "is"
+    lines = [f"{job.id} {verb} {state}{where}"]
     lines += [f"  {_describe_attempt(number, attempt)}" for number, attempt in enumerate(attempts, 1)]
     lines += [f"  {event['time'][:19]} {event['message']}" for event in events if event.get("event") == "released"]
     match state:
