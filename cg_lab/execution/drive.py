@@ -384,9 +384,9 @@ class Driver:
         free: int,
         followed_by: Sequence[tuple[str, ...]] = (),
     ) -> None:
-        """Submit packs in chunks that the cluster takes; what it does not take stays open."""
-        place = 0
-        while place < len(packs) and not self._doubtful:
+        """Submit packs in chunks that the cluster takes, and share slots among them; what finds none stays open."""
+        place, unshared = 0, free
+        while place < len(packs) and unshared and not self._doubtful:
             chunk = slice(place, place + size)
             parallel = max(1, free * len(packs[chunk]) // len(packs))
             try:
@@ -400,6 +400,7 @@ class Driver:
                 self._wait_for_room(error)
                 return
             place += size
+            unshared -= min(parallel, unshared)
 
     def _wait_for_room(self, error: NoRoomError) -> None:
         if not self._packs:

@@ -140,6 +140,21 @@ def test_an_array_that_is_too_large_for_a_limit_is_halved(lab: Any, cluster: Any
     assert [len(sent.packs) for sent in cluster.sent] == [2, 2]
 
 
+def test_arrays_that_run_side_by_side_share_the_slots(lab: Any, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each array has a throttle of its own; together they must not exceed the study's."""
+    cluster.slots, cluster.size = 2, 1
+    shares: list[int] = []
+    submit = cluster.submit
+    monkeypatch.setattr(
+        cluster, "submit", lambda sent, after, parallel: shares.append(parallel) or submit(sent, after, parallel)
+    )
+    monkeypatch.setattr(cluster, "split", lambda seconds, num_free, num_live: (9, 1))
+    driver = cluster.drive()
+    driver.step()
+    assert sum(shares) == 2
+    assert driver.run().num_failed == 0
+
+
 def test_arrays_are_split_and_evaluations_follow_their_fine_tunes_number_by_number(lab: Any, cluster: Any) -> None:
     cluster.is_separate = True
     cluster.size = 1
