@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import fields, replace
 from functools import cached_property
+from io import StringIO
 
 from cg_lab.errors import UserError
 from cg_lab.execution.bench import ModelBench, OpenBench
@@ -133,7 +135,7 @@ class SlurmCluster:
         )
         executor.update_parameters(**parameters)
         try:
-            with executor.batch():
+            with redirect_stderr(StringIO()), executor.batch():  # its words are in the exception too
                 jobs = [executor.submit(run) for run in runs]
         except (FailedJobError, FailedSubmissionError) as error:
             words = " ".join(str(error).split())
