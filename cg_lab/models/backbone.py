@@ -7,15 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+)
+from transformers.models.auto import processing_auto
+from transformers.utils import import_utils
 
 from cg_lab.errors import UserError
 from cg_lab.models.identity import find_local_folder
 from cg_lab.study import Backbone
 
 VISION_PREFIXES = ("model.vision_tower", "model.visual", "model.vision_model")
-PROJECTOR_PREFIXES = ("model.multi_modal_projector", "model.connector", "model.embed_vision")
+PROJECTOR_PREFIXES = (
+    "model.multi_modal_projector", "model.connector", "model.embed_vision", "model.image_newline",
+    "model.visual.merger", "model.visual.deepstack_merger_list",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +58,7 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     try:
-        processor = AutoProcessor.from_pretrained(**source)
+        processor = load_processor(source)
         model = AutoModelForImageTextToText.from_pretrained(**source, dtype=dtype, use_safetensors=True)
     except OSError as error:
         raise UserError(
@@ -58,12 +70,41 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
     return LoadedBackbone(identity=identity, model=model, processor=processor, untouched=untouched)
 
 
+def load_processor(source: dict[str, str]) -> Any:
+    """Load a processor; where torchvision is absent, without the part for videos, which needs it.
+
+    transformers 5.23 can't make a processor for images and videos then, though images alone need PIL only.
+    """
+    names: Any = processing_auto.PROCESSOR_MAPPING_NAMES  # type: ignore[attr-defined]
+    kind: Any = getattr(transformers, names.get(AutoConfig.from_pretrained(**source).model_type) or "", None)
+    if import_utils.is_torchvision_available() or kind is None or "video_processor" not in kind.get_attributes():
+        return AutoProcessor.from_pretrained(**source)
+    loaders = {"image_processor": AutoImageProcessor, "tokenizer": AutoTokenizer}
+    parts = [loaders[name].from_pretrained(**source) if name in loaders else None for name in kind.get_attributes()]
+    described, _ = kind.get_processor_dict(**source)
+    return _without_videos(kind).from_args_and_dict(parts, described)
+
+
+def _without_videos(kind: Any) -> Any:
+    """Derive a processor that does not ask for its part for videos."""
+
+    class ImageProcessing(kind):
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            if argument_name == "video_processor":
+                return None
+            return super().check_argument_for_proper_class(argument_name, argument)
+
+    ImageProcessing.__name__ = kind.__name__
+    return ImageProcessing
+
+
 def restore_weights(backbone: LoadedBackbone, folder: Path | None) -> None:
     """Put the untouched weights back, or those that a fine-tune left in `folder`."""
     if folder is None:
         backbone.model.load_state_dict(backbone.untouched)
         return
-    missing, unexpected = backbone.model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    weights = {name: part for file in sorted(folder.glob("*.safetensors")) for name, part in load_file(file).items()}
+    missing, unexpected = backbone.model.load_state_dict(weights, strict=False)
     unknown = set(missing) - set(backbone.model.all_tied_weights_keys) | set(unexpected)
     assert not unknown, f"{folder}: {len(unknown)} weights do not fit the model, such as {sorted(unknown)[0]}"
 

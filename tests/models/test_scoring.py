@@ -40,7 +40,7 @@ def score_separately(backbone: LoadedBackbone, example: Example, *, first_token_
     for option in example.options:
         tokens = option[:1] if first_token_only else option
         ids = torch.tensor([example.prompt + list(tokens)])
-        logits = backbone.model(input_ids=ids, pixel_values=example.pixels[None]).logits[0].log_softmax(-1)
+        logits = backbone.model(input_ids=ids, **example.image).logits[0].log_softmax(-1)
         places = range(len(example.prompt) - 1, len(example.prompt) - 1 + len(tokens))
         scores.append(sum(float(logits[place, token]) for place, token in zip(places, tokens, strict=True)))
     return scores

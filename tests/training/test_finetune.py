@@ -123,7 +123,10 @@ def test_a_checkpoint_that_a_kill_cut_off_is_passed_over(
 def test_a_loss_that_is_not_finite_ends_the_fine_tune(
     backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
 ) -> None:
-    poisoned = [replace(example, pixels=example.pixels * float("nan")) for example in examples]
+    poisoned = [
+        replace(example, image={key: values * float("nan") for key, values in example.image.items()})
+        for example in examples
+    ]
     with pytest.raises(NotFiniteError, match="at step 1; lower finetune.learning_rate"):
         run(backbone, poisoned, tmp_path, Stopper())
 
