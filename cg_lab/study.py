@@ -149,6 +149,18 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Low-rank adapters in place of the weights themselves (Hu et al. 2021)."""
+
+    rank: PositiveInt
+    alpha: PositiveInt
+    """Adapters count `alpha / rank` times."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: tuple[NonEmptyText, ...] | None = None
+    """Ends of the names of layers; None for every linear layer of the trainable part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a backbone is fine-tuned; every field changes the result."""
 
@@ -160,6 +172,8 @@ class Recipe:
     weight_decay: NonNegativeFloat
     max_grad_norm: PositiveFloat
     trainable: Literal["all", "language_model_and_projector", "projector"]
+    lora: Lora | None = None
+    """Adapters on the trainable part; None trains its weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,6 +131,7 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     groups = group_jobs(work, [job.id for job in (*pending.finetunes, *pending.evals)])
     longest = max((sum(work.seconds[job] for job in load) for load in balance(groups, slots)), default=0.0)
     samples = sum(job.mixture.num_samples * job.recipe.epochs for job in pending.finetunes)
+    bound = "less than " if any(job.recipe.lora for job in pending.finetunes) else ""
     disk = sum(plan.find_rates(job.backbone).checkpoint_gb for job in pending.finetunes)
     console.print(f"\ncells        {len(plan.cells)} ({counted})")
     console.print(
@@ -143,7 +144,7 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     if pending.num_jobs:
         console.print(
             f"to do        {samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}, "
-            f"{tell_size(disk)} of checkpoints"
+            f"{bound}{tell_size(disk)} of checkpoints"
         )
     else:
         console.print("to do        nothing")

@@ -23,6 +23,8 @@ from cg_lab.errors import UserError
 from cg_lab.models.identity import find_local_folder
 from cg_lab.study import Backbone
 
+ADAPTER_CONFIG = "adapter_config.json"
+"""Tells a folder of adapters from one of whole weights."""
 VISION_PREFIXES = ("model.vision_tower", "model.visual", "model.vision_model")
 PROJECTOR_PREFIXES = (
     "model.multi_modal_projector", "model.connector", "model.embed_vision", "model.image_newline",
@@ -99,9 +101,17 @@ def _without_videos(kind: Any) -> Any:
 
 
 def restore_weights(backbone: LoadedBackbone, folder: Path | None) -> None:
-    """Put the untouched weights back, or those that a fine-tune left in `folder`."""
-    if folder is None:
+    """Put the untouched weights back, or those that a fine-tune left in `folder`, whole or as adapters."""
+    is_adapted = folder is not None and (folder / ADAPTER_CONFIG).exists()
+    if folder is None or is_adapted:
         backbone.model.load_state_dict(backbone.untouched)
+    if folder is None:
+        return
+    if is_adapted:
+        from peft import PeftModel
+
+        adapted: Any = PeftModel.from_pretrained(backbone.model, str(folder))
+        adapted.merge_and_unload()
         return
     weights = {name: part for file in sorted(folder.glob("*.safetensors")) for name, part in load_file(file).items()}
     missing, unexpected = backbone.model.load_state_dict(weights, strict=False)
@@ -112,8 +122,11 @@ def restore_weights(backbone: LoadedBackbone, folder: Path | None) -> None:
 def select_trainable(backbone: LoadedBackbone, part: str) -> None:
     """Freeze what a recipe does not train."""
     for name, parameter in backbone.model.named_parameters():
-        in_projector = name.startswith(PROJECTOR_PREFIXES)
-        in_vision = name.startswith(VISION_PREFIXES)
-        parameter.requires_grad_(
-            part == "all" or in_projector or (part == "language_model_and_projector" and not in_vision)
-        )
+        parameter.requires_grad_(is_trainable(name, part))
+
+
+def is_trainable(name: str, part: str) -> bool:
+    """Tell whether a recipe that trains a part trains a parameter, or a layer, by its name."""
+    in_projector = name.startswith(PROJECTOR_PREFIXES)
+    in_vision = name.startswith(VISION_PREFIXES)
+    return part == "all" or in_projector or (part == "language_model_and_projector" and not in_vision)

@@ -11,6 +11,7 @@ from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Plan
 from cg_lab.reporting.names import ARM_NAMES, name_questions
+from cg_lab.study import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +183,7 @@ def _explain_methods(plan: Plan) -> tuple[str, ...]:
         form = "the option's letter" if backbone.answer == "letter" else "the option's text"
         name = f"Model ({setting.name})" if setting.name else "Model"
         paragraphs.append(
-            f"{name}: {backbone.name} (weights {backbone.revision}), {recipe.trainable} weights fine-tuned with AdamW, learning rate "
+            f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned with AdamW, learning rate "
             f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; the loss is taken "
             f"at the answer. Questions are single-choice with up to four options in random order; the model answers with {form}, the option "
             f"with the highest likelihood counts."
@@ -193,3 +194,12 @@ def _explain_methods(plan: Plan) -> tuple[str, ...]:
         f"and on the seed. Pooled gains resample the held-out questions too."
     )
     return tuple(paragraphs)
+
+
+def _tell_trained(recipe: Recipe) -> str:
+    if recipe.lora is None:
+        return f"{recipe.trainable} weights"
+    lora = recipe.lora
+    layers = "every linear layer" if lora.targets is None else f"the layers {', '.join(lora.targets)}"
+    part = "the model" if recipe.trainable == "all" else recipe.trainable.replace("_", " ")
+    return f"low-rank adapters (rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g}) on {layers} of {part}"

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 from transformers import (
+    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -28,6 +29,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from cg_lab.errors import InterruptedByUserError, UserError
+from cg_lab.models.adapters import adapting
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
 from cg_lab.models.encoding import Example, collate_training
@@ -97,9 +99,9 @@ def run_finetune(
     select_trainable(backbone, job.recipe.trainable)
     set_seed(job.seed)
     watcher = _Watcher(surroundings, job.recipe.batch_size)
-    with _answering(backbone.model):
+    with _answering(backbone.model), adapting(backbone, job.recipe.lora, job.recipe.trainable) as model:
         trainer = _AnswerTrainer(
-            model=backbone.model,
+            model=model,
             args=_build_arguments(job, len(examples), surroundings),
             train_dataset=_Examples(examples),
             data_collator=partial(collate_training, pad_id=backbone.processor.tokenizer.pad_token_id),
@@ -158,7 +160,12 @@ class _AnswerTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         model: Any = self.model
-        model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict, save_original_format=False)
+        folder = output_dir or self.args.output_dir
+        assert folder
+        if isinstance(model, PreTrainedModel):
+            model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
+        else:  # adapters, which have the names that they have in memory
+            model.save_pretrained(folder, state_dict=state_dict)
 
 
 class _Examples(Dataset[Example]):
