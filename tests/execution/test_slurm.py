@@ -227,13 +227,16 @@ def test_tasks_that_are_killed_cancelled_requeued_or_preempted_go_on_from_their_
 
 
 @pytest.mark.faults
-def test_a_task_that_nears_its_time_limit_saves_and_queues_again(undisturbed: str, tmp_path: Path) -> None:
-    limits = ("cluster.timeout_min=1", "cluster.warn_s=50", "cluster.slots=1", "cluster.save_every_s=1000")
-    finish(start(tmp_path, *limits))
-    check(tmp_path, undisturbed)
-    assert list_events(tmp_path, "interrupted")
-    assert list_events(tmp_path, "resumed")
-    assert len(read_submissions(Layout(tmp_path), "s")) == 1
+def test_a_task_that_nears_its_time_limit_saves_and_queues_again(tmp_path: Path) -> None:
+    """Slurm's shortest limit is a minute, which three long fine-tunes in one task outlast."""
+    finish(start(tmp_path / "local", "cluster=local", "finetune.epochs=50"))
+    limits = ("cluster.timeout_min=1", "cluster.warn_s=40", "cluster.slots=1", "cluster.save_every_s=1000")
+    results = tmp_path / "slurm"
+    finish(start(results, "finetune.epochs=50", *limits))
+    check(results, read_effects(tmp_path / "local"))
+    assert list_events(results, "interrupted")
+    assert list_events(results, "resumed")
+    assert len(read_submissions(Layout(results), "s")) == 1
 
 
 @pytest.mark.faults
