@@ -13,7 +13,7 @@ BENCHMARKS ?= $(sort $(wildcard benchmarks/*.py))
 FAST := not slow and not browser and not slurm and not gpu
 SLOW := (slow or browser)
 # Tests that this machine can run beside the fast ones.
-HAS_SLURM := $(shell squeue -h >/dev/null 2>&1 && echo yes)
+HAS_SLURM := $(shell sinfo -h -o %T 2>/dev/null | grep -qE 'idle|mixed|alloc' && echo yes)
 HAS_GPU := $(shell command -v nvidia-smi)
 EXTRA := ($(SLOW)$(if $(HAS_SLURM), or (slurm and not faults))$(if $(HAS_GPU), or gpu))$(if $(HAS_SLURM),, and not slurm)$(if $(HAS_GPU),, and not gpu)
 
