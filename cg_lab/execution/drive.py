@@ -11,18 +11,17 @@ from dataclasses import dataclass, field, replace
 from cg_lab.errors import UserError
 from cg_lab.execution.attempts import MEANING, decide, read_attempts
 from cg_lab.execution.clusters import Cluster, End, Key, Look, NoAnswerError, NoRoomError
+from cg_lab.execution.dealing import Packs, deal, follow_up, part_stages
+from cg_lab.execution.following import FollowedPack, follow_packs
 from cg_lab.execution.packs import (
     Order,
     Submission,
     Work,
-    balance,
-    group_jobs,
     path_of,
     read_submissions,
-    trace_of,
     write_submission,
 )
-from cg_lab.journal import Follower, append_event, now, read_events
+from cg_lab.journal import append_event, now, read_events
 from cg_lab.locks import holding
 from cg_lab.results import Failure, FailureKind, Layout, read_failure, write_failure
 
@@ -69,32 +68,6 @@ class Clock:
 Watch = Callable[[Snapshot], None]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Pack:
-    """A pack that the cluster has, or may have."""
-
-    submission: Submission
-    number: int
-    trace: Follower
-    open: set[str]
-    """Its jobs that it has said nothing final about."""
-    told: set[str] = field(default_factory=set)
-    """Its jobs that it has said anything about."""
-    running: str | None = None
-    has_begun: bool = False
-    has_ended: bool = False
-    """Whether it came to the end of its list."""
-    is_waiting: bool = True
-
-    @property
-    def key(self) -> Key:
-        return self.submission.id, self.number
-
-    def is_blank_about(self, job_id: str) -> bool:
-        """Tell whether it ended without a word about a job, and not because of another one."""
-        return not self.has_begun or (self.has_ended and job_id not in self.told)
-
-
 @dataclass(kw_only=True)
 class Driver:
     """Brings jobs to their end on a cluster; one at a time for a study."""
@@ -109,7 +82,7 @@ class Driver:
     def __post_init__(self) -> None:
         """Find out what is done."""
         self._began = self._answered = self.clock.time()
-        self._packs: dict[Key, _Pack] = {}
+        self._packs: dict[Key, FollowedPack] = {}
         self._submissions: dict[str, Submission] = {}
         self._doubtful: set[str] = set()
         self._false_starts: Counter[str] = Counter()
@@ -205,27 +178,9 @@ class Driver:
         if waiting and all(pack.is_waiting for pack in self._packs.values()):
             self._trouble = f"waiting in the queue ({', '.join(sorted(waiting))})"
 
-    def _follow(self, pack: _Pack) -> None:
-        """Read what a pack has said since it was last looked at."""
-        for event in pack.trace.read():
-            match event.get("event"):
-                case "begun":
-                    pack.has_begun = True
-                case "started":
-                    pack.running = event["job"]
-                case "done" | "failed" | "left" as standing:
-                    job_id = event["job"]
-                    pack.running = None
-                    pack.told.add(job_id)
-                    if job_id not in pack.open or standing == "left":
-                        continue
-                    if standing == "failed" and not self.layout.failure(job_id).exists():
-                        continue  # it failed before it was asked for anew
-                    pack.open.discard(job_id)
-                    self._count(job_id, is_done=standing == "done")
-                case other:
-                    pack.running = None
-                    pack.has_ended |= other == "ended"
+    def _follow(self, pack: FollowedPack) -> None:
+        for job_id, is_done in pack.follow(self.layout):
+            self._count(job_id, is_done=is_done)
 
     def _count(self, job_id: str, *, is_done: bool) -> None:
         if job_id not in self._wanted:
@@ -252,7 +207,7 @@ class Driver:
                 pack.submission = submission
         write_submission(self.layout, submission)
 
-    def _close(self, pack: _Pack, end: End | None, *, is_hopeless: bool) -> None:
+    def _close(self, pack: FollowedPack, end: End | None, *, is_hopeless: bool) -> None:
         """Take a pack that has ended apart: what it left is open again, or given up."""
         self._follow(pack)
         del self._packs[pack.key]
@@ -269,7 +224,7 @@ class Driver:
             write_submission(self.layout, replace(pack.submission, is_over=True))
             del self._submissions[pack.submission.id]
 
-    def _judge(self, job_id: str, pack: _Pack, end: End | None, *, is_hopeless: bool) -> None:
+    def _judge(self, job_id: str, pack: FollowedPack, end: End | None, *, is_hopeless: bool) -> None:
         """Open a job again that a pack left, or give it up."""
         journal = self.layout.journal(job_id)
         attempts = read_attempts(read_events(journal))
@@ -294,24 +249,13 @@ class Driver:
             last = attempts[-1]
             self._give_up(job_id, next_.give_up, last.message or next_.reason, len(attempts))
         elif self._false_starts[job_id] >= MOST_FALSE_STARTS:
-            self._give_up(job_id, "died", self._tell_false_start(pack), MOST_FALSE_STARTS)
+            logs = self.layout.packs(self.order.study) / "logs"
+            said = f"it said last: {pack.read_last_words(self.layout)} (logs: {logs})"
+            what = f"its process ended {MOST_FALSE_STARTS} times before it came to it; {said}"
+            self._give_up(job_id, "died", what, MOST_FALSE_STARTS)
         else:
             self._open[job_id] = None
             self._may_orphan = bool(self._failed)
-
-    def _tell_false_start(self, pack: _Pack) -> str:
-        logs = self.layout.packs(self.order.study) / "logs"
-        names = (pack.submission.task or "").split(",")
-        stem = names[pack.number] if len(names) > 1 else f"{names[0]}_{pack.number}"
-        said = next(
-            (
-                lines[-1]
-                for path in (*logs.glob(f"{stem}_*.err"), *logs.glob(f"{names[0]}_*.err"))
-                if (lines := path.read_text(encoding="utf-8", errors="replace").strip().splitlines())
-            ),
-            "nothing",
-        )
-        return f"its process ended {MOST_FALSE_STARTS} times before it began; it said last: {said} (logs: {logs})"
 
     def _give_up(self, job_id: str, kind: FailureKind, message: str, attempts: int) -> None:
         write_failure(
@@ -344,45 +288,32 @@ class Driver:
         ready = [job_id for job_id in self._open if job_id not in held and self.work.needs.get(job_id) not in held]
         if not ready:
             return
-        if self.cluster.is_separate:
-            self._deal_apart(ready, free)
-        else:
-            packs, size = self._pack(ready, free)
-            self._submit(packs, size, free)
-
-    def _pack(self, ready: Sequence[str], free: int) -> tuple[tuple[tuple[str, ...], ...], int]:
-        """Deal jobs to packs; what took a process down before gets one of its own."""
-        groups = group_jobs(self.work, ready)
-        alone = [group for group in groups if not self._suspects.isdisjoint(group.job_ids)]
-        rest = [group for group in groups if self._suspects.isdisjoint(group.job_ids)]
-        packs = [group.job_ids for group in alone[:free]]
-        left = free - len(packs)
-        num_packs, size = self.cluster.split(sum(group.seconds for group in rest), max(1, left), len(self._packs))
-        return (*packs, *(balance(rest, num_packs) if left else ())), size
-
-    def _deal_apart(self, ready: Sequence[str], free: int) -> None:
-        """Deal fine-tunes, and evaluations to packs that depend on theirs, number by number."""
-        needs = self.work.needs
-        waiting = frozenset(ready)
-        tuned = [job_id for job_id in ready if self.work.is_finetune(job_id)]
-        packs, size = self._pack(tuned, free) if tuned else ((), 1)
-        followers: dict[str, list[str]] = {}
-        for job_id in ready:
-            if needs.get(job_id) in waiting:
-                followers.setdefault(needs[job_id], []).append(job_id)
-        after = [tuple(job_id for tune in pack for job_id in followers.get(tune, ())) for pack in packs]
-        self._submit(packs, size, free, followed_by=after)
-        loose = [job_id for job_id in ready if not self.work.is_finetune(job_id) and needs.get(job_id) not in waiting]
+        if not self.cluster.is_separate:
+            self._submit(*self._pack(ready, free), free)
+            return
+        tuned, loose, followers = part_stages(self.work, ready)
+        if tuned:
+            packs, size = self._pack(tuned, free)
+            self._submit(packs, size, free, followed_by=follow_up(packs, followers))
         if loose and (free := self.cluster.slots - len(self._packs)) > 0:
-            packs, size = self._pack(loose, free)
-            self._submit(packs, size, free)
+            self._submit(*self._pack(loose, free), free)
+
+    def _pack(self, ready: Sequence[str], free: int) -> tuple[Packs, int]:
+        num_live = len(self._packs)
+        return deal(
+            self.work,
+            ready,
+            free,
+            self._suspects,
+            lambda seconds, num_free: self.cluster.split(seconds, num_free, num_live),
+        )
 
     def _submit(
         self,
-        packs: Sequence[tuple[str, ...]],
+        packs: Packs,
         size: int,
         free: int,
-        followed_by: Sequence[tuple[str, ...]] = (),
+        followed_by: Packs = (),
     ) -> None:
         """Submit packs in chunks that the cluster takes, and share slots among them; what finds none stays open."""
         place, unshared = 0, free
@@ -443,15 +374,9 @@ class Driver:
         self._submissions[submission.id] = submission
         if submission.task is None:
             self._doubtful.add(submission.id)
-        path = path_of(self.layout, submission)
-        for number, job_ids in enumerate(submission.packs):
-            pack = _Pack(
-                submission=submission,
-                number=number,
-                trace=Follower(trace_of(path, number)),
-                open={job_id for job_id in job_ids if job_id in self._open},
-            )
+        for pack in follow_packs(self.layout, submission, set(self._open)):
             self._packs[pack.key] = pack
+        for job_ids in submission.packs:
             for job_id in job_ids:
                 self._open.pop(job_id, None)
 
