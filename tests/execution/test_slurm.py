@@ -209,8 +209,8 @@ def preempt_tasks(results: Path) -> None:
 @pytest.mark.parametrize(
     "happen",
     [
+        kill_workers,
         preempt_tasks,
-        pytest.param(kill_workers, marks=pytest.mark.faults),
         pytest.param(cancel_array, marks=pytest.mark.faults),
         pytest.param(requeue_task, marks=pytest.mark.faults),
     ],
