@@ -321,15 +321,19 @@ class Driver:
             chunk = slice(place, place + size)
             parallel = max(1, free * len(packs[chunk]) // len(packs))
             try:
-                first = self._send(tuple(packs[chunk]), None, parallel)
-                if any(followed_by[chunk]) and not self._doubtful:
-                    self._send(tuple(followed_by[chunk]), first, parallel)
+                first = self._send(packs[chunk], None, parallel)
             except NoRoomError as error:
                 if len(packs[chunk]) > 1:
                     size = max(1, len(packs[chunk]) // 2)
                     continue
                 self._wait_for_room(error)
                 return
+            if any(followed_by[chunk]) and not self._doubtful:
+                try:
+                    self._send(followed_by[chunk], first, parallel)
+                except NoRoomError as error:  # its evaluations stay open until their fine-tunes are done
+                    self._wait_for_room(error)
+                    return
             place += size
             unshared -= min(parallel, unshared)
 
@@ -341,7 +345,7 @@ class Driver:
         self._trouble = f"the cluster takes no more tasks for now ({error})"
         self._deals_from = self.clock.time() + NO_ROOM_S
 
-    def _send(self, packs: tuple[tuple[str, ...], ...], after: Submission | None, parallel: int) -> Submission:
+    def _send(self, packs: Packs, after: Submission | None, parallel: int) -> Submission:
         """Write an intent, submit, and note the cluster's name."""
         is_tuning = any(self.work.is_finetune(job_id) for pack in packs for job_id in pack)
         submission = Submission(

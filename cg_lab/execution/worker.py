@@ -224,10 +224,10 @@ class _Shift:
     def _try(self, job: Job, step: Next) -> Standing | None:
         """Make one attempt; None if another one may follow here at once."""
         event = partial(self._event, job.id)
-        event("started", host=self.place.host, pid=self.place.pid, task=self.place.task, log=self.place.log)
         self._tell("started", job.id)
         print(f"{now()} job {job.id} started", flush=True)
         try:
+            event("started", host=self.place.host, pid=self.place.pid, task=self.place.task, log=self.place.log)
             self.bench.run(job, Conduct(event=event, is_stopping=self._is_stopping_check(job.id), parts=step.parts))
         except InterruptedByUserError:
             if read_failure(self.layout, job.id):
@@ -240,7 +240,8 @@ class _Shift:
             if self.is_debugged:
                 raise
             return standing
-        event("done")
+        with _bearing_full_disks():  # its result is safe
+            event("done")
         print(f"{now()} job {job.id} done", flush=True)
         return "done"
 

@@ -170,6 +170,14 @@ def test_arrays_are_split_and_evaluations_follow_their_fine_tunes_number_by_numb
             assert {needs[job_id] for job_id in pack} <= set(before)
 
 
+def test_evaluations_that_find_no_room_wait_and_their_fine_tunes_are_submitted_once(lab: Any, cluster: Any) -> None:
+    cluster.is_separate = True
+    cluster.trouble = [None, NoRoomError("QOSMaxSubmitJobPerUserLimit")]
+    assert cluster.drive().run().num_failed == 0
+    submitted = [job_id for sent in cluster.sent for pack in sent.packs for job_id in pack]
+    assert len(submitted) == len(set(submitted)) == count_jobs(lab)
+
+
 def test_tasks_that_can_never_run_are_dropped_and_their_jobs_dealt_anew(lab: Any, cluster: Any) -> None:
     cluster.is_separate = True
     cluster.hopeless = {("00002", 0)}

@@ -83,6 +83,22 @@ def test_a_full_disk_is_waited_for(lab: Any, fails: Any, monkeypatch: pytest.Mon
     assert kinds == ["disk"]
 
 
+def test_notes_that_find_no_room_cost_no_result(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first note of an attempt is waited for; the last one may be lost, since the result is there."""
+    monkeypatch.setattr(worker, "BACKOFF_S", (0.0,))
+    write, left = worker.append_event, {"started": 1, "done": 1}
+
+    def write_when_there_is_room(path: Path, event: str, **facts: Any) -> None:
+        if path.name == "journal.jsonl" and left.get(event):
+            left[event] -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, event, **facts)
+
+    monkeypatch.setattr(worker, "append_event", write_when_there_is_room)
+    assert run(lab, lab.finetune) == ["done"]
+    assert lab.bench.begun == [lab.finetune]
+
+
 def test_a_process_that_died_blames_the_job_that_it_was_at(lab: Any, killed: Any) -> None:
     """The next process notes the death, and after three of them runs the others."""
     job, other = lab.finetune, lab.plan.finetunes[1].id
