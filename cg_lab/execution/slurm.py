@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import fields, replace
 from functools import cached_property
@@ -214,11 +214,7 @@ class SlurmCluster:
         """Say what accounting last knew to wait or run, where the queue itself does not answer; None without it."""
         if shutil.which("sacct") is None:
             return None
-        names = {
-            (f"{sent.task}_{number}" if len(sent.packs) > 1 else sent.task): (sent.id, number)
-            for sent in submissions
-            for number in range(len(sent.packs))
-        }
+        names = _name_packs((sent, number) for sent in submissions for number in range(len(sent.packs)))
         shown = ask("sacct", "--noheader", "--parsable2", "--allocations", "--array", f"--name={self.name}",
                     "--state=PENDING,RUNNING,REQUEUED,SUSPENDED", "--format=JobID,State")  # fmt: skip
         if shown is None:
@@ -254,15 +250,11 @@ class SlurmCluster:
 
     def find_ends(self, packs: Sequence[tuple[Submission, int]]) -> dict[Key, End]:
         """Ask sacct once; without accounting nothing is known."""
-        names = {
-            (f"{sent.task}_{number}" if len(sent.packs) > 1 else sent.task): (sent.id, number)
-            for sent, number in packs
-            if sent.task
-        }
+        names = _name_packs(packs)
         if not names or shutil.which("sacct") is None:
             return {}
-        jobs = ",".join(name for name in names if name)
-        shown = ask("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={jobs}", "--format=JobID,State")
+        jobs = f"--jobs={','.join(names)}"
+        shown = ask("sacct", "--noheader", "--parsable2", "--allocations", jobs, "--format=JobID,State")
         ends: dict[Key, End] = {}
         for line in (shown or "").splitlines():
             name, _, state = line.partition("|")
@@ -281,6 +273,15 @@ class SlurmCluster:
         import submitit
 
         submitit.SlurmJob(folder=self.layout.packs(self.study) / "logs", job_id=name).cancel(check=False)
+
+
+def _name_packs(packs: Iterable[tuple[Submission, int]]) -> dict[str, Key]:
+    """Give packs by the names that Slurm has for their tasks; those without one are left out."""
+    return {
+        (f"{sent.task}_{number}" if len(sent.packs) > 1 else sent.task): (sent.id, number)
+        for sent, number in packs
+        if sent.task
+    }
 
 
 def merge(settings: SlurmSettings, stage: str) -> SlurmSettings:
