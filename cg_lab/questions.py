@@ -1,9 +1,16 @@
-"""Single-choice questions: the one text form in which every model, tiny or large, is asked."""
+"""Questions: the one text form in which every model, tiny or large, is asked, and what is read from its answers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from cg_lab.boxes import Box
+
+if TYPE_CHECKING:
+    from PIL import Image  # planning reads no image
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -33,13 +40,33 @@ class Question:
         assert 0 <= self.answer < len(self.options)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxQuestion:
+    """Where something is in an image, answered with boxes."""
+
+    text: str
+    boxes: tuple[Box, ...]
+    """The true ones, from the upper left on."""
+
+
+AnyQuestion = Question | BoxQuestion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shots:
+    """Answered questions that stand before a question."""
+
+    questions: tuple[AnyQuestion, ...]
+    images: tuple[Image.Image, ...]
+
+
 _REQUEST = {
     AnswerForm.LETTER: "\nAnswer with the option's letter from the given choices directly.",
     AnswerForm.TEXT: "",
 }
 
 
-def format_question(question: Question, form: AnswerForm) -> str:
+def format_question(question: AnyQuestion, form: AnswerForm) -> str:
     """Write a question as the user's turn of a prompt, without the image (Med-MAT, data release: `Question-choice`).
 
     >>> print(format_question(Question(text="What is seen?", options=("cyst", "mass"), answer=1), AnswerForm.LETTER))
@@ -48,6 +75,8 @@ def format_question(question: Question, form: AnswerForm) -> str:
     B: mass
     Answer with the option's letter from the given choices directly.
     """
+    if isinstance(question, BoxQuestion):
+        return question.text
     lines = [f"\n{letter}: {option}" for letter, option in zip(LETTERS, question.options, strict=False)]
     return question.text + "".join(lines) + _REQUEST[form]
 
@@ -60,3 +89,52 @@ def format_answer(question: Question, form: AnswerForm, choice: int | None = Non
     """
     position = question.answer if choice is None else choice
     return LETTERS[position] if form is AnswerForm.LETTER else question.options[position]
+
+
+def rotate(question: Question, steps: int) -> Question:
+    """Move every option up by so many places, the first ones to the end.
+
+    >>> rotate(Question(text="", options=("a", "b", "c"), answer=0), 1).options
+    ('b', 'c', 'a')
+    """
+    count = len(question.options)
+    options = tuple(question.options[(place + steps) % count] for place in range(count))
+    return replace(question, options=options, answer=(question.answer - steps) % count)
+
+
+_LEAD = r"(?:the\s+)?(?:correct\s+|right\s+|best\s+)?(?:answer|option|choice)(?:\s+is|\s*:)?\s*"
+
+
+def parse_choice(text: str, options: tuple[str, ...], form: AnswerForm) -> int | None:
+    """Find the option that a model chose in what it wrote; None if that can't be said.
+
+    A letter counts at the beginning, behind "the answer is" and the like, or alone in brackets; then an option's own
+    text, if the text of exactly one option is there (of options that contain each other, the longest).
+
+    >>> options = ("no mass", "mass", "cyst")
+    >>> [parse_choice(text, options, AnswerForm.LETTER) for text in ("B", "(C) cyst", "The answer is A.", "A cyst?")]
+    [1, 2, 0, 2]
+    >>> [parse_choice(text, options, AnswerForm.TEXT) for text in ("no mass", "Mass.", "cyst or mass", "nothing")]
+    [0, 1, None, None]
+    """
+    text = text.strip()
+    if form is AnswerForm.LETTER:
+        letters = LETTERS[: len(options)]
+        for pattern in (
+            rf"^[(\[*]*([{letters}])(?:[)\].:,*]|\s*$|\s*\n)",
+            rf"(?i:{_LEAD})[(\[*]*([{letters}])(?![A-Za-z'])",
+            rf"[(\[]([{letters}])[)\]]",
+        ):
+            if match := re.search(pattern, text):
+                return letters.index(match[1])
+    return _find_option(text.casefold(), options)
+
+
+def _find_option(text: str, options: tuple[str, ...]) -> int | None:
+    found: list[int] = []
+    for place in sorted(range(len(options)), key=lambda place: -len(options[place])):
+        pattern = rf"(?<!\w){re.escape(options[place].casefold())}(?!\w)"
+        if re.search(pattern, text):
+            found.append(place)
+            text = re.sub(pattern, " ", text)
+    return found[0] if len(found) == 1 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +45,9 @@ class EvalResult:
     state: Literal["done"] = "done"
     num_questions: int
     accuracy: float
+    """Share of questions answered right; of boxes, the mean intersection over union."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Further ones, as `cg_lab.evaluation.metrics` names them."""
     seconds: float
     host: str
     started: str
@@ -82,6 +85,11 @@ class Layout:
     def jobs(self) -> Path:
         """The pool of jobs that all studies share."""
         return self.root / "jobs"
+
+    @property
+    def prepared(self) -> Path:
+        """Images as backbones read them, for all studies; may be removed at any time."""
+        return self.root / "prepared"
 
     @property
     def database(self) -> Path:

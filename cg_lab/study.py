@@ -176,10 +176,22 @@ class Recipe:
     """Adapters on the trainable part; None trains its weights."""
 
 
+AnsweredBy = Literal["likelihood", "generation", "both"]
+"""How an answer is read: the likeliest option, what the model writes and a parser finds in it, or both, the likeliest
+counting. Boxes are always written."""
+Rotations = Literal["one", "all"]
+"""Whether a question is asked once, or with its options in every cyclic order."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSettings:
     """How checkpoints are scored."""
 
+    by: AnsweredBy
+    """Of fine-tuned models."""
+    untouched_by: AnsweredBy
+    """Of the untouched backbone, which was not trained to answer in one form."""
+    rotations: Rotations
     batch_size: PositiveInt
     """Questions of one forward pass."""
 
@@ -321,3 +333,5 @@ class Study:
     tracking: TrackingSettings
     rule: Rule
     results_dir: NonEmptyText
+    cache_gb: NonNegativeFloat
+    """Disk for images as backbones read them, below the results folder."""

@@ -28,13 +28,13 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Right and wrong answers of one arm on one test set."""
+    """What the answers of one arm on one test set are worth."""
 
     questions: tuple[str, ...]
     """Ids, the same and in the same order for every seed."""
     groups: tuple[str, ...]
     """Patient, slide or look-alike cluster of each question; the question's own id where it has none."""
-    correct_SQ: FloatArray  # seed, question; 0 or 1
+    correct_SQ: FloatArray  # seed, question; 0 or 1, of boxes the intersection over union
 
     def __post_init__(self) -> None:
         assert self.correct_SQ.ndim == 2

@@ -100,6 +100,7 @@ def make_order(plan: Plan, runs: list[PlannedRun]) -> Order:
         cluster=study.cluster,
         tracking=study.tracking,
         eval_batch_size=study.evaluation.batch_size,
+        cache_gb=study.cache_gb,
         images={content: str(path.resolve()) for content, path in list_images(runs).items()},
     )
 

@@ -1,67 +1,84 @@
-"""From a mixture or a protocol to questions with their images: what a job is trained on, or asked."""
+"""From a mixture or a protocol to questions about samples: what a job is trained on, or asked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from random import Random
 
 from PIL import Image
 
-from cg_lab.data.samples import DataSource, Sample, Split, ask, ask_elements, deal_labels, draw_mixture
+from cg_lab.data.samples import DataSource, Sample, Split, ask, ask_boxes, ask_elements, deal_labels, draw_mixture
 from cg_lab.errors import UserError
 from cg_lab.mat import MAX_OPTIONS, Kind, Subset
 from cg_lab.planning.work import Mixture, Protocol
-from cg_lab.questions import Question
+from cg_lab.questions import AnyQuestion, Shots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exam:
-    """Samples with the question and the image of each."""
+    """Samples with the question about each."""
 
     samples: tuple[Sample, ...]
-    questions: tuple[Question, ...]
-    images: list[Image.Image]
+    questions: tuple[AnyQuestion, ...]
 
 
 def pose_training(source: DataSource, subsets: Mapping[str, Subset], mixture: Mixture) -> Exam:
-    """Draw a mixture's samples and ask about them; shuffled labels change the questions, never the images.
-
-    Raises
-    ------
-    UserError
-        For subsets whose answers are boxes.
-
-    """
+    """Draw a mixture's samples and ask about them; shuffled labels change the questions, never the images."""
     samples = draw_mixture(source, mixture)
     questions = tuple(_ask(source, subsets[sample.subset], sample, mixture) for sample in deal_labels(samples, mixture))
-    return Exam(samples=samples, questions=questions, images=source.read_images(samples))
+    return Exam(samples=samples, questions=questions)
 
 
 def pose_test(source: DataSource, subsets: Mapping[str, Subset], target: str, protocol: Protocol) -> Exam:
-    """Ask about every test sample of a subset.
+    """Ask about every test sample of a subset."""
+    samples = source.read_samples(target, Split.TEST)
+    questions = tuple(_ask(source, subsets[target], sample, protocol) for sample in samples)
+    return Exam(samples=samples, questions=questions)
+
+
+def read_blanks(source: DataSource, samples: tuple[Sample, ...]) -> list[Image.Image]:
+    """Give an even gray image of the size of each sample's; those of one size are one image."""
+    sizes = [image.size for image in source.read_images(samples)]
+    blanks = {size: Image.new("L", size, 127) for size in sizes}
+    return [blanks[size] for size in sizes]
+
+
+def pose_shots(source: DataSource, subsets: Mapping[str, Subset], target: str, protocol: Protocol) -> Shots | None:
+    """Draw the examples that stand in the prompt: so many of each label from the target's training side, mixed.
+
+    They depend on the source's seed and the target alone, so that the samples of few shots are among those of more.
 
     Raises
     ------
     UserError
-        For examples in the prompt, and for subsets whose answers are boxes.
+        If a label has too few training samples.
 
     """
-    if protocol.shots:
-        raise UserError(f"example images in the prompt (shots={protocol.shots}) can be planned, not run yet")
-    samples = source.read_samples(target, Split.TEST)
-    questions = tuple(_ask(source, subsets[target], sample, protocol) for sample in samples)
-    images = source.read_images(samples)
-    if protocol.image == "blank":
-        images = [Image.new("L", image.size, 127) for image in images]
-    return Exam(samples=samples, questions=questions, images=images)
+    if not protocol.shots:
+        return None
+    by_label: dict[str, list[Sample]] = {}
+    for sample in source.read_samples(target, Split.TRAIN):
+        by_label.setdefault(sample.label, []).append(sample)
+    chosen: list[Sample] = []
+    for label in source.read_labels(target):
+        group = by_label.get(label, [])
+        if len(group) < protocol.shots:
+            raise UserError(
+                f"design.shots: {protocol.shots} examples for each label; '{label}' of subset '{target}' has "
+                f"{len(group)} training samples"
+            )
+        Random(f"shots/{source.seed}/{target}/{label}").shuffle(group)
+        chosen += group[: protocol.shots]
+    Random(f"shots/{source.seed}/{target}/order").shuffle(chosen)
+    questions = tuple(_ask(source, subsets[target], sample, protocol) for sample in chosen)
+    return Shots(questions=questions, images=tuple(source.read_images(tuple(chosen))))
 
 
-def _ask(source: DataSource, subset: Subset, sample: Sample, asked: Mixture | Protocol) -> Question:
-    """Ask about a sample's finding, or about which combination of elements it shows."""
-    if subset.kind is Kind.DETECTION:
-        raise UserError(f"subset '{subset.name}' asks for boxes, which can be planned, not run yet")
+def _ask(source: DataSource, subset: Subset, sample: Sample, asked: Mixture | Protocol) -> AnyQuestion:
+    """Ask about a sample's finding, where it is, or about which combination of elements it shows."""
     if asked.ask == "finding":
-        return ask(source, sample)
+        return ask_boxes(source, sample) if subset.kind is Kind.DETECTION else ask(source, sample)
     right = " ".join(subset.own[place] for place in asked.places)
     most = None if isinstance(asked, Protocol) else MAX_OPTIONS
     return ask_elements(source, sample, right, asked.candidates, most=most)

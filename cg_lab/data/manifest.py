@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from cg_lab.boxes import Box
 from cg_lab.catalog import Note
 from cg_lab.data.spelling import Spelling, find_near_misses
 from cg_lab.errors import UserError, list_faults, suggest
@@ -19,7 +20,7 @@ from cg_lab.mat import DEFAULT_FACTORS
 from cg_lab.serialize import content_id
 
 NEEDED = ("image", "label")
-OPTIONAL = ("subset", "group")
+OPTIONAL = ("subset", "group", "box", "mask")
 MAX_PIXELS = 64_000_000
 """Larger images are refused unread: they are mistakes or decompression bombs."""
 
@@ -37,6 +38,8 @@ class Row:
     group: str | None
     digest: str
     """SHA-256 of the image file."""
+    boxes: tuple[Box, ...] = ()
+    """What the image is asked for, where that is a place; empty where it is a label."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Manifest:
             1,
             sorted(
                 [row.image, row.label, row.subset, ":".join(row.elements), row.group or "", row.digest]
+                + ([str(row.boxes)] if row.boxes else [])
                 for row in self.rows
             ),
         )
@@ -115,11 +119,10 @@ def read_manifest(
             faults.append(f"line {line}: subset '{subset}' is {here} here and {there} in line {first_line}")
         elif image in seen:
             faults.append(f"line {line}: image '{image}' is listed in line {seen[image]} already")
-        elif not _lies_below(path.parent, image):
-            faults.append(f"line {line}: image '{image}' lies outside the manifest's folder")
+        elif isinstance(found := _inspect(cells, path.parent), str):
+            faults.append(f"line {line}: {found}")
         else:
             seen[image] = line
-            found = _inspect_image(path.parent / image)
             if isinstance(found, _Unreadable):
                 unreadable.append(f"line {line}: {image} ({found.reason})")
                 lost[subset, label] += 1
@@ -127,14 +130,12 @@ def read_manifest(
             kept[subset, label] += 1
             group = (cells.get("group") or "").strip() or None
             rows.append(
-                Row(line=line, image=image, label=label, subset=subset, elements=elements, group=group, digest=found)
-            )
-    faults += [
-        f"subset '{subset}': none of the {count} images of label '{label}' can be read, "
-        f"the first of them: {unreadable[0]}"
-        for (subset, label), count in lost.items()
-        if not kept[subset, label]
-    ]
+                Row(
+                    line=line, image=image, label=label, subset=subset, elements=elements, group=group,
+                    digest=found.digest, boxes=found.boxes,
+                )
+            )  # fmt: skip
+    faults += _list_lost(lost, kept, unreadable) + _list_mixed(rows)
     faults += find_near_misses(
         [Spelling(factor=factor, value=value, line=line) for (factor, value), line in spellings.items()],
         {},
@@ -152,6 +153,28 @@ def read_manifest(
         ),
     )
     return Manifest(path=path, factors=factors, rows=tuple(rows), notes=notes if unreadable else ())
+
+
+def _list_lost(lost: Counter[tuple[str, str]], kept: Counter[tuple[str, str]], unreadable: list[str]) -> list[str]:
+    """Name labels of which no image can be read."""
+    return [
+        f"subset '{subset}': none of the {count} images of label '{label}' can be read, "
+        f"the first of them: {unreadable[0]}"
+        for (subset, label), count in lost.items()
+        if not kept[subset, label]
+    ]
+
+
+def _list_mixed(rows: list[Row]) -> list[str]:
+    """Name subsets that ask for boxes in some lines and not in others."""
+    first: dict[str, Row] = {}
+    faults: list[str] = []
+    for row in rows:
+        before = first.setdefault(row.subset, row)
+        if bool(before.boxes) != bool(row.boxes):
+            has = "a box" if row.boxes else "no box"
+            faults.append(f"line {row.line}: {has} here, unlike line {before.line} of subset '{row.subset}'")
+    return faults
 
 
 def _refuse(path: Path, faults: list[str]) -> None:
@@ -207,19 +230,68 @@ class _Unreadable:
     reason: str
 
 
-def _inspect_image(path: Path) -> str | _Unreadable:
-    """Decode an image once; give the SHA-256 of its file."""
+@dataclass(frozen=True, slots=True)
+class _Inspected:
+    digest: str
+    boxes: tuple[Box, ...]
+
+
+def _inspect(cells: Mapping[str, str], folder: Path) -> _Inspected | _Unreadable | str:
+    """Decode a line's image once, and read its boxes; a text says what is wrong with the line."""
+    name = cells["image"].strip()
+    path = folder / name
+    if not _lies_below(folder, name):
+        return f"image '{name}' lies outside the manifest's folder"
     try:
         payload = path.read_bytes()
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 return _Unreadable(f"{image.width} x {image.height} pixels, at most {MAX_PIXELS} are read")
             image.load()
+            size = image.size
     except FileNotFoundError:
         return _Unreadable("missing")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return _Unreadable(str(error).replace(str(path), path.name) or type(error).__name__)
-    return hashlib.sha256(payload).hexdigest()
+    boxes = _read_boxes(cells, folder, size)
+    return boxes if isinstance(boxes, str) else _Inspected(hashlib.sha256(payload).hexdigest(), boxes)
+
+
+def _read_boxes(cells: Mapping[str, str], folder: Path, size: tuple[int, int]) -> tuple[Box, ...] | str:
+    """Read boxes, from the upper left on: written, or around all that a mask shows (Med-MAT, section 3.2)."""
+    written, mask = ((cells.get(column) or "").strip() for column in ("box", "mask"))
+    if written and mask:
+        return "both a box and a mask; give one of them"
+    if mask:
+        outline = _find_outline(mask, folder, size)
+        return outline if isinstance(outline, str) else (outline,)
+    width, height = size
+    boxes: list[Box] = []
+    for part in filter(None, (part.strip() for part in written.split(";"))):
+        try:
+            x0, y0, x1, y1 = (float(number) for number in part.split())
+        except ValueError:
+            return f"box '{part}' is not `x0 y0 x1 y1` in pixels; several are parted by ;"
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            return f"box '{part}' does not lie within the {width} x {height} pixels of its image, or is empty"
+        boxes.append((x0 / width, y0 / height, x1 / width, y1 / height))
+    return tuple(sorted(boxes, key=lambda box: (box[1], box[0])))
+
+
+def _find_outline(mask: str, folder: Path, size: tuple[int, int]) -> Box | str:
+    if not _lies_below(folder, mask):
+        return f"mask '{mask}' lies outside the manifest's folder"
+    try:
+        with Image.open(folder / mask) as pixels:
+            found, outline = pixels.size, pixels.convert("L").getbbox()
+    except OSError as error:
+        return f"mask '{mask}' can't be read ({error.strerror or 'not an image'})"
+    if found != size:
+        return f"mask '{mask}' has {found[0]} x {found[1]} pixels and its image {size[0]} x {size[1]}"
+    if outline is None:
+        return f"mask '{mask}' shows nothing: every pixel is 0"
+    left, top, right, bottom = outline
+    return left / size[0], top / size[1], right / size[0], bottom / size[1]
 
 
 def _name_subset(elements: tuple[str, ...]) -> str:

@@ -25,6 +25,15 @@ INSTRUCTIONS = (
     "Which answer describes this image?",
     "Classify this image of the {area}.",
 )
+WHERE = (
+    "Where in this {modality} image is {label}? Answer with bounding boxes.",
+    "Find {label} in this image of the {area} and give its bounding boxes.",
+    "Give the bounding boxes of {label} in this {area} image.",
+    "Locate {label} in this {modality} of the {area} with bounding boxes.",
+    "Which bounding boxes hold {label}?",
+    "Mark {label} in this image with bounding boxes.",
+)
+"""Of subsets that ask for boxes; `{label}` stays for the sample's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +64,10 @@ class ManifestSource:
                 images.append(image.convert("RGB"))
         return images
 
+    def is_located(self, subset: str) -> bool:
+        """Tell whether a subset asks where something is."""
+        return any(sample.boxes for split in Split for sample in self.samples[subset, split])
+
     def read_labels(self, subset: str) -> tuple[str, ...]:
         """Give all labels of a subset, sorted."""
         return self.labels[subset]
@@ -63,7 +76,8 @@ class ManifestSource:
         """Give the six wordings of a subset's question."""
         named = dict(zip(self.factors, self.elements[subset], strict=True))
         modality, area = named.get("modality", "image"), named.get("area", "body").lower()
-        return tuple(text.format(modality=modality, area=area) for text in INSTRUCTIONS)
+        texts = WHERE if self.is_located(subset) else INSTRUCTIONS
+        return tuple(text.format(modality=modality, area=area, label="{label}") for text in texts)
 
 
 def build_manifest_catalog(
@@ -102,9 +116,19 @@ def build_manifest_catalog(
                     f"{settings.test_share}; a label needs at least two groups or images, one for each side"
                 )
         plain = Subset(
-            name=name, elements=tuple((value,) for value in elements), num_options=2, num_train=0, num_test=0
+            name=name,
+            elements=tuple((value,) for value in elements),
+            num_options=2,
+            num_train=0,
+            num_test=0,
+            kind=Kind.DETECTION if source.is_located(name) else Kind.CLASSIFICATION,
         )
         known = plain if listed is None else listed[name]
+        if (known.kind is Kind.DETECTION) != source.is_located(name):
+            faults.append(
+                f"subset '{name}' is of kind {known.kind} in the catalogue, and its lines have "
+                f"{'boxes' if source.is_located(name) else 'no box and no mask'}"
+            )
         labels = source.labels[name]
         subsets.append(
             replace(
@@ -193,4 +217,6 @@ def _side(row: Row) -> str:
 
 
 def _to_samples(rows: Iterable[Row]) -> tuple[Sample, ...]:
-    return tuple(Sample(id=row.image, subset=row.subset, label=row.label, group=row.group) for row in rows)
+    return tuple(
+        Sample(id=row.image, subset=row.subset, label=row.label, group=row.group, boxes=row.boxes) for row in rows
+    )

@@ -7,9 +7,10 @@ from enum import StrEnum
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
+from cg_lab.boxes import Box
 from cg_lab.mat import MAX_OPTIONS
 from cg_lab.planning.work import Mixture
-from cg_lab.questions import Question
+from cg_lab.questions import BoxQuestion, Question
 
 if TYPE_CHECKING:
     from PIL import Image  # planning reads no image
@@ -32,6 +33,8 @@ class Sample:
     label: str
     group: str | None
     """Patient, slide or look-alike cluster; None where the source knows of none."""
+    boxes: tuple[Box, ...] = ()
+    """Where the label is to be found, in subsets that ask for that."""
 
 
 class DataSource(Protocol):
@@ -116,6 +119,13 @@ def ask(source: DataSource, sample: Sample) -> Question:
     random.shuffle(options)
     text = random.choice(source.read_instructions(sample.subset))
     return Question(text=text, options=tuple(options), answer=options.index(sample.label))
+
+
+def ask_boxes(source: DataSource, sample: Sample) -> BoxQuestion:
+    """Ask where a sample's label is to be found, in one of the subset's instructions."""
+    random = Random(f"question/{source.seed}/{sample.id}")
+    text = random.choice(source.read_instructions(sample.subset)).format(label=sample.label)
+    return BoxQuestion(text=text, boxes=sample.boxes)
 
 
 def ask_elements(

@@ -1,19 +1,28 @@
-"""`run_eval`: every option's log-likelihood for every question, kept so that any metric can be computed later."""
+"""`run_eval`: all that a checkpoint answers to every question, kept so that any metric can be computed later."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cg_lab.boxes import Detection, find_style, overlay, parse_boxes
+from cg_lab.evaluation.metrics import Answered, summarize_boxes, summarize_choices
 from cg_lab.models.backbone import LoadedBackbone, restore_weights
-from cg_lab.models.encoding import Example
+from cg_lab.models.encoding import Example, find_size
+from cg_lab.models.generating import write_answers
 from cg_lab.models.scoring import score_options
-from cg_lab.questions import Question
+from cg_lab.planning.work import Protocol
+from cg_lab.questions import BoxQuestion, Question, parse_choice, rotate
 from cg_lab.serialize import replacing
+
+MAX_NEW_TOKENS = 64
+"""Of an answer to a question with options, after which it is cut off."""
+MAX_BOX_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +32,10 @@ class Asked:
     id: str
     subset: str
     group: str | None
-    question: Question
-    example: Example
+    label: str
+    question: Question | BoxQuestion
+    turns: tuple[Example, ...]
+    """It, encoded in every order of its options in which it is asked, turned by 0, 1, 2, ..."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +44,9 @@ class Evaluation:
 
     num_questions: int
     accuracy: float
+    """Share of questions answered right; of boxes, the mean intersection over union."""
+    metrics: dict[str, float]
+    """As `cg_lab.evaluation.metrics` names them."""
     seconds: float
 
 
@@ -47,24 +61,39 @@ PREDICTIONS = pa.schema(
         ("answer", pa.int32()),
         ("choice", pa.int32()),
         ("correct", pa.bool_()),
+        ("score", pa.float64()),
+        ("turned_log_probs", pa.list_(pa.list_(pa.float64()))),
+        ("written", pa.list_(pa.string())),
+        ("parsed", pa.list_(pa.int32())),
+        ("true_boxes", pa.list_(pa.list_(pa.float64()))),
+        ("found_boxes", pa.list_(pa.list_(pa.float64()))),
+        ("confidence", pa.float64()),
     ]
 )
-"""Columns of predictions.parquet, one row a question."""
+"""Columns of predictions.parquet, one row a question; null where a question has no such thing."""
+Row = dict[str, Any]
 
 
 def run_eval(
-    backbone: LoadedBackbone, weights: Path | None, asked: list[Asked], predictions: Path, batch_size: int
+    backbone: LoadedBackbone,
+    weights: Path | None,
+    asked: list[Asked],
+    protocol: Protocol,
+    predictions: Path,
+    batch_size: int,
 ) -> Evaluation:
-    """Score questions and write predictions.parquet, whole or not at all.
+    """Let a checkpoint answer questions and write predictions.parquet, whole or not at all.
 
     Parameters
     ----------
     backbone
         Its weights are replaced.
     weights
-        Folder of the fine-tuned weights; None scores the untouched backbone.
+        Folder of the fine-tuned weights; None asks the untouched backbone.
     asked
-        The test questions, encoded.
+        The test questions, encoded: all with options, or all with boxes.
+    protocol
+        How answers are read.
     predictions
         The file to write.
     batch_size
@@ -73,26 +102,85 @@ def run_eval(
     """
     restore_weights(backbone, weights)
     began = time.perf_counter()
-    scores = score_options(backbone, [item.example for item in asked], batch_size)
+    answer = _find_boxes if isinstance(asked[0].question, BoxQuestion) else _choose
+    rows, metrics = answer(backbone, asked, protocol, batch_size)
     seconds = time.perf_counter() - began
-    rows = [_to_row(item, score) for item, score in zip(asked, scores, strict=True)]
     with replacing(predictions) as beside:
         pq.write_table(pa.Table.from_pylist(rows, schema=PREDICTIONS), beside)
-    return Evaluation(
-        num_questions=len(rows), accuracy=sum(bool(row["correct"]) for row in rows) / len(rows), seconds=seconds
-    )
+    accuracy = sum(row["score"] for row in rows) / len(rows)
+    return Evaluation(num_questions=len(rows), accuracy=accuracy, metrics=metrics, seconds=seconds)
 
 
-def _to_row(item: Asked, scores: tuple[float, ...]) -> dict[str, object]:
-    choice = max(range(len(scores)), key=lambda position: scores[position])
-    return {
-        "question": item.id,
-        "subset": item.subset,
-        "group": item.group,
-        "instruction": item.question.text,
-        "options": list(item.question.options),
-        "log_probs": list(scores),
-        "answer": item.question.answer,
-        "choice": choice,
-        "correct": choice == item.question.answer,
-    }
+def _choose(
+    backbone: LoadedBackbone, asked: list[Asked], protocol: Protocol, batch_size: int
+) -> tuple[list[Row], dict[str, float]]:
+    scores = [()] * len(asked)
+    if protocol.by != "generation":
+        scores = score_options(backbone, [item.turns for item in asked], batch_size)
+    texts: list[tuple[str, ...]] = [()] * len(asked)
+    if protocol.by != "likelihood":
+        # Beside likelihoods, which count, one order tells how the two agree.
+        turns = [item.turns if protocol.by == "generation" else item.turns[:1] for item in asked]
+        written = iter(write_answers(backbone, [turn for row in turns for turn in row], batch_size, MAX_NEW_TOKENS))
+        texts = [tuple(next(written).text for _ in row) for row in turns]
+    rows: list[Row] = []
+    answers: list[Answered] = []
+    for item, shown, text in zip(asked, scores, texts, strict=True):
+        question = item.question
+        assert isinstance(question, Question)
+        form = backbone.identity.answer
+        answer = Answered(
+            num_options=len(question.options),
+            answer=question.answer,
+            log_probs=shown,
+            parsed=tuple(
+                parse_choice(words, rotate(question, order).options, form) for order, words in enumerate(text)
+            ),
+        )
+        answers.append(answer)
+        rows.append(
+            {
+                **_describe(item),
+                "options": list(question.options),
+                "log_probs": list(answer.option_log_probs) or None,
+                "answer": question.answer,
+                "choice": answer.choice,
+                "correct": answer.is_right,
+                "score": float(answer.is_right),
+                "turned_log_probs": [list(row) for row in shown] if len(shown) > 1 else None,
+                "written": list(text) or None,
+                "parsed": list(answer.parsed) or None,
+            }
+        )
+    return rows, summarize_choices(answers)
+
+
+def _find_boxes(
+    backbone: LoadedBackbone, asked: list[Asked], _: Protocol, batch_size: int
+) -> tuple[list[Row], dict[str, float]]:
+    style = find_style(backbone.model.config.model_type)
+    written = write_answers(backbone, [item.turns[0] for item in asked], batch_size, MAX_BOX_TOKENS)
+    rows: list[Row] = []
+    detections: list[Detection] = []
+    for item, answer in zip(asked, written, strict=True):
+        question = item.question
+        assert isinstance(question, BoxQuestion)
+        found = parse_boxes(answer.text, style, find_size(backbone, item.turns[0].image))
+        detections.append(Detection(found=found, true=question.boxes, confidence=answer.log_prob, label=item.label))
+        iou = overlay(found, question.boxes).iou
+        rows.append(
+            {
+                **_describe(item),
+                "correct": iou >= 0.5,
+                "score": iou,
+                "written": [answer.text],
+                "true_boxes": [list(box) for box in question.boxes],
+                "found_boxes": [list(box) for box in found],
+                "confidence": answer.log_prob,
+            }
+        )
+    return rows, summarize_boxes(detections)
+
+
+def _describe(item: Asked) -> Row:
+    return {"question": item.id, "subset": item.subset, "group": item.group, "instruction": item.question.text}

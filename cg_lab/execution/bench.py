@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol as Interface, assert_never
 
@@ -16,12 +16,18 @@ from cg_lab.mat import Subset
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob, Protocol
 from cg_lab.results import EvalResult, FinetuneResult, Layout, write_result
+from cg_lab.serialize import canonical_json, content_id
 from cg_lab.study import SlurmSettings
 
 if TYPE_CHECKING:
-    from cg_lab.data.samples import DataSource
+    from PIL import Image
+
+    from cg_lab.data.asking import Exam
+    from cg_lab.data.samples import DataSource, Sample, Split
     from cg_lab.evaluation.evaluate import Asked
     from cg_lab.models.backbone import LoadedBackbone
+    from cg_lab.models.encoding import Example, Seen
+    from cg_lab.models.prepared import PreparedImages
 
 Job = FinetuneJob | EvalJob
 
@@ -68,6 +74,7 @@ class _Set:
     subsets: dict[str, Subset]
     source: DataSource
     backbone: LoadedBackbone
+    prepared: PreparedImages
     tests: dict[tuple[str, Protocol], list[Asked]] = field(default_factory=dict)
     """Encoded test questions by subset and protocol: many jobs ask the same."""
 
@@ -107,28 +114,33 @@ class ModelBench:
 
         from cg_lab.data.sources import open_source
         from cg_lab.models.backbone import load_backbone
+        from cg_lab.models.prepared import PreparedImages
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         catalog = self._surface.plan.catalog_of(job.data)
         path = self._surface.order.images.get(job.data.content) if job.data.source == "manifest" else None
+        backbone = load_backbone(job.backbone)
+        order, layout = self._surface.order, self._surface.layout
         return _Set(
             job=job,
             subsets={subset.name: subset for subset in catalog.subsets},
             source=open_source(catalog, Path(path) if path else None),
-            backbone=load_backbone(job.backbone),
+            backbone=backbone,
+            prepared=PreparedImages(backbone, layout.prepared, order.cache_gb),
         )
 
     def _run_finetune(self, job: FinetuneJob, shared: _Set, conduct: Conduct) -> None:
         from cg_lab.data.asking import pose_training
-        from cg_lab.models.encoding import encode_questions
+        from cg_lab.data.samples import Split
         from cg_lab.training.finetune import Surroundings, run_finetune
 
         layout, team, cluster = self._surface.layout, self._surface.team, self._surface.order.cluster
         is_sharded = team.size > 1 and isinstance(cluster, SlurmSettings) and cluster.sharding == "fsdp"
         started = now()
         exam = pose_training(shared.source, shared.subsets, job.mixture)
-        examples = encode_questions(shared.backbone, list(exam.questions), exam.images)
+        is_tower_frozen = job.recipe.trainable != "all"
+        examples = _encode(shared, exam, Split.TRAIN, with_features=is_tower_frozen)
         done = run_finetune(
             job,
             shared.backbone,
@@ -175,6 +187,7 @@ class ModelBench:
             shared.backbone,
             layout.weights(job.checkpoint_of) if job.checkpoint_of else None,
             _ask_tests(job, shared),
+            job.protocol,
             layout.predictions(job.id),
             max(1, self._surface.order.eval_batch_size // conduct.parts),
         )
@@ -184,6 +197,7 @@ class ModelBench:
                 job=job,
                 num_questions=done.num_questions,
                 accuracy=done.accuracy,
+                metrics={name: round(value, 6) for name, value in done.metrics.items()},
                 seconds=round(done.seconds, 3),
                 host=socket.gethostname(),
                 started=started,
@@ -199,13 +213,66 @@ def _ask_tests(job: EvalJob, shared: _Set) -> list[Asked]:
 
 
 def _encode_tests(job: EvalJob, shared: _Set) -> list[Asked]:
-    from cg_lab.data.asking import pose_test
+    from cg_lab.data.asking import Exam, pose_shots, pose_test, read_blanks
+    from cg_lab.data.samples import Split
     from cg_lab.evaluation.evaluate import Asked
     from cg_lab.models.encoding import encode_questions
+    from cg_lab.questions import Question, rotate
 
     exam = pose_test(shared.source, shared.subsets, job.target, job.protocol)
-    examples = encode_questions(shared.backbone, list(exam.questions), exam.images)
-    return [
-        Asked(id=sample.id, subset=sample.subset, group=sample.group, question=question, example=example)
-        for sample, question, example in zip(exam.samples, exam.questions, examples, strict=True)
+    shots = pose_shots(shared.source, shared.subsets, job.target, job.protocol)
+    turned = [
+        [rotate(question, steps) for steps in range(len(question.options))]
+        if isinstance(question, Question) and job.protocol.rotations == "all"
+        else [question]
+        for question in exam.questions
     ]
+    asked = Exam(
+        samples=tuple(sample for sample, row in zip(exam.samples, turned, strict=True) for _ in row),
+        questions=tuple(turn for row in turned for turn in row),
+    )
+    if shots or job.protocol.image == "blank":
+        is_blank = job.protocol.image == "blank"
+        images = read_blanks(shared.source, asked.samples) if is_blank else shared.source.read_images(asked.samples)
+        encoded = iter(encode_questions(shared.backbone, asked.questions, images, shots))
+    else:
+        encoded = iter(_encode(shared, asked, Split.TEST))
+    return [
+        Asked(
+            id=sample.id,
+            subset=sample.subset,
+            group=sample.group,
+            label=sample.label,
+            question=question,
+            turns=tuple(next(encoded) for _ in row),
+        )
+        for sample, question, row in zip(exam.samples, exam.questions, turned, strict=True)
+    ]
+
+
+def _encode(shared: _Set, exam: Exam, split: Split, *, with_features: bool = False) -> list[Example]:
+    """Encode questions about images that are prepared once for all jobs."""
+    from cg_lab.models.encoding import encode_questions, encode_seen
+    from cg_lab.models.prepared import Pool
+    from cg_lab.models.tower import FEATURES
+
+    source = shared.source
+    seen: dict[str, Seen] = {}
+    for subset in dict.fromkeys(sample.subset for sample in exam.samples):
+        listed = {sample.id: sample for sample in source.read_samples(subset, split)}
+
+        def read(ids: Sequence[str], listed: dict[str, Sample] = listed) -> list[Image.Image]:
+            return source.read_images(tuple(listed[one] for one in ids))
+
+        key = content_id("pool", 1, [canonical_json(shared.job.data), subset, split])
+        wanted = list(dict.fromkeys(sample.id for sample in exam.samples if sample.subset == subset))
+        found = shared.prepared.see(Pool(key=key, ids=tuple(listed), read=read), wanted, with_features=with_features)
+        if found is None:
+            return encode_questions(shared.backbone, exam.questions, source.read_images(exam.samples))
+        seen |= zip(wanted, found, strict=True)
+    if not all(FEATURES in one.image for one in seen.values()):
+        seen = {
+            name: replace(one, image={key: values for key, values in one.image.items() if key != FEATURES})
+            for name, one in seen.items()
+        }
+    return encode_seen(shared.backbone, exam.questions, [seen[sample.id] for sample in exam.samples])

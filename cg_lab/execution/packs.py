@@ -27,6 +27,8 @@ class Order:
     eval_batch_size: int
     images: dict[str, str]
     """Where the data of a manifest lies, by its content."""
+    cache_gb: float = 0.0
+    """Disk for prepared images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from cg_lab.models.tower import FEATURES
+
 
 def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Run a `...ForConditionalGeneration` model and its head at the answers only.
@@ -16,7 +18,7 @@ def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[t
     model
         Has `model` (everything below the head) and `lm_head`, as image-text-to-text models of transformers do.
     batch
-        Inputs, with `labels` (batch, token); -100 where no answer is.
+        Inputs, with `labels` (batch, token), -100 where no answer is; maybe with a tower's outputs to be played back.
 
     Returns
     -------
@@ -24,7 +26,9 @@ def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[t
         Logits of the token before each answer token, and that token; N is the number of answer tokens.
 
     """
-    inputs = {key: value for key, value in batch.items() if key != "labels"}
+    inputs = {key: value for key, value in batch.items() if key not in {"labels", FEATURES}}
+    if FEATURES in batch:
+        model.tower_features = batch[FEATURES]
     hidden_BTD = model.model(**inputs).last_hidden_state
     labels_BT = batch["labels"][:, 1:]
     answered_BT = labels_BT != -100

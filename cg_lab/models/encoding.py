@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from cg_lab.boxes import find_style, format_boxes
 from cg_lab.errors import UserError
 from cg_lab.models.backbone import LoadedBackbone
-from cg_lab.questions import LETTERS, AnswerForm, Question, format_answer, format_question
+from cg_lab.questions import LETTERS, AnswerForm, AnyQuestion, Question, Shots, format_answer, format_question
 
 IGNORED = -100
 """Label of tokens that no loss is taken at."""
@@ -26,22 +28,90 @@ UNUSED_KEYS = ("input_ids", "attention_mask", "labels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """The beginning of a prompt, up to the end of its image, with the image as a backbone reads it."""
+
+    prompt: list[int]
+    """Token ids, image tokens expanded."""
+    tail: str
+    """What the template writes between the image and the question."""
+    image: dict[str, torch.Tensor]
+    """What the processor gives of the image, by the model's names; along the first axis examples join."""
+    tokens: dict[str, torch.Tensor]
+    """What it gives for each token, along the first axis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One question with its image, encoded."""
 
     prompt: list[int]
     """Token ids up to where the answer starts, image tokens expanded."""
     options: tuple[tuple[int, ...], ...]
-    """Token ids that follow the prompt for each option, the turn's end included."""
+    """Token ids that follow the prompt for each option, the turn's end included; of boxes, the true answer alone."""
     answer: int
     image: dict[str, torch.Tensor]
-    """What the processor gives of the image, by the model's names; along the first axis examples join."""
+    """As in `Seen`."""
     tokens: dict[str, torch.Tensor]
-    """What it gives for each token of the prompt, along the first axis."""
 
 
-def encode_questions(backbone: LoadedBackbone, questions: list[Question], images: list[Image.Image]) -> list[Example]:
-    """Encode questions, one image each.
+def encode_questions(
+    backbone: LoadedBackbone,
+    questions: Sequence[AnyQuestion],
+    images: Sequence[Image.Image],
+    shots: Shots | None = None,
+) -> list[Example]:
+    """Encode questions, one image each, behind answered examples if there are any.
+
+    Raises
+    ------
+    UserError
+        If the backbone shall answer with letters that are not single tokens after its chat template.
+
+    """
+    seen = None if shots else see_images(backbone, images)
+    if seen is not None:
+        return encode_seen(backbone, questions, seen)
+    frame = _read_frame(backbone, shots)
+    letters = _find_letters(backbone, frame, questions)
+    examples: list[Example] = []
+    for question, image in zip(questions, images, strict=True):
+        text = f"{frame.before}{format_question(question, backbone.identity.answer)}{frame.between}"
+        given = _process(backbone, [text], [[*(shots.images if shots else ()), image]])
+        prompt = _split_off(given, 0, is_one=True, tail="")
+        examples += _finish(backbone, frame, letters, [question], [prompt])
+    return examples
+
+
+def see_images(backbone: LoadedBackbone, images: Sequence[Image.Image]) -> list[Seen] | None:
+    """Read images apart from any question, so that many questions can be asked about each.
+
+    Returns
+    -------
+    None if the backbone's processor writes a prompt otherwise than as image and text, one after the other.
+
+    """
+    frame = _read_frame(backbone)
+    if not images:
+        return []
+    texts = [frame.before] * CHUNK
+    chunk = CHUNK if _is_stacking(backbone, frame, images) else 1
+    seen: list[Seen] = []
+    for start in range(0, len(images), chunk):
+        part = images[start : start + chunk]
+        given = _process(backbone, texts[: len(part)], [[image] for image in part])
+        for row in range(len(part)):
+            one = _split_at_image(backbone, given, row, is_one=len(part) == 1)
+            if one is None:
+                return None
+            seen.append(one)
+    probe = f"What is it?{frame.between}"
+    whole = _process(backbone, [frame.before + probe], [[images[0]]])["input_ids"][0]
+    return seen if _continue(backbone, seen[:1], [probe]) == [list(whole)] else None
+
+
+def encode_seen(backbone: LoadedBackbone, questions: Sequence[AnyQuestion], seen: Sequence[Seen]) -> list[Example]:
+    """Encode questions about images that have been read already.
 
     Raises
     ------
@@ -50,74 +120,123 @@ def encode_questions(backbone: LoadedBackbone, questions: list[Question], images
 
     """
     frame = _read_frame(backbone)
-    is_lettered = backbone.identity.answer is AnswerForm.LETTER
-    most = max((len(question.options) for question in questions), default=2)
-    letters = _find_letters(backbone, frame, most) if is_lettered else None
-    chunk = CHUNK if _is_stacking(backbone, frame, images) else 1
-    examples: list[Example] = []
-    for start in range(0, len(questions), chunk):
-        part = slice(start, start + chunk)
-        examples += _encode_chunk(backbone, frame, letters, questions[part], images[part])
-    return examples
+    letters = _find_letters(backbone, frame, questions)
+    texts = [f"{format_question(question, backbone.identity.answer)}{frame.between}" for question in questions]
+    prompts = [
+        replace(
+            one,
+            prompt=prompt,
+            tokens={key: _lengthen(values, len(prompt) - len(one.prompt)) for key, values in one.tokens.items()},
+        )
+        for one, prompt in zip(seen, _continue(backbone, seen, texts), strict=True)
+    ]
+    return _finish(backbone, frame, letters, questions, prompts)
 
 
-def _is_stacking(backbone: LoadedBackbone, frame: _Frame, images: list[Image.Image]) -> bool:
+def _continue(backbone: LoadedBackbone, seen: Sequence[Seen], texts: Sequence[str]) -> list[list[int]]:
+    """Write text behind images; it is tokenized behind the image's last token, since many tokenizers look back."""
+    tokenizer = backbone.processor.tokenizer
+    anchors = [tokenizer.convert_ids_to_tokens(one.prompt[-1]) for one in seen]
+    behind = tokenizer(
+        [f"{anchor}{one.tail}{text}" for anchor, one, text in zip(anchors, seen, texts, strict=True)],
+        add_special_tokens=False,
+    )["input_ids"]
+    return [[*one.prompt, *row[1:]] for one, row in zip(seen, behind, strict=True)]
+
+
+def _split_at_image(backbone: LoadedBackbone, given: dict[str, Any], row: int, *, is_one: bool) -> Seen | None:
+    """Cut a prompt behind its last special token, which belongs to the image."""
+    tokenizer = backbone.processor.tokenizer
+    ids = list(given["input_ids"][row])
+    special = set(tokenizer.added_tokens_decoder)
+    end = next((place for place in range(len(ids), 0, -1) if ids[place - 1] in special), None)
+    if end is None:
+        return None
+    whole = _split_off(given, row, is_one=is_one, tail=tokenizer.decode(ids[end:]))
+    return replace(whole, prompt=ids[:end], tokens={key: values[:end].clone() for key, values in whole.tokens.items()})
+
+
+def _split_off(given: dict[str, Any], row: int, *, is_one: bool, tail: str) -> Seen:
+    """Take one prompt out of what a processor gave for several."""
+    prompt = list(given["input_ids"][row])
+    image = {key: _to_tensor(given[key]) for key in given if key not in (*UNUSED_KEYS, *TOKEN_KEYS)}
+    return Seen(
+        prompt=prompt,
+        tail=tail,
+        image=image if is_one else {key: values[row : row + 1] for key, values in image.items()},
+        tokens={key: _to_tensor(given[key][row])[: len(prompt)] for key in TOKEN_KEYS if key in given},
+    )
+
+
+def _is_stacking(backbone: LoadedBackbone, frame: _Frame, images: Sequence[Image.Image]) -> bool:
     """Tell whether a processor makes one tensor of one shape for each image, so that many can be given at a time."""
-    given = _process(backbone, [f"{frame.before}{frame.between}"] * len(images[:2]), images[:2])
+    given = _process(backbone, [frame.before] * len(images[:2]), [[image] for image in images[:2]])
     return set(given) - {*UNUSED_KEYS, *TOKEN_KEYS} == {"pixel_values"} and len(given["pixel_values"]) == len(
         images[:2]
     )
 
 
-def _process(backbone: LoadedBackbone, prompts: list[str], images: list[Image.Image]) -> dict[str, Any]:
+def _process(backbone: LoadedBackbone, prompts: list[str], images: list[list[Image.Image]]) -> dict[str, Any]:
     processor = backbone.processor
     # A template that writes the first token itself must not get it twice.
     has_start = bool(processor.tokenizer.bos_token) and prompts[0].startswith(processor.tokenizer.bos_token)
     return processor(
         text=prompts,
-        images=[[image.convert("RGB")] for image in images],
+        images=[[image.convert("RGB") for image in row] for row in images],
         **({"add_special_tokens": False} if has_start else {}),
     )
 
 
-def _encode_chunk(
+def _finish(
     backbone: LoadedBackbone,
     frame: _Frame,
     letters: _Letters | None,
-    questions: list[Question],
-    images: list[Image.Image],
+    questions: Sequence[AnyQuestion],
+    prompts: Sequence[Seen],
 ) -> list[Example]:
-    form = backbone.identity.answer
-    given = _process(
-        backbone, [f"{frame.before}{format_question(question, form)}{frame.between}" for question in questions], images
-    )
-    endings = [
-        f"{frame.lead}{format_answer(question, form, choice)}{frame.after}"
-        for question in questions
-        for choice in range(len(question.options))
+    """Put the options behind prompts."""
+    answers = [
+        _write_answers(backbone, question, prompt.image) for question, prompt in zip(questions, prompts, strict=True)
     ]
-    encoded = iter(backbone.processor.tokenizer(endings, add_special_tokens=False)["input_ids"])
-    image = {key: _to_tensor(given[key]) for key in given if key not in (*UNUSED_KEYS, *TOKEN_KEYS)}
-    is_one = len(questions) == 1
+    endings = [f"{frame.lead}{answer}{frame.after}" for row in answers for answer in row]
+    encoded = (
+        iter(backbone.processor.tokenizer(endings, add_special_tokens=False)["input_ids"]) if endings else iter(())
+    )
     examples: list[Example] = []
-    for row, question in enumerate(questions):
-        prompt = list(given["input_ids"][row])
-        options = tuple(tuple(next(encoded)) for _ in question.options)
-        tokens = {key: _to_tensor(given[key][row])[: len(prompt)] for key in TOKEN_KEYS if key in given}
-        if letters:
+    for question, prompt, row in zip(questions, prompts, answers, strict=True):
+        options = tuple(tuple(next(encoded)) for _ in row)
+        ids, tokens = prompt.prompt, prompt.tokens
+        if letters and isinstance(question, Question):
             options = tuple((letter, *letters.after) for letter in letters.ids[: len(options)])
-            prompt += letters.before
+            ids = ids + letters.before
             tokens = {key: _lengthen(values, len(letters.before)) for key, values in tokens.items()}
         examples.append(
             Example(
-                prompt=prompt,
+                prompt=ids,
                 options=options,
-                answer=question.answer,
-                image=image if is_one else {key: values[row : row + 1] for key, values in image.items()},
+                answer=question.answer if isinstance(question, Question) else 0,
+                image=prompt.image,
                 tokens=tokens,
             )
         )
     return examples
+
+
+def _write_answers(backbone: LoadedBackbone, question: AnyQuestion, image: dict[str, torch.Tensor]) -> list[str]:
+    """Write what may follow a question: each option, or the true boxes."""
+    form = backbone.identity.answer
+    if isinstance(question, Question):
+        return [format_answer(question, form, choice) for choice in range(len(question.options))]
+    return [format_boxes(question.boxes, find_style(backbone.model.config.model_type), find_size(backbone, image))]
+
+
+def find_size(backbone: LoadedBackbone, image: dict[str, torch.Tensor]) -> tuple[int, int]:
+    """Give width and height in pixels of an image as the model reads it; 1, 1 where it has no grid of patches."""
+    grid = image.get("image_grid_thw")
+    if grid is None:
+        return 1, 1
+    patch = int(backbone.processor.image_processor.patch_size)
+    return int(grid[0, 2]) * patch, int(grid[0, 1]) * patch
 
 
 def _to_tensor(values: Any) -> torch.Tensor:
@@ -144,8 +263,11 @@ class _Letters:
     """Tokens that end the turn."""
 
 
-def _find_letters(backbone: LoadedBackbone, frame: _Frame, count: int) -> _Letters:
+def _find_letters(backbone: LoadedBackbone, frame: _Frame, questions: Sequence[AnyQuestion]) -> _Letters | None:
     """Find the tokens of letters behind the template's own words: alone, many tokenizers write them otherwise."""
+    count = max((len(question.options) for question in questions if isinstance(question, Question)), default=0)
+    if backbone.identity.answer is not AnswerForm.LETTER or not count:
+        return None
     tokenizer = backbone.processor.tokenizer
 
     def encode(text: str) -> list[int]:
@@ -173,29 +295,51 @@ class _Frame:
     after: str
 
 
-def _read_frame(backbone: LoadedBackbone) -> _Frame:
+def _read_frame(backbone: LoadedBackbone, shots: Shots | None = None) -> _Frame:
     """Learn a chat template's frame from one rendering, so that it is not run for every question."""
     question, answer = "QUESTION-PLACE", "ANSWER-PLACE"
-    user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
-    reply = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
     processor = backbone.processor
+    before = [
+        turn
+        for asked, image in zip(shots.questions, shots.images, strict=True)
+        for turn in _write_turns(backbone, asked, image)
+    ] if shots else []  # fmt: skip
+    user, reply = _make_turn("user", question), _make_turn("assistant", answer)
 
     def render(*messages: Any, **options: bool) -> Any:
         # The tokenizer's own method, since some processors ask for their video part first, which needs torchvision.
         return processor.tokenizer.apply_chat_template(
-            list(messages), chat_template=processor.chat_template, tokenize=False, **options
+            [*before, *messages], chat_template=processor.chat_template, tokenize=False, **options
         )
 
     prompt, full = render(user, add_generation_prompt=True), render(user, reply)
     assert isinstance(prompt, str)
     assert isinstance(full, str)
     assert full.startswith(prompt), "the template's reply does not continue its generation prompt"
-    before, between = prompt.split(question)
+    start, between = prompt.split(question)
     lead, after = full[len(prompt) :].split(answer)
-    return _Frame(before, between, lead, after.rstrip("\n"))
+    return _Frame(start, between, lead, after.rstrip("\n"))
 
 
-def collate(examples: list[Example], endings: list[tuple[int, ...]], pad_id: int) -> dict[str, torch.Tensor]:
+def _write_turns(backbone: LoadedBackbone, question: AnyQuestion, image: Image.Image) -> list[dict[str, Any]]:
+    """Write an answered example as two turns."""
+    form = backbone.identity.answer
+    if isinstance(question, Question):
+        answer = format_answer(question, form)
+    else:
+        (given,) = see_images(backbone, [image]) or [None]
+        (answer,) = _write_answers(backbone, question, given.image if given else {})
+    return [_make_turn("user", format_question(question, form)), _make_turn("assistant", answer)]
+
+
+def _make_turn(role: str, text: str) -> dict[str, Any]:
+    content: list[dict[str, str]] = [{"type": "text", "text": text}]
+    return {"role": role, "content": [{"type": "image"}, *content] if role == "user" else content}
+
+
+def collate(
+    examples: Sequence[Example], endings: Sequence[tuple[int, ...]], pad_id: int, *, on_left: bool = False
+) -> dict[str, torch.Tensor]:
     """Pad prompts, each with what follows it, on the right, and join images.
 
     Parameters
@@ -206,34 +350,44 @@ def collate(examples: list[Example], endings: list[tuple[int, ...]], pad_id: int
         For each of them, the tokens behind its prompt.
     pad_id
         Fills up.
+    on_left
+        Pad on the left, as models that go on writing need it.
 
     """
     rows = [example.prompt + list(ending) for example, ending in zip(examples, endings, strict=True)]
     longest = max(len(row) for row in rows)
+    side = slice(None, None, -1) if on_left else slice(None)
+
+    def pad(row: list[int], filling: int) -> list[int]:
+        return (row[side] + [filling] * (longest - len(row)))[side]
+
     batch = {
-        "input_ids": torch.tensor([row + [pad_id] * (longest - len(row)) for row in rows]),
-        "attention_mask": torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows]),
+        "input_ids": torch.tensor([pad(row, pad_id) for row in rows]),
+        "attention_mask": torch.tensor([pad([1] * len(row), 0) for row in rows]),
     }
     for key in examples[0].tokens:
         long = [
             _lengthen(example.tokens[key], len(row) - len(example.prompt))
             for example, row in zip(examples, rows, strict=True)
         ]
-        batch[key] = _join([values[None] for values in long])
+        batch[key] = join([values[None] for values in long], on_left=on_left)
     for key in examples[0].image:
-        batch[key] = _join([example.image[key] for example in examples])
+        batch[key] = join([example.image[key] for example in examples])
     return batch
 
 
-def _join(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Join along the first axis; along the others, shorter ones are filled up with zeros."""
+def join(parts: list[torch.Tensor], *, on_left: bool = False) -> torch.Tensor:
+    """Join along the first axis; along the others, shorter ones are filled up with zeros: tokens maybe on the left."""
     largest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
     if all(list(part.shape[1:]) == largest for part in parts):
         return torch.cat(parts)
     filled = torch.zeros(sum(len(part) for part in parts), *largest, dtype=parts[0].dtype)
     place = 0
     for part in parts:
-        filled[(slice(place, place + len(part)), *(slice(0, size) for size in part.shape[1:]))] = part
+        room = [slice(0, size) for size in part.shape[1:]]
+        if on_left:
+            room[0] = slice(largest[0] - part.shape[1], None)
+        filled[(slice(place, place + len(part)), *room)] = part
         place += len(part)
     return filled
 

@@ -1,8 +1,11 @@
-"""Log-likelihood of every option of a question in one forward pass, the prompt and its image read once."""
+"""Log-likelihood of every option of a question: what prompts have in common, image and all, is read once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -11,137 +14,302 @@ from cg_lab.models.encoding import Example, collate
 from cg_lab.questions import AnswerForm
 
 SIDE_BY_SIDE = ("llava",)
-"""Architectures whose attention takes a mask that hides the options of a question from each other."""
+"""Architectures whose attention takes a mask that hides what follows a trunk from each other."""
+APART = ("mllama",)
+"""Architectures that can't go on from a trunk's keys and values without its image; elsewhere these are kept."""
+
+Turns = Sequence[Example]
+"""One question in several orders of its options; with one image."""
 
 
 @torch.inference_mode()
-def score_options(backbone: LoadedBackbone, examples: list[Example], batch_size: int) -> list[tuple[float, ...]]:
-    """Score the options of each question.
+def score_options(
+    backbone: LoadedBackbone, asked: Sequence[Turns], batch_size: int
+) -> list[tuple[tuple[float, ...], ...]]:
+    """Score the options of each question, in each order in which it is asked.
 
     A letter counts by its token, read at the prompt's end. An option's text counts by all of its tokens and the turn's
-    end. The texts of a question follow its prompt side by side where the architecture allows: each sees the prompt and
-    itself, none sees another. Elsewhere each has a forward pass of its own.
+    end. The beginning that the prompts of a question share is read once.
 
     Returns
     -------
-    For each question, the natural log-likelihood of each option, in the options' order; not normalised.
+    For each question and each of its orders, the natural log-likelihood of each option, in that order; not normalised.
 
     """
     backbone.model.eval()
-    order = sorted(range(len(examples)), key=lambda index: (len(examples[index].prompt), index))
+    is_lettered = backbone.identity.answer is AnswerForm.LETTER
+    trees = [_grow(turns, is_lettered=is_lettered) for turns in asked]
+    most = max((tree.num_rows for tree in trees), default=1)
     score = _choose_way(backbone)
-    scores: list[tuple[float, ...]] = [()] * len(examples)
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        for row, found in zip(rows, score(backbone, [examples[row] for row in rows]), strict=True):
-            scores[row] = found
+    # Side by side a question is one row, elsewhere each of its branches is.
+    at_once = batch_size if score is _score_side_by_side else max(1, batch_size // most)
+    order = sorted(range(len(trees)), key=lambda index: (trees[index].length, index))
+    scores: list[tuple[tuple[float, ...], ...]] = [()] * len(trees)
+    for start in range(0, len(order), at_once):
+        rows = order[start : start + at_once]
+        found: dict[tuple[int, int, int], float] = defaultdict(float)
+        for leaf, gained in score(backbone, [trees[row] for row in rows]):
+            found[leaf] += gained
+        for place, row in enumerate(rows):
+            scores[row] = tuple(
+                tuple(found[place, number, choice] for choice in range(len(branch.leaves)))
+                for number, branch in enumerate(trees[row].branches)
+            )
     return scores
 
 
-def _choose_way(backbone: LoadedBackbone) -> Callable[[LoadedBackbone, list[Example]], list[tuple[float, ...]]]:
-    if backbone.identity.answer is AnswerForm.LETTER:
-        return _score_letters
-    return _score_texts if backbone.model.config.model_type in SIDE_BY_SIDE else _score_texts_apart
+def _choose_way(backbone: LoadedBackbone) -> Callable[[LoadedBackbone, list[_Tree]], Iterator[Gain]]:
+    config = backbone.model.config
+    # Sliding windows count places, not positions: padding behind a trunk would count as distance.
+    is_sliding = "sliding_attention" in (getattr(config.get_text_config(), "layer_types", None) or ())
+    if is_sliding or config.model_type in APART:
+        return _score_apart
+    return _score_side_by_side if config.model_type in SIDE_BY_SIDE else _score_behind_trunks
 
 
-def _score_letters(backbone: LoadedBackbone, examples: list[Example]) -> list[tuple[float, ...]]:
-    """Read the next token after each prompt: one forward for all options of all questions."""
-    hidden_BTD = _run(backbone, collate(examples, [()] * len(examples), _pad_id(backbone)))
-    ends_B = torch.tensor([len(example.prompt) - 1 for example in examples])
-    logits_BV = backbone.model.lm_head(hidden_BTD[torch.arange(len(examples)), ends_B]).float().cpu()
-    gained_BV = logits_BV.log_softmax(dim=-1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Branch:
+    """What follows the trunk in one order of the options."""
+
+    stem: list[int]
+    leaves: list[tuple[int, ...]]
+    """The tokens of each option that count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    """All prompts of a question with all of their options."""
+
+    trunk: Example
+    """What they begin with."""
+    branches: list[_Branch]
+
+    @property
+    def length(self) -> int:
+        """Tokens if everything stands side by side."""
+        return len(self.trunk.prompt) + sum(len(branch.stem) for branch in self.branches)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that it takes with one continuation each."""
+        return sum(len(_list_twigs(branch)) for branch in self.branches)
+
+
+Gain = tuple[tuple[int, int, int], float]
+"""Tree, branch and leaf, and the log-likelihood of one of its tokens."""
+
+
+def _grow(turns: Turns, *, is_lettered: bool) -> _Tree:
+    prompts = [turn.prompt for turn in turns]
+    shared = len(prompts[0])
+    if len(prompts) > 1:
+        columns = zip(*prompts, strict=False)
+        shared = next((place for place, column in enumerate(columns) if len(set(column)) > 1), min(map(len, prompts)))
+    first = turns[0]
+    trunk = replace(
+        first, prompt=first.prompt[:shared], tokens={key: values[:shared] for key, values in first.tokens.items()}
+    )
+    branches = [
+        _Branch(stem=turn.prompt[shared:], leaves=[option[:1] if is_lettered else option for option in turn.options])
+        for turn in turns
+    ]
+    return _Tree(trunk=trunk, branches=branches)
+
+
+@dataclass(frozen=True, slots=True)
+class _Twig:
+    """One continuation of a trunk, and which of its tokens tell of which leaf."""
+
+    tokens: list[int]
+    readings: list[tuple[int, int, int]]
+    """Place whose output foretells the token, counted from the trunk's last one; the token; the leaf."""
+
+
+def _list_twigs(branch: _Branch) -> list[_Twig]:
+    """List a branch's continuations: one if every leaf is a single token, else one for each leaf."""
+    end = len(branch.stem)
+    if all(len(leaf) == 1 for leaf in branch.leaves):
+        return [_Twig(branch.stem, [(end, leaf[0], choice) for choice, leaf in enumerate(branch.leaves)])]
     return [
-        tuple(gained_BV[row, [option[0] for option in example.options]].tolist())
-        for row, example in enumerate(examples)
+        _Twig([*branch.stem, *leaf[:-1]], [(end + place, token, choice) for place, token in enumerate(leaf)])
+        for choice, leaf in enumerate(branch.leaves)
     ]
 
 
-def _score_texts_apart(backbone: LoadedBackbone, examples: list[Example]) -> list[tuple[float, ...]]:
-    """Score each option in a forward pass of its own."""
-    scores: list[list[float]] = [[] for _ in examples]
-    for choice in range(max(len(example.options) for example in examples)):
-        rows = [row for row, example in enumerate(examples) if choice < len(example.options)]
-        chosen = [examples[row] for row in rows]
-        endings = [example.options[choice] for example in chosen]
-        hidden_BTD = _run(backbone, collate(chosen, endings, _pad_id(backbone)))
-        for place, (row, example, ending) in enumerate(zip(rows, chosen, endings, strict=True)):
-            start = len(example.prompt) - 1
-            logits_NV = backbone.model.lm_head(hidden_BTD[place, start : start + len(ending)]).float().cpu()
-            gained_NV = logits_NV.log_softmax(dim=-1)
-            scores[row].append(float(gained_NV[torch.arange(len(ending)), list(ending)].sum()))
-    return [tuple(found) for found in scores]
+def _list_rows(trees: list[_Tree]) -> list[tuple[int, int, _Twig]]:
+    return [
+        (number, place, twig)
+        for number, tree in enumerate(trees)
+        for place, branch in enumerate(tree.branches)
+        for twig in _list_twigs(branch)
+    ]
 
 
-def _run(backbone: LoadedBackbone, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def _score_apart(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterator[Gain]:
+    """Give every continuation a forward pass with its trunk."""
+    rows = _list_rows(trees)
+    batch = collate(
+        [trees[number].trunk for number, _, _ in rows], [tuple(twig.tokens) for _, _, twig in rows], _pad_id(backbone)
+    )
+    starts = [len(trees[number].trunk.prompt) - 1 for number, _, _ in rows]
+    yield from _read(backbone, _run(backbone, batch).last_hidden_state, rows, starts)
+
+
+def _score_behind_trunks(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterator[Gain]:
+    """Read the trunks once and go on from their keys and values; with one continuation each, in one pass."""
+    rows = _list_rows(trees)
+    if len(rows) == len(trees):
+        yield from _score_apart(backbone, trees)
+        return
+    batch = collate([tree.trunk for tree in trees], [()] * len(trees), _pad_id(backbone))
+    trunk = _run(backbone, batch, use_cache=True)
+    owner_R = torch.tensor([number for number, _, _ in rows])
+    length_R = batch["attention_mask"].sum(dim=1)[owner_R]
+    longest = max(len(twig.tokens) for _, _, twig in rows)
+    # The trunk's last token goes first once more where a row has none of its own.
+    width = max(longest, 1)
+    ids_RT = torch.full((len(rows), width), _pad_id(backbone))
+    here_RT = torch.zeros_like(ids_RT)
+    for row, (_, _, twig) in enumerate(rows):
+        ids_RT[row, : len(twig.tokens)] = torch.tensor(twig.tokens, dtype=ids_RT.dtype)
+        here_RT[row, : len(twig.tokens)] = 1
+    positions_RT = length_R[:, None] + torch.arange(width)
+    shift_B = getattr(backbone.model.model, "rope_deltas", None)
+    if shift_B is not None:  # positions run on in time, height and width together behind an image
+        positions_RT = (positions_RT + shift_B.cpu().reshape(-1)[owner_R][:, None]).expand(3, -1, -1)
+    end_BD = trunk.last_hidden_state[torch.arange(len(trees)), batch["attention_mask"].sum(dim=1) - 1]
+    cache = trunk.past_key_values
+    cache.batch_select_indices(owner_R.to(backbone.model.device))
+    hidden_RTD = _run(
+        backbone,
+        {
+            "input_ids": ids_RT,
+            "attention_mask": torch.cat([batch["attention_mask"][owner_R], here_RT], dim=1),
+            "position_ids": positions_RT,
+        },
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    hidden_RTD = torch.cat([end_BD[owner_R.to(end_BD.device)][:, None], hidden_RTD], dim=1)
+    yield from _read(backbone, hidden_RTD, rows, [0] * len(rows))
+
+
+def _read(
+    backbone: LoadedBackbone, hidden_RTD: torch.Tensor, rows: list[tuple[int, int, _Twig]], starts: list[int]
+) -> Iterator[Gain]:
+    """Run the head where a token of a leaf is foretold; a place is read once for all leaves."""
+    places = list(
+        dict.fromkeys(
+            (row, starts[row] + place) for row, (_, _, twig) in enumerate(rows) for place, _, _ in twig.readings
+        )
+    )
+    gained_NV = _foretell(backbone, hidden_RTD, places)
+    number_of = {place: number for number, place in enumerate(places)}
+    picks = [
+        ((number, branch, choice), number_of[row, starts[row] + place], token)
+        for row, (number, branch, twig) in enumerate(rows)
+        for place, token, choice in twig.readings
+    ]
+    values = gained_NV[[place for _, place, _ in picks], [token for _, _, token in picks]].tolist()
+    yield from zip((leaf for leaf, _, _ in picks), values, strict=True)
+
+
+def _foretell(backbone: LoadedBackbone, hidden_BTD: torch.Tensor, places: list[tuple[int, int]]) -> torch.Tensor:
+    """Give log-probabilities of every next token behind some places, on the host."""
+    row_N, place_N = torch.tensor(places, device=hidden_BTD.device).unbind(dim=1)
+    logits_NV = backbone.model.lm_head(hidden_BTD[row_N, place_N])
+    return logits_NV.float().log_softmax(dim=-1).cpu()
+
+
+def _run(backbone: LoadedBackbone, batch: dict[str, torch.Tensor], **more: Any) -> Any:
     """Run everything below the head."""
     model = backbone.model
     moved = {
         key: values.to(model.device, model.dtype if values.is_floating_point() else values.dtype)
         for key, values in batch.items()
     }
-    return model.model(**moved).last_hidden_state
+    return model.model(**moved, **more)
 
 
 def _pad_id(backbone: LoadedBackbone) -> int:
     return backbone.processor.tokenizer.pad_token_id
 
 
-def _score_texts(backbone: LoadedBackbone, examples: list[Example]) -> list[tuple[float, ...]]:
-    layouts = [_lay_out(example.prompt, list(example.options)) for example in examples]
-    longest = max(len(layout.ids) for layout in layouts)
-    model = backbone.model
-    ids_BT = torch.full((len(layouts), longest), _pad_id(backbone))
+def _score_side_by_side(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterator[Gain]:
+    """Lay all of a question in one sequence: each branch sees the trunk and itself, each leaf its branch as well."""
+    rows = [_lay_out(tree) for tree in trees]
+    longest = max(len(row.ids) for row in rows)
+    ids_BT = torch.full((len(rows), longest), _pad_id(backbone))
     positions_BT = torch.zeros_like(ids_BT)
-    sees_BTT = torch.eye(longest, dtype=torch.bool).repeat(len(layouts), 1, 1)
-    for row, layout in enumerate(layouts):
-        length = len(layout.ids)
-        ids_BT[row, :length] = torch.tensor(layout.ids)
-        positions_BT[row, :length] = torch.tensor(layout.positions)
-        branch = torch.tensor(layout.branches)
-        causal = torch.ones(length, length, dtype=torch.bool).tril()
-        sees_BTT[row, :length, :length] = causal & ((branch[:, None] == branch[None, :]) | (branch == 0)[None, :])
-    smallest = torch.finfo(model.dtype).min
+    sees_BTT = torch.eye(longest, dtype=torch.bool).repeat(len(rows), 1, 1)
+    for number, row in enumerate(rows):
+        length = len(row.ids)
+        ids_BT[number, :length] = torch.tensor(row.ids)
+        positions_BT[number, :length] = torch.tensor(row.positions)
+        node_T = torch.tensor(row.nodes)
+        # Two generations back is the trunk, which everything sees.
+        parent_T = torch.tensor(row.parents)[node_T]
+        is_line_TT = (
+            (node_T[:, None] == node_T[None, :]) | (parent_T[:, None] == node_T[None, :]) | (node_T == 0)[None, :]
+        )
+        sees_BTT[number, :length, :length] = is_line_TT & torch.ones(length, length, dtype=torch.bool).tril()
     hidden_BTD = _run(
         backbone,
         {
-            **collate(examples, [()] * len(examples), _pad_id(backbone)),
+            **collate([tree.trunk for tree in trees], [()] * len(trees), _pad_id(backbone)),
             "input_ids": ids_BT,
-            "attention_mask": torch.where(sees_BTT, 0.0, smallest)[:, None],
+            "attention_mask": torch.where(sees_BTT, 0.0, torch.finfo(backbone.model.dtype).min)[:, None],
             "position_ids": positions_BT,
         },
-    )
-    row_N = torch.tensor([row for row, layout in enumerate(layouts) for _ in layout.sources])
-    source_N = torch.tensor([source for layout in layouts for source in layout.sources])
-    token_N = torch.tensor([token for layout in layouts for token in layout.tokens])
-    logits_NV = model.lm_head(hidden_BTD[row_N, source_N]).float().cpu()
-    gained_N = logits_NV.log_softmax(dim=-1).gather(1, token_N[:, None])[:, 0].tolist()
-    values = iter(gained_N)
-    return [tuple(sum(next(values) for _ in option) for option in example.options) for example in examples]
+    ).last_hidden_state
+    picks = [(number, *reading) for number, row in enumerate(rows) for reading in row.readings]
+    places = list(dict.fromkeys((number, place) for number, place, *_ in picks))
+    number_of = {place: number for number, place in enumerate(places)}
+    gained_NV = _foretell(backbone, hidden_BTD, places)
+    values = gained_NV[
+        [number_of[number, place] for number, place, *_ in picks], [token for _, _, token, *_ in picks]
+    ].tolist()
+    yield from zip(((number, branch, leaf) for number, _, _, branch, leaf in picks), values, strict=True)
 
 
+@dataclass(slots=True)
 class _Layout:
-    """Where the tokens of one question and its options stand in one sequence."""
+    """Where the tokens of one tree stand in one sequence."""
 
-    def __init__(self, prompt: list[int]) -> None:
-        self.ids = list(prompt)
-        self.positions = list(range(len(prompt)))
-        self.branches = [0] * len(prompt)
-        """0 for the prompt, then the number of the option."""
-        self.sources: list[int] = []
-        """For each token of each option, the place whose output foretells it."""
-        self.tokens: list[int] = []
+    ids: list[int]
+    positions: list[int]
+    nodes: list[int]
+    """0 for the trunk, then the number of the stem or leaf."""
+    parents: list[int] = field(default_factory=lambda: [0])
+    """Of each node."""
+    readings: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """Place whose output foretells a token; the token, its branch and its leaf."""
+
+    def put(self, tokens: Sequence[int], node: int, position: int) -> None:
+        """Write tokens that follow a position."""
+        self.ids += tokens
+        self.positions += range(position, position + len(tokens))
+        self.nodes += [node] * len(tokens)
+
+    def begin(self, parent: int) -> int:
+        """Make a node."""
+        self.parents.append(parent)
+        return len(self.parents) - 1
 
 
-def _lay_out(prompt: list[int], options: list[tuple[int, ...]]) -> _Layout:
-    layout = _Layout(prompt)
-    for number, option in enumerate(options, start=1):
-        source = len(prompt) - 1
-        for place, token in enumerate(option):
-            layout.sources.append(source)
-            layout.tokens.append(token)
-            if place + 1 < len(option):
-                source = len(layout.ids)
-                layout.ids.append(token)
-                layout.positions.append(len(prompt) + place)
-                layout.branches.append(number)
-    return layout
+def _lay_out(tree: _Tree) -> _Layout:
+    trunk = tree.trunk.prompt
+    row = _Layout([], [], [])
+    row.put(trunk, 0, 0)
+    for number, branch in enumerate(tree.branches):
+        stem = row.begin(0)
+        row.put(branch.stem, stem, len(trunk))
+        end = len(row.ids) - 1 if branch.stem else len(trunk) - 1
+        after = len(trunk) + len(branch.stem)
+        for choice, leaf in enumerate(branch.leaves):
+            start = len(row.ids)
+            row.put(leaf[:-1], row.begin(stem), after)
+            row.readings += [
+                (end if place == 0 else start + place - 1, token, number, choice) for place, token in enumerate(leaf)
+            ]
+    return row

@@ -63,6 +63,7 @@ class Compiler:
         self._arms = None if study.arms is None else frozenset(study.arms)
         self._epochs = study.finetune.epochs
         self._samples_per_s = study.model.train_samples_per_s
+        self._evaluation = study.evaluation
         self._jobs = JobFactory(catalog.data, backbone, study.finetune)
         self._prover = prover
         self._filler = _find_filler(study, catalog)
@@ -172,6 +173,10 @@ class Compiler:
             protocol = replace(protocol, image="blank")
         elif arm is Arm.SOURCES:
             protocol = ORIGINAL
+        settings = self._evaluation
+        protocol = replace(
+            protocol, by=settings.untouched_by if job is None else settings.by, rotations=settings.rotations
+        )
         job_id = None if job is None else job.id
         evaluation = self._jobs.make_eval(asked.name, job_id, protocol)
         claim = Claim(

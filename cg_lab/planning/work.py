@@ -8,7 +8,7 @@ from typing import Literal
 
 from cg_lab.catalog import DataRef
 from cg_lab.serialize import content_id, omit_defaults
-from cg_lab.study import Backbone, Recipe
+from cg_lab.study import AnsweredBy, Backbone, Recipe, Rotations
 
 JOB_SCHEMA = 1
 """Part of every job id; raised when the same fields come to mean other work."""
@@ -73,6 +73,8 @@ class Protocol:
     """Positions of the factors that are asked for."""
     candidates: tuple[str, ...] = ()
     """Combinations offered when elements are asked for."""
+    by: AnsweredBy = "likelihood"
+    rotations: Rotations = "one"
 
 
 ORIGINAL = Protocol(image="original")

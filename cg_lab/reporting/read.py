@@ -38,10 +38,12 @@ def read_scores(plan: Plan, layout: Layout) -> Readings:
 
 
 def _read_one(layout: Layout, job_id: str) -> Scores:
-    table = pq.read_table(layout.predictions(job_id), columns=["question", "group", "correct"]).to_pydict()
+    file = pq.ParquetFile(layout.predictions(job_id))
+    score = "score" if "score" in file.schema_arrow.names else "correct"  # as older versions wrote it
+    table = file.read(columns=["question", "group", score]).to_pydict()
     questions = tuple(table["question"])
     groups = tuple(group or question for group, question in zip(table["group"], questions, strict=True))
-    return Scores(questions=questions, groups=groups, correct_SQ=np.array([table["correct"]], dtype=np.float64))
+    return Scores(questions=questions, groups=groups, correct_SQ=np.array([table[score]], dtype=np.float64))
 
 
 def _explain(job: EvalJob, layout: Layout) -> str:

@@ -261,6 +261,7 @@ class _CellRecorder:
             "accuracy": accuracy,
             "chance": chance,
             "chance_corrected_accuracy": round((accuracy - chance) / (1 - chance), DIGITS),
+            **result.metrics,
             "num_questions": float(result.num_questions),
             "seconds": result.seconds,
         }

@@ -33,6 +33,7 @@ from cg_lab.models.adapters import adapting
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
 from cg_lab.models.encoding import Example, collate_training
+from cg_lab.models.tower import playing_back
 from cg_lab.planning.work import FinetuneJob
 
 LOG_EVERY = 5
@@ -99,7 +100,11 @@ def run_finetune(
     select_trainable(backbone, job.recipe.trainable)
     set_seed(job.seed)
     watcher = _Watcher(surroundings, job.recipe.batch_size)
-    with _answering(backbone.model), adapting(backbone, job.recipe.lora, job.recipe.trainable) as model:
+    with (
+        _answering(backbone.model),
+        playing_back(backbone),
+        adapting(backbone, job.recipe.lora, job.recipe.trainable) as model,
+    ):
         trainer = _AnswerTrainer(
             model=model,
             args=_build_arguments(job, len(examples), surroundings),

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from cg_lab.config import read_study
-from cg_lab.data.asking import pose_test, pose_training
+from cg_lab.data.asking import pose_shots, pose_test, pose_training
 from cg_lab.data.phantoms import build_phantom_catalog, open_phantoms
+from cg_lab.data.samples import Split
 from cg_lab.errors import UserError
-from cg_lab.mat import Kind
 from cg_lab.planning.work import Mixture, MixturePart, Protocol
+from cg_lab.questions import Question
 from cg_lab.study import PhantomSettings
 
 SETTINGS = read_study(["data.train_per_subset=64", "data.test_per_subset=24"]).data
@@ -31,7 +32,7 @@ def test_shuffled_labels_are_as_frequent_and_no_image_changes() -> None:
     """A phantom is painted by its label, so that an image of a dealt label would make the control learn the truth."""
     true = pose_training(SOURCE, SUBSETS, MIXTURE)
     shuffled = pose_training(SOURCE, SUBSETS, replace(MIXTURE, labels="shuffled"))
-    for first, second in zip(true.images, shuffled.images, strict=True):
+    for first, second in zip(*(SOURCE.read_images(exam.samples) for exam in (true, shuffled)), strict=True):
         assert np.array_equal(np.asarray(first), np.asarray(second))
     answers = [[question.options[question.answer] for question in exam.questions] for exam in (true, shuffled)]
     assert answers[0] == [sample.label for sample in true.samples]
@@ -59,9 +60,20 @@ def test_elements_are_asked_for_among_all_candidates_in_a_test_and_four_in_train
         assert question.options[question.answer] in {"CT Brain", "US Lung"}
 
 
-def test_what_can_be_planned_and_not_run_says_so() -> None:
-    with pytest.raises(UserError, match="can be planned, not run yet"):
-        pose_test(SOURCE, SUBSETS, "ct-brain-mass", Protocol(image="original", shots=2))
-    boxes = {**SUBSETS, "ct-brain-mass": replace(SUBSETS["ct-brain-mass"], kind=Kind.DETECTION)}
-    with pytest.raises(UserError, match="asks for boxes"):
-        pose_test(SOURCE, boxes, "ct-brain-mass", Protocol(image="original"))
+def test_examples_in_the_prompt_are_of_every_label_and_of_the_training_side() -> None:
+    few, more = (
+        pose_shots(SOURCE, SUBSETS, "ct-brain-mass", Protocol(image="original", shots=count)) for count in (1, 3)
+    )
+    assert few is not None
+    assert more is not None
+    labels = Counter(question.options[question.answer] for question in more.questions if isinstance(question, Question))
+    assert labels == dict.fromkeys(SUBSETS["ct-brain-mass"].labels, 3)
+    assert {question.text for question in few.questions}
+    pixels = {image.tobytes() for image in more.images}
+    assert {image.tobytes() for image in few.images} < pixels
+    for split, shared in ((Split.TRAIN, len(pixels)), (Split.TEST, 0)):
+        known = {image.tobytes() for image in SOURCE.read_images(SOURCE.read_samples("ct-brain-mass", split))}
+        assert len(pixels & known) == shared
+    assert pose_shots(SOURCE, SUBSETS, "ct-brain-mass", Protocol(image="original")) is None
+    with pytest.raises(UserError, match=r"design.shots: 99 examples .* has 22 training samples"):
+        pose_shots(SOURCE, SUBSETS, "ct-brain-mass", Protocol(image="original", shots=99))

@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cg_lab.config import read_study
+from cg_lab.data.asking import pose_test
 from cg_lab.data.manifest import read_manifest
 from cg_lab.data.manifest_source import build_manifest_catalog, open_manifest
 from cg_lab.data.samples import Split, ask
+from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.errors import UserError
+from cg_lab.mat import Kind
+from cg_lab.planning.work import ORIGINAL
+from cg_lab.questions import BoxQuestion
 from cg_lab.study import ManifestSettings
 
 HEADER = "image,label,modality,area,task,group"
@@ -164,3 +170,61 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = write_manifest(tmp_path, make_lines(tmp_path))
     path.write_text(path.read_text(), encoding="utf-8-sig")
     assert len(read_manifest(path).rows) == 40
+
+
+def write_boxes(folder: Path, cells: list[tuple[str, str]]) -> Path:
+    """Write a manifest whose lines have a box, a mask, or neither."""
+    lines = ["image,label,modality,area,task,box,mask"]
+    for number, (box, mask) in enumerate(cells):
+        Image.new("L", (40, 20)).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,tumour,CT,Lung,Find,{box},{mask}")
+    (folder / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "manifest.csv"
+
+
+def test_boxes_are_read_as_shares_and_masks_become_their_outline(tmp_path: Path) -> None:
+    mask = Image.new("L", (40, 20))
+    mask.putpixel((10, 5), 255)
+    mask.putpixel((29, 14), 1)
+    mask.save(tmp_path / "mask.png")
+    path = write_boxes(tmp_path, [("20 10 40 20; 0 0 10.0 5", ""), ("", "mask.png")])
+    first, second = read_manifest(path).rows
+    assert first.boxes == ((0, 0, 0.25, 0.25), (0.5, 0.5, 1, 1))
+    assert second.boxes == ((0.25, 0.25, 0.75, 0.75),)
+
+
+@pytest.mark.parametrize(
+    ("box", "mask", "message"),
+    [
+        ("1 2 3", "", r"line 2: box '1 2 3' is not `x0 y0 x1 y1` in pixels"),
+        ("0 0 41 5", "", r"box '0 0 41 5' does not lie within the 40 x 20 pixels"),
+        ("5 0 5 5", "", "or is empty"),
+        ("0 0 1 1", "mask.png", "both a box and a mask"),
+        ("", "none.png", r"mask 'none.png' can't be read \(No such file"),
+        ("", "../mask.png", "lies outside the manifest's folder"),
+        ("", "black.png", "shows nothing"),
+        ("", "small.png", "mask 'small.png' has 4 x 4 pixels and its image 40 x 20"),
+    ],
+)
+def test_a_box_that_can_not_be_is_refused_with_its_line(box: str, mask: str, message: str, tmp_path: Path) -> None:
+    Image.new("L", (40, 20)).save(tmp_path / "black.png")
+    Image.new("L", (4, 4), 255).save(tmp_path / "small.png")
+    with pytest.raises(UserError, match=message):
+        read_manifest(write_boxes(tmp_path, [(box, mask)]))
+
+
+def test_a_subset_asks_for_boxes_in_all_of_its_lines_or_in_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="line 3: no box here, unlike line 2 of subset 'ct-lung-find'"):
+        read_manifest(write_boxes(tmp_path, [("0 0 1 1", ""), ("", "")]))
+
+
+def test_boxes_make_a_subset_of_detection_whose_questions_name_the_label(tmp_path: Path) -> None:
+    path = write_boxes(tmp_path, [("0 0 10 10", "")] * 1 + [(f"{x} 0 20 10", "") for x in range(9)])
+    for number in range(10):
+        Image.new("L", (40, 20), number).save(tmp_path / f"{number}.png")
+    catalog = read_catalog(read_study(["data=manifest", f"data.path={path}"]).data)
+    (subset,) = catalog.subsets
+    assert (subset.kind, subset.num_options, subset.chance) == (Kind.DETECTION, 0, 0)
+    exam = pose_test(open_source(catalog, path), {subset.name: subset}, subset.name, ORIGINAL)
+    assert all("tumour" in question.text for question in exam.questions)
+    assert all(isinstance(question, BoxQuestion) and question.boxes for question in exam.questions)

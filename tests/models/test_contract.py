@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,15 +12,19 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from cg_lab.boxes import find_style, parse_boxes
 from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.models.adapters import adapting
 from cg_lab.models.backbone import LoadedBackbone, load_backbone, restore_weights, select_trainable
-from cg_lab.models.encoding import Example, encode_questions
+from cg_lab.models.encoding import Example, collate, encode_questions, encode_seen, find_size
+from cg_lab.models.generating import write_answers
+from cg_lab.models.prepared import Pool, PreparedImages
 from cg_lab.models.scoring import score_options
+from cg_lab.models.tower import FEATURES, find_tower
 from cg_lab.planning.work import FinetuneJob, Mixture
-from cg_lab.questions import AnswerForm, Question, format_question
+from cg_lab.questions import AnswerForm, BoxQuestion, Question, Shots, format_question, rotate
 from cg_lab.study import Backbone, Lora
 from cg_lab.training.finetune import Surroundings, Training, run_finetune
 from tests.models.tiny_backbones import ARCHITECTURES, write_backbone
@@ -48,6 +52,11 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return load_backbone(Backbone(name=request.param, path=str(folder), revision="tiny", answer=AnswerForm.LETTER))
 
 
+def score(backbone: LoadedBackbone, examples: list[Example], batch_size: int) -> list[tuple[float, ...]]:
+    """Score questions that are asked in one order."""
+    return [row for (row,) in score_options(backbone, [(example,) for example in examples], batch_size)]
+
+
 def with_texts(backbone: LoadedBackbone) -> LoadedBackbone:
     return replace(backbone, identity=replace(backbone.identity, answer=AnswerForm.TEXT))
 
@@ -57,10 +66,15 @@ def train(
     examples: list[Example],
     folder: Path,
     stop: Any = bool,
+    *,
     lora: Lora | None = None,
+    part: Literal["all", "language_model_and_projector", "projector"] = "all",
+    epochs: float = 8,
     **more: Any,
 ) -> Training:
-    recipe = replace(read_study([]).finetune, batch_size=4, epochs=8, learning_rate=1e-2, lora=lora)
+    recipe = replace(
+        read_study([]).finetune, batch_size=4, epochs=epochs, learning_rate=1e-2, lora=lora, trainable=part
+    )
     job = FinetuneJob(data=DATA, backbone=backbone.identity, mixture=Mixture(parts=(), seed=0), recipe=recipe, seed=0)
     surroundings = Surroundings(
         folder=folder / "checkpoints", weights=folder / "model", save_every_s=1e9, event=lambda *_, **__: None,
@@ -77,7 +91,7 @@ def repeat(examples: list[Example]) -> list[Example]:
 def test_letters_are_read_in_one_forward_whatever_stands_beside(loaded: LoadedBackbone) -> None:
     """The same alone and in a batch of other lengths and image shapes; and the whole model's own answer."""
     examples = encode_questions(loaded, QUESTIONS, make_images())
-    together, alone = (score_options(loaded, examples, size) for size in (3, 1))
+    together, alone = (score(loaded, examples, size) for size in (3, 1))
     for first, second in zip(together, alone, strict=True):
         assert first == pytest.approx(second, abs=1e-4)
     for question, image, scores in zip(QUESTIONS, make_images(), alone, strict=True):
@@ -107,17 +121,124 @@ def ask_whole_model(backbone: LoadedBackbone, question: Question, image: Image.I
 
 def test_the_image_reaches_the_answer(loaded: LoadedBackbone) -> None:
     examples = encode_questions(loaded, [QUESTIONS[0]] * 2, [make_images(1)[0], Image.new("RGB", (80, 60))])
-    seen, blank = score_options(loaded, examples, 2)
+    seen, blank = score(loaded, examples, 2)
     assert seen != pytest.approx(blank, abs=1e-7)
 
 
 def test_texts_are_scored_by_all_of_their_tokens(loaded: LoadedBackbone) -> None:
     asked = with_texts(loaded)
     examples = encode_questions(asked, QUESTIONS, make_images())
-    together, alone = (score_options(asked, examples, size) for size in (3, 1))
+    together, alone = (score(asked, examples, size) for size in (3, 1))
     for first, second in zip(together, alone, strict=True):
         assert first == pytest.approx(second, abs=2e-4)
     assert len({len(option) for example in examples for option in example.options}) > 1
+
+
+@pytest.mark.parametrize("form", list(AnswerForm))
+def test_all_orders_of_the_options_behind_one_image_score_as_they_do_alone(
+    form: AnswerForm, loaded: LoadedBackbone
+) -> None:
+    asked = replace(loaded, identity=replace(loaded.identity, answer=form))
+    turned = [[rotate(question, steps) for steps in range(len(question.options))] for question in QUESTIONS]
+    turns = [encode_questions(asked, row, [image] * len(row)) for row, image in zip(turned, make_images(), strict=True)]
+    together = score_options(asked, turns, batch_size=16)
+    for row, found in zip(turns, together, strict=True):
+        assert len(found) == len(row)
+        for turn, scores in zip(row, found, strict=True):
+            assert scores == pytest.approx(score(asked, [turn], 1)[0], abs=2e-4)
+
+
+def test_what_it_writes_is_the_likeliest_token_each_time_whatever_stands_beside(loaded: LoadedBackbone) -> None:
+    examples = encode_questions(loaded, QUESTIONS, make_images())
+    together, alone = (write_answers(loaded, examples, size, max_new_tokens=5) for size in (3, 1))
+    for first, second in zip(together, alone, strict=True):
+        assert first.text == second.text
+        assert first.log_prob == pytest.approx(second.log_prob, abs=1e-4)
+    for example, first in zip(examples, write_answers(loaded, examples, 3, max_new_tokens=1), strict=True):
+        with torch.inference_mode():
+            token = int(loaded.model(**collate([example], [()], 0)).logits[0, -1].argmax())
+        assert first.text == loaded.processor.tokenizer.decode([token], skip_special_tokens=True).strip()
+
+
+def test_boxes_are_trained_on_and_read_back_in_the_model_s_own_convention(loaded: LoadedBackbone) -> None:
+    question = BoxQuestion(text="Where is it?", boxes=((0.125, 0.25, 0.5, 0.75), (0.5, 0.5, 0.75, 1.0)))
+    (example,) = encode_questions(loaded, [question], make_images(1))
+    text = loaded.processor.tokenizer.decode(example.options[0], skip_special_tokens=True)
+    style = find_style(loaded.model.config.model_type)
+    size = find_size(loaded, example.image)
+    read = parse_boxes(text, style, size)
+    exact = 0.5 / min(size) if style.unit == "pixel" else 0.0051
+    assert [value for box in read for value in box] == pytest.approx(
+        [value for box in question.boxes for value in box], abs=exact
+    )
+
+
+def test_examples_in_the_prompt_come_before_the_question_with_their_images(loaded: LoadedBackbone) -> None:
+    shots = Shots(questions=tuple(QUESTIONS[1:]), images=tuple(make_images()[1:]))
+    image = make_images(1)
+    (plain,) = encode_questions(loaded, QUESTIONS[:1], image)
+    (shown,) = encode_questions(loaded, QUESTIONS[:1], image, shots)
+    text = loaded.processor.tokenizer.decode(shown.prompt)
+    places = [text.index(question.text) for question in (*QUESTIONS[1:], QUESTIONS[0])]
+    assert places == sorted(places)
+    assert len(shown.prompt) > 2 * len(plain.prompt)
+    (first,), (second,) = score(loaded, [shown], 1), score(loaded, [plain], 1)
+    assert first != pytest.approx(second, abs=1e-7)
+    other = replace(shots, images=(Image.new("RGB", (80, 60)), *shots.images[1:]))
+    (changed,) = score(loaded, encode_questions(loaded, QUESTIONS[:1], image, other), 1)
+    assert changed != pytest.approx(first, abs=1e-7)
+
+
+def test_prepared_images_are_what_the_processor_gives(loaded: LoadedBackbone, tmp_path: Path) -> None:
+    """Written to disk and mapped, with and without the frozen tower's outputs."""
+    restore_weights(loaded, None)
+    images = dict(zip("abc", make_images(), strict=True))
+    pool = Pool(key="pool", ids=tuple(images), read=lambda ids: [images[one] for one in ids])
+    asked = [QUESTIONS[2], QUESTIONS[0]]
+    plain = encode_questions(loaded, asked, [images["c"], images["a"]])
+    for with_features in (False, True):
+        for _ in range(2):  # written, then read by another process
+            prepared = PreparedImages(loaded, tmp_path, max_gb=1)
+            seen = prepared.see(pool, ["c", "a"], with_features=with_features)
+            assert seen is not None
+            for first, second in zip(encode_seen(loaded, asked, seen), plain, strict=True):
+                assert (first.prompt, first.options) == (second.prompt, second.options)
+                assert set(first.image) - {FEATURES} == set(second.image)
+                assert all(first.image[key].equal(second.image[key]) for key in second.image)
+                assert all(first.tokens[key].equal(second.tokens[key]) for key in second.tokens)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    full = PreparedImages(loaded, tmp_path / "full", max_gb=0)
+    assert full.see(pool, ["a"]) is not None
+    assert not (tmp_path / "full").exists()
+
+
+def test_a_frozen_tower_played_back_trains_as_one_that_runs(
+    loaded: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if find_tower(loaded) is None:
+        assert loaded.model.config.model_type in {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mllama"}
+        return
+    restore_weights(loaded, None)
+    monkeypatch.setattr("cg_lab.models.tower.LEAST_SHARE", 0)
+    images = dict(zip("abc", make_images(), strict=True))
+    pool = Pool(key="pool", ids=tuple(images), read=lambda ids: [images[one] for one in ids])
+    seen = [
+        PreparedImages(loaded, tmp_path, max_gb=1).see(pool, list(images), with_features=has) for has in (True, False)
+    ]
+    curves = []
+    calls = []
+    inside = next(layer for layer in find_tower(loaded).modules() if isinstance(layer, torch.nn.Linear))
+    handle = inside.register_forward_hook(lambda *_: calls.append(1))
+    for part in seen:
+        assert part is not None
+        examples = repeat(encode_seen(loaded, QUESTIONS, part))
+        calls.clear()
+        folder = tmp_path / str(len(curves))
+        curves.append((train(loaded, examples, folder, part="language_model_and_projector", epochs=1), len(calls)))
+    handle.remove()
+    (first, calls_back), (second, calls_run) = curves
+    assert (calls_back, calls_run > 0) == (0, True)
+    assert (first.loss_first, first.loss_last) == pytest.approx((second.loss_first, second.loss_last), rel=1e-3)
 
 
 @pytest.mark.slow
@@ -144,9 +265,9 @@ def test_a_fine_tune_learns_and_goes_on_bit_for_bit_where_it_stopped(
     assert all(whole[name].equal(cut[name]) for name in whole)
     asked = examples[: len(QUESTIONS)]
     restore_weights(loaded, None)
-    before = score_options(loaded, asked, 3)
+    before = score(loaded, asked, 3)
     restore_weights(loaded, tmp_path / "whole" / "model")
-    after = score_options(loaded, asked, 3)
+    after = score(loaded, asked, 3)
     restore_weights(loaded, None)
     gains = [new[one.answer] - old[one.answer] for new, old, one in zip(after, before, asked, strict=True)]
     assert sum(gains) > 0.3

@@ -50,8 +50,8 @@ def score_separately(backbone: LoadedBackbone, example: Example, *, first_token_
 def test_one_forward_scores_as_one_forward_for_each_option(backbone: LoadedBackbone, form: AnswerForm) -> None:
     asked = with_form(backbone, form)
     examples = encode_questions(asked, QUESTIONS, make_images(3))
-    together = score_options(asked, examples, batch_size=2)
-    for example, scores in zip(examples, together, strict=True):
+    together = score_options(asked, [(example,) for example in examples], batch_size=2)
+    for example, (scores,) in zip(examples, together, strict=True):
         apart = score_separately(asked, example, first_token_only=form is AnswerForm.LETTER)
         assert scores == pytest.approx(apart, abs=2e-4)
 

@@ -125,7 +125,10 @@ def make_mllama() -> Parts:
             "num_global_layers": 1, "image_size": 28, "patch_size": 14, "max_num_tiles": 2, "vision_output_dim": 96,
             "intermediate_layers_indices": [0, 1], "supported_aspect_ratios": [[1, 1], [1, 2], [2, 1]],
         },
-        text_config={"vocab_size": len(tokenizer) - 1, "cross_attention_layers": [1], "rope_parameters": rope, **TEXT},
+        text_config={
+            "vocab_size": len(tokenizer) - 1, "cross_attention_layers": [1], "rope_parameters": rope, **TEXT,
+            "num_hidden_layers": 3,
+        },
         image_token_index=find(tokenizer, "<|image|>"),
     )  # fmt: skip
     image_processor = transformers.MllamaImageProcessorPil(size=SIZE, max_image_tiles=2)
@@ -173,7 +176,7 @@ def make_gemma3() -> Parts:
     )
     config = transformers.Gemma3Config(
         vision_config={"vision_use_head": False, **SIGHT},
-        text_config={"vocab_size": len(tokenizer), "head_dim": 8, "sliding_window": 64, **TEXT}, mm_tokens_per_image=4,
+        text_config={"vocab_size": len(tokenizer), "head_dim": 8, "sliding_window": 256, **TEXT}, mm_tokens_per_image=4,
         image_token_index=find(tokenizer, "<image_soft_token>"), boi_token_index=find(tokenizer, "<start_of_image>"),
         eoi_token_index=find(tokenizer, "<end_of_image>"),
     )  # fmt: skip

@@ -50,6 +50,7 @@ def write_predictions(layout: Layout, plan: Plan, lost: set[str]) -> None:
                 "answer": 0 if right else 1,
                 "choice": 0,
                 "correct": bool(right),
+                "score": float(right),
             }
             for number, right in enumerate(correct)
         ]

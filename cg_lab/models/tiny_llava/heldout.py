@@ -68,7 +68,7 @@ def measure_heldout(
             asked.append((READING, ask_reading(random, read_words()), image))
     backbone = load_backbone(Backbone(name="tiny_llava", path=path, revision="", answer=form))
     examples = encode_questions(backbone, [question for _, question, _ in asked], [image for _, _, image in asked])
-    scores = score_options(backbone, examples, batch_size=64)
+    scores = [row for (row,) in score_options(backbone, [(example,) for example in examples], batch_size=64)]
     hits: dict[str, list[tuple[bool, float]]] = defaultdict(list)
     for (topic, question, _), score in zip(asked, scores, strict=True):
         right = max(range(len(score)), key=lambda position: score[position]) == question.answer

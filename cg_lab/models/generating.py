@@ -1,0 +1,59 @@
+"""What a model writes when it is asked, as the papers' harnesses have it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from cg_lab.models.backbone import LoadedBackbone
+from cg_lab.models.encoding import Example, collate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """An answer in a model's own words."""
+
+    text: str
+    log_prob: float
+    """Mean natural log-probability of its tokens, the turn's end included."""
+
+
+@torch.inference_mode()
+def write_answers(
+    backbone: LoadedBackbone, examples: Sequence[Example], batch_size: int, max_new_tokens: int
+) -> list[Written]:
+    """Let a model answer questions freely: the likeliest token each time, until it ends its turn.
+
+    Prompts of a batch are padded on the left, which changes no answer.
+    """
+    model, tokenizer = backbone.model, backbone.processor.tokenizer
+    model.eval()
+    order = sorted(range(len(examples)), key=lambda index: (len(examples[index].prompt), index))
+    written: list[Written | None] = [None] * len(examples)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        chosen = [examples[row] for row in rows]
+        batch = collate(chosen, [()] * len(chosen), tokenizer.pad_token_id, on_left=True)
+        moved = {
+            key: values.to(model.device, model.dtype if values.is_floating_point() else values.dtype)
+            for key, values in batch.items()
+        }
+        given = model.generate(
+            **moved, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id,
+            return_dict_in_generate=True, output_logits=True,
+        )  # fmt: skip
+        ids_BT = given.sequences[:, batch["input_ids"].shape[1] :]
+        logits_BTV = torch.stack(given.logits, dim=1).float()
+        gained_BT = logits_BTV.log_softmax(dim=-1).gather(2, ids_BT[:, :, None])[:, :, 0].cpu()
+        ends = model.generation_config.eos_token_id
+        end_E = torch.tensor(ends if isinstance(ends, list) else [tokenizer.eos_token_id if ends is None else ends])
+        for row, ids_T, gained_T in zip(rows, ids_BT.cpu(), gained_BT, strict=True):
+            (stops,) = torch.isin(ids_T, end_E).nonzero(as_tuple=True)
+            count = int(stops[0]) + 1 if len(stops) else len(ids_T)
+            written[row] = Written(
+                text=tokenizer.decode(ids_T[:count], skip_special_tokens=True).strip(),
+                log_prob=float(gained_T[:count].mean()),
+            )
+    return [answer for answer in written if answer is not None]

@@ -1,0 +1,70 @@
+"""What answers add up to, by numbers that can be checked in one's head."""
+
+from __future__ import annotations
+
+from math import log
+
+import pytest
+
+from cg_lab.boxes import Detection
+from cg_lab.evaluation.metrics import Answered, summarize_boxes, summarize_choices
+
+LEFT, RIGHT, TOP = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5)
+
+
+def test_chance_is_taken_off_question_by_question() -> None:
+    """Two options guess half, four a quarter: chance is 3/8, and half right is 1/5 of the way from there."""
+    answers = [
+        Answered(num_options=2, answer=0, log_probs=((0.0, -1.0),)),
+        Answered(num_options=4, answer=1, log_probs=((0.0, -1.0, -2.0, -3.0),)),
+    ]
+    assert summarize_choices(answers)["chance_corrected_accuracy"] == pytest.approx((1 / 2 - 3 / 8) / (5 / 8))
+
+
+def test_a_model_that_always_says_a_is_right_in_no_full_circle() -> None:
+    always_a = ((0.0, -1.0), (0.0, -1.0))
+    answers = [Answered(num_options=2, answer=answer, log_probs=always_a) for answer in (0, 1)]
+    assert answers[0].choices == (0, 1)
+    found = summarize_choices(answers)
+    assert found["circular_accuracy"] == 0
+    assert found["letter_recall_spread"] == pytest.approx(0.5)  # recall 1 for the first letter, 0 for the second
+
+
+def test_averaging_over_orders_takes_a_bias_for_letters_away() -> None:
+    """The image speaks for option 1, twice as likely; the first letter is four times as likely wherever it stands."""
+    rows = ((log(4 / 6), log(2 / 6)), (log(8 / 9), log(1 / 9)))  # displayed: options 0, 1; then 1, 0
+    answer = Answered(num_options=2, answer=1, log_probs=rows)
+    assert answer.choices == (0, 1)
+    assert answer.choice == 1
+    assert answer.option_log_probs[1] == pytest.approx(log((2 / 6 + 8 / 9) / 2))
+
+
+def test_what_was_written_is_counted_beside_what_is_likeliest() -> None:
+    answers = [
+        Answered(num_options=2, answer=0, log_probs=((0.0, -1.0),), parsed=(0,)),
+        Answered(num_options=2, answer=0, log_probs=((0.0, -1.0),), parsed=(1,)),
+        Answered(num_options=2, answer=0, log_probs=((-1.0, 0.0),), parsed=(None,)),
+        Answered(num_options=2, answer=1, log_probs=((-1.0, 0.0),), parsed=(1,)),
+    ]
+    found = summarize_choices(answers)
+    assert (found["parse_failures"], found["agreement"], found["written_accuracy"]) == (0.25, 0.5, 0.5)
+
+
+def test_written_answers_to_all_orders_are_counted_by_option() -> None:
+    answer = Answered(num_options=3, answer=2, parsed=(2, 1, None))
+    assert answer.choices == (2, 2, None)
+    assert answer.is_right
+    assert summarize_choices([answer])["circular_accuracy"] == 0
+    assert Answered(num_options=3, answer=2, parsed=(None, None, None)).choice is None
+
+
+def test_boxes_are_measured_by_image_by_area_and_by_box() -> None:
+    detections = [
+        Detection(found=(LEFT,), true=(LEFT,), confidence=-1, label="a"),
+        Detection(found=(TOP,), true=(LEFT, RIGHT), confidence=-2, label="a"),
+        Detection(found=(), true=(TOP,), confidence=-3, label="b"),
+    ]
+    found = summarize_boxes(detections)
+    assert found["ciou"] == pytest.approx((0.5 + 0.5 + 0) / (0.5 + 1 + 0.5))
+    assert found["map50"] == pytest.approx((1 / 3 + 0) / 2)  # label a: one of three boxes, found first; label b: none
+    assert found["parse_failures"] == pytest.approx(1 / 3)
