@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol as Interface, assert_never
 
+from cg_lab.catalog import PhantomData
 from cg_lab.execution.packs import Order
 from cg_lab.execution.team import Team
 from cg_lab.journal import now
@@ -266,7 +267,8 @@ def _encode(shared: _Set, exam: Exam, split: Split, *, with_features: bool = Fal
 
         key = content_id("pool", 1, [canonical_json(shared.job.data), subset, split])
         wanted = list(dict.fromkeys(sample.id for sample in exam.samples if sample.subset == subset))
-        found = shared.prepared.see(Pool(key=key, ids=tuple(listed), read=read), wanted, with_features=with_features)
+        pool = Pool(key=key, ids=tuple(listed), read=read, is_kept=not isinstance(shared.job.data, PhantomData))
+        found = shared.prepared.see(pool, wanted, with_features=with_features)
         if found is None:
             return encode_questions(shared.backbone, exam.questions, source.read_images(exam.samples))
         seen |= zip(wanted, found, strict=True)

@@ -77,9 +77,8 @@ def encode_questions(
     examples: list[Example] = []
     for question, image in zip(questions, images, strict=True):
         text = f"{frame.before}{format_question(question, backbone.identity.answer)}{frame.between}"
-        given = _process(backbone, [text], [[*(shots.images if shots else ()), image]])
-        prompt = _split_off(given, 0, is_one=True, tail="")
-        examples += _finish(backbone, frame, letters, [question], [prompt])
+        prompts = _process_apart(backbone, [text], [[*(shots.images if shots else ()), image]])
+        examples += _finish(backbone, frame, letters, [question], prompts)
     return examples
 
 
@@ -94,14 +93,14 @@ def see_images(backbone: LoadedBackbone, images: Sequence[Image.Image]) -> list[
     frame = _read_frame(backbone)
     if not images:
         return []
+    special = frozenset(backbone.processor.tokenizer.added_tokens_decoder)
     texts = [frame.before] * CHUNK
     chunk = CHUNK if _is_stacking(backbone, frame, images) else 1
     seen: list[Seen] = []
     for start in range(0, len(images), chunk):
         part = images[start : start + chunk]
-        given = _process(backbone, texts[: len(part)], [[image] for image in part])
-        for row in range(len(part)):
-            one = _split_at_image(backbone, given, row, is_one=len(part) == 1)
+        for whole in _process_apart(backbone, texts[: len(part)], [[image] for image in part]):
+            one = _split_at_image(backbone, special, whole)
             if one is None:
                 return None
             seen.append(one)
@@ -144,28 +143,33 @@ def _continue(backbone: LoadedBackbone, seen: Sequence[Seen], texts: Sequence[st
     return [[*one.prompt, *row[1:]] for one, row in zip(seen, behind, strict=True)]
 
 
-def _split_at_image(backbone: LoadedBackbone, given: dict[str, Any], row: int, *, is_one: bool) -> Seen | None:
+def _split_at_image(backbone: LoadedBackbone, special: frozenset[int], whole: Seen) -> Seen | None:
     """Cut a prompt behind its last special token, which belongs to the image."""
-    tokenizer = backbone.processor.tokenizer
-    ids = list(given["input_ids"][row])
-    special = set(tokenizer.added_tokens_decoder)
+    ids = whole.prompt
     end = next((place for place in range(len(ids), 0, -1) if ids[place - 1] in special), None)
     if end is None:
         return None
-    whole = _split_off(given, row, is_one=is_one, tail=tokenizer.decode(ids[end:]))
-    return replace(whole, prompt=ids[:end], tokens={key: values[:end].clone() for key, values in whole.tokens.items()})
+    tail = backbone.processor.tokenizer.decode(ids[end:]) if end < len(ids) else ""
+    tokens = {key: values[:end].clone() for key, values in whole.tokens.items()}
+    return replace(whole, prompt=ids[:end], tail=tail, tokens=tokens)
 
 
-def _split_off(given: dict[str, Any], row: int, *, is_one: bool, tail: str) -> Seen:
-    """Take one prompt out of what a processor gave for several."""
-    prompt = list(given["input_ids"][row])
+def _process_apart(backbone: LoadedBackbone, prompts: list[str], images: list[list[Image.Image]]) -> list[Seen]:
+    """Process prompts together and take what was given apart."""
+    given = _process(backbone, prompts, images)
     image = {key: _to_tensor(given[key]) for key in given if key not in (*UNUSED_KEYS, *TOKEN_KEYS)}
-    return Seen(
-        prompt=prompt,
-        tail=tail,
-        image=image if is_one else {key: values[row : row + 1] for key, values in image.items()},
-        tokens={key: _to_tensor(given[key][row])[: len(prompt)] for key in TOKEN_KEYS if key in given},
-    )
+    is_one = len(prompts) == 1
+    seen: list[Seen] = []
+    for row, ids in enumerate(given["input_ids"]):
+        seen.append(
+            Seen(
+                prompt=list(ids),
+                tail="",
+                image=image if is_one else {key: values[row : row + 1] for key, values in image.items()},
+                tokens={key: _to_tensor(given[key][row])[: len(ids)] for key in TOKEN_KEYS if key in given},
+            )
+        )
+    return seen
 
 
 def _is_stacking(backbone: LoadedBackbone, frame: _Frame, images: Sequence[Image.Image]) -> bool:

@@ -33,6 +33,8 @@ class Pool:
     ids: tuple[str, ...]
     read: Callable[[Sequence[str]], list[Image.Image]]
     """Reads the images with some of the ids."""
+    is_kept: bool = True
+    """False where reading is as fast as a file would be, as of phantoms, which are drawn."""
 
 
 class PreparedImages:
@@ -64,6 +66,8 @@ class PreparedImages:
 
         """
         key = (pool.key, with_features)
+        if not pool.is_kept:
+            return self._prepare(pool, ids, with_features=with_features)
         if key not in self._open:
             found = self._fetch(pool, with_features=with_features)
             if found is None:

@@ -17,7 +17,7 @@ FEATURES = "tower_features"
 PLAYED_BACK = ("llava", "llava_onevision", "idefics3", "smolvlm", "internvl", "gemma3")
 """Architectures that hand each image to their tower apart from the others, in order."""
 AT_ONCE = 32
-"""Images of one forward pass."""
+"""Images of one forward pass, always: then an image's outputs don't depend on which others are there."""
 LEAST_SHARE = 0.05
 """Of a training step's work that the tower must take, before its outputs are worth their room and their reading."""
 
@@ -52,7 +52,7 @@ def pays_off(backbone: LoadedBackbone, prompt_length: int, features: torch.Tenso
 
 @torch.inference_mode()
 def compute_features(backbone: LoadedBackbone, seen: Sequence[Seen]) -> list[torch.Tensor] | None:
-    """Run the tower on images, always so many at a time, so that the same ones give the same bits.
+    """Run the tower on images.
 
     Returns
     -------
@@ -69,10 +69,11 @@ def compute_features(backbone: LoadedBackbone, seen: Sequence[Seen]) -> list[tor
     handle = tower.register_forward_hook(lambda _, __, output: outputs.append(_select(backbone, output).cpu()))
     try:
         for start in range(0, len(seen), at_once):
-            _look(backbone, seen[start : start + at_once])
+            part = seen[start : start + at_once]
+            _look(backbone, [*part, *[part[0]] * (at_once - len(part))])
     finally:
         handle.remove()
-    return list(torch.cat(outputs).split(1)) if is_one_row else outputs
+    return list(torch.cat(outputs).split(1))[: len(seen)] if is_one_row else outputs
 
 
 def _look(backbone: LoadedBackbone, seen: Sequence[Seen]) -> None:

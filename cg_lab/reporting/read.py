@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,21 +21,25 @@ class Readings:
 
     scores: dict[str, Scores]
     reasons: dict[str, str]
+    metrics: dict[str, dict[str, float]]
+    """Beside accuracy, by name; empty for results that older versions wrote."""
 
 
 def read_scores(plan: Plan, layout: Layout) -> Readings:
     """Read the predictions of every finished evaluation of a plan."""
     scores: dict[str, Scores] = {}
     reasons: dict[str, str] = {}
+    metrics: dict[str, dict[str, float]] = {}
     for job in plan.evals:
         if not layout.result(job.id).exists():
             reasons[job.id] = _explain(job, layout)
             continue
         try:
             scores[job.id] = _read_one(layout, job.id)
+            metrics[job.id] = json.loads(layout.result(job.id).read_bytes()).get("metrics", {})
         except (OSError, pa.ArrowInvalid) as error:
             reasons[job.id] = f"predictions.parquet of job {job.id} can't be read ({_first_line(str(error))})"
-    return Readings(scores=scores, reasons=reasons)
+    return Readings(scores=scores, reasons=reasons, metrics=metrics)
 
 
 def _read_one(layout: Layout, job_id: str) -> Scores:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from cg_lab.analysis.bootstrap import Interval, Scores
+from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ArmEffect, ContrastEffect, StudyEffects
 from cg_lab.arms import Arm
 from cg_lab.planning.work import Mixture
+from cg_lab.reporting.answers import MEANINGS
+from cg_lab.reporting.read import Readings
 from cg_lab.serialize import replacing
 
 Row = dict[str, str]
@@ -38,12 +40,14 @@ def list_effects(effects: StudyEffects) -> list[Row]:
     ]
 
 
-def list_cells(effects: StudyEffects, scores: dict[str, Scores]) -> list[Row]:
+def list_cells(effects: StudyEffects, readings: Readings) -> list[Row]:
     """Make a row for each planned cell, done or missing."""
     missing = {cell.cell: cell.reason for cell in effects.missing}
+    names = [name for name in MEANINGS if any(name in metrics for metrics in readings.metrics.values())]
     rows: list[Row] = []
     for cell in effects.plan.cells:
-        found = scores.get(cell.eval_job)
+        metrics = readings.metrics.get(cell.eval_job, {})
+        found = readings.scores.get(cell.eval_job)
         coverage = {part.factor: ";".join(part.subsets) for part in cell.proof.coverage}
         rows.append(
             {
@@ -58,6 +62,7 @@ def list_cells(effects: StudyEffects, scores: dict[str, Scores]) -> list[Row]:
                 "num_questions": str(cell.proof.num_test),
                 "chance": _number(cell.proof.chance),
                 "accuracy": _number(float(found.correct_SQ.mean())) if found else "",
+                **{name: _number(metrics.get(name)) for name in names},
                 "state": "done" if found else "missing",
                 "reason": missing.get(cell.key, ""),
                 "eval_job": cell.eval_job,

@@ -9,6 +9,7 @@ from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import Arm
+from cg_lab.mat import Kind
 from cg_lab.planning.plan import Plan
 from cg_lab.reporting.names import ARM_NAMES, name_questions
 from cg_lab.study import Recipe
@@ -185,15 +186,40 @@ def _explain_methods(plan: Plan) -> tuple[str, ...]:
         paragraphs.append(
             f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned with AdamW, learning rate "
             f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; the loss is taken "
-            f"at the answer. Questions are single-choice with up to four options in random order; the model answers with {form}, the option "
-            f"with the highest likelihood counts."
+            f"at the answer. Questions are single-choice with up to four options in random order; the model answers with {form}."
         )
+    paragraphs.append(_tell_reading(plan))
     paragraphs.append(
         f"Statistics: {plan.rule.confidence:.0%} percentile intervals from {plan.rule.resamples:,} bootstrap draws that resample "
         f"questions (patients or look-alike groups as wholes, where known) and seeds, crossed; gains are paired on identical questions, "
         f"and on the seed. Pooled gains resample the held-out questions too."
     )
     return tuple(paragraphs)
+
+
+def _tell_reading(plan: Plan) -> str:
+    """Say how answers become scores."""
+    said: list[str] = []
+    tuned = [job.protocol for job in plan.evals if job.checkpoint_of] or [job.protocol for job in plan.evals]
+    untouched = [job.protocol for job in plan.evals if not job.checkpoint_of]
+    written = "what the model writes is parsed, and what names no option counts as wrong"
+    if any(protocol.by == "generation" for protocol in tuned):
+        said.append(f"Answers: {written}.")
+    else:
+        said.append("Answers: the option with the highest likelihood counts.")
+    if any(protocol.by == "both" for protocol in (*tuned, *untouched)):
+        whose = "all models" if any(protocol.by == "both" for protocol in tuned) else "the untouched model"
+        said.append(f"Of {whose} it was also recorded what it writes.")
+    if any(protocol.rotations == "all" for protocol in tuned):
+        said.append(
+            "Each question is asked with its options in every cyclic order, and an option's share of the likelihood is averaged."
+        )
+    if any(subset.kind is Kind.DETECTION for catalog in plan.catalogs for subset in catalog.subsets):
+        said.append(
+            "Boxes are written as text; a question's score, called accuracy here, is the intersection over union of the areas under "
+            "the boxes found and the true ones."
+        )
+    return " ".join(said)
 
 
 def _tell_trained(recipe: Recipe) -> str:

@@ -12,6 +12,7 @@ import jinja2
 from cg_lab.analysis.effects import StudyEffects, compute_effects
 from cg_lab.analysis.verdict import RULE
 from cg_lab.arms import Arm
+from cg_lab.reporting.answers import list_answers
 from cg_lab.reporting.figures import MOST_PANELS, draw_arms, draw_curves, draw_forest
 from cg_lab.reporting.maps import draw_graph, draw_grid
 from cg_lab.reporting.names import ARM_MEANINGS, ARM_NAMES, name_arm, name_questions
@@ -56,7 +57,7 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
         effects=effects,
     )
     write_csv(files.effects_csv, list_effects(effects))
-    write_csv(files.cells_csv, list_cells(effects, readings.scores))
+    write_csv(files.cells_csv, list_cells(effects, readings))
     curves = draw_curves(effects)
     figures = {
         "arms": draw_arms(effects),
@@ -67,7 +68,7 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
     }
     for name, svg in figures.items():
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
-    content = _gather(effects, figures, folder)
+    content = _gather(effects, figures, folder) | {"answers": list_answers(plan, readings.metrics)}
     write_text(files.markdown, _templates().get_template("report.md.j2").render(content))
     write_text(files.html, _templates().get_template("report.html.j2").render(content))
     return files

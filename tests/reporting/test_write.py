@@ -58,7 +58,15 @@ def write_predictions(layout: Layout, plan: Plan, lost: set[str]) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema=PREDICTIONS), layout.predictions(job.id))
         write_result(
             layout,
-            EvalResult(job=job, num_questions=NUM, accuracy=float(correct.mean()), seconds=1, host="h", started="t"),
+            EvalResult(
+                job=job,
+                num_questions=NUM,
+                accuracy=float(correct.mean()),
+                seconds=1,
+                host="h",
+                started="t",
+                metrics={"parse_failures": 0.25, "agreement": 0.5} if arm is Arm.ZERO_SHOT else {},
+            ),
         )
 
 
@@ -138,3 +146,16 @@ def test_the_figures_are_written_beside_and_shown_in_markdown(made: tuple[Layout
     files = made[2]
     for name in re.findall(r"\((figures/\w+\.svg)\)", files.markdown.read_text()):
         assert (files.markdown.parent / name).read_text().startswith("<?xml")
+
+
+def test_how_answers_were_read_stands_beside_the_arm_that_it_is_about(made: tuple[Layout, Plan, ReportFiles]) -> None:
+    _, plan, files = made
+    text = files.markdown.read_text(encoding="utf-8")
+    assert "| CT Brain Mass | zero-shot | 50 % | 25 % |" in text
+    assert "| CT Brain Mass | related |  |  |" in text
+    assert "untouched model it was also recorded what it writes" in text
+    cells = pd.read_csv(files.cells_csv)
+    is_first = cells["arm"] == "zero_shot"
+    assert (cells.loc[is_first, "parse_failures"] == 0.25).all()
+    assert cells.loc[~is_first, "parse_failures"].isna().all()
+    assert {job.protocol.by for job in plan.evals} == {"likelihood", "both"}
