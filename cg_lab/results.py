@@ -54,8 +54,9 @@ class EvalResult:
 
 
 FailureKind = Literal[
-    "out_of_memory", "not_finite", "user_error", "no_weights", "crash", "died", "disk", "lost", "cancelled"
-]
+    "out_of_memory", "not_finite", "too_long", "unreadable_weights", "user_error", "no_weights", "crash", "died",
+    "disk", "lost", "cancelled",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

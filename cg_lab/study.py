@@ -14,6 +14,7 @@ from cg_lab.questions import AnswerForm
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
 NonEmptyText = Annotated[str, Field(min_length=1)]
+TrainablePart = Literal["all", "language_model_and_projector", "vision_and_projector", "projector"]
 FactorNames = Annotated[tuple[NonEmptyText, ...], Field(min_length=2)]
 
 
@@ -171,9 +172,15 @@ class Recipe:
     warmup_share: Share
     weight_decay: NonNegativeFloat
     max_grad_norm: PositiveFloat
-    trainable: Literal["all", "language_model_and_projector", "projector"]
+    trainable: TrainablePart
     lora: Lora | None = None
     """Adapters on the trainable part; None trains its weights."""
+    batches: Literal["random", "by_length"] = "random"
+    """By length: samples of like length are put together, so that less is padded."""
+    gradient_checkpointing: Literal["auto", "always"] = "auto"
+    """Compute activations twice to save memory: always, or only where not one sample fits otherwise."""
+    fuse: Literal["auto", "never"] = "auto"
+    """Train adapters of several jobs side by side where one job does not fill the device."""
 
 
 AnsweredBy = Literal["likelihood", "generation", "both"]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from cg_lab.boxes import Detection, find_style, overlay, parse_boxes
 from cg_lab.evaluation.metrics import Answered, summarize_boxes, summarize_choices
-from cg_lab.models.backbone import LoadedBackbone, restore_weights
+from cg_lab.models.backbone import LoadedBackbone, using_weights
 from cg_lab.models.encoding import Example, find_size
 from cg_lab.models.generating import write_answers
 from cg_lab.models.scoring import score_options
@@ -99,12 +99,17 @@ def run_eval(
     batch_size
         Questions of one forward pass.
 
+    Raises
+    ------
+    UnreadableCheckpointError
+        If the weights can't be read.
+
     """
-    restore_weights(backbone, weights)
-    began = time.perf_counter()
-    answer = _find_boxes if isinstance(asked[0].question, BoxQuestion) else _choose
-    rows, metrics = answer(backbone, asked, protocol, batch_size)
-    seconds = time.perf_counter() - began
+    with using_weights(backbone, weights):
+        began = time.perf_counter()
+        answer = _find_boxes if isinstance(asked[0].question, BoxQuestion) else _choose
+        rows, metrics = answer(backbone, asked, protocol, batch_size)
+        seconds = time.perf_counter() - began
     with replacing(predictions) as beside:
         pq.write_table(pa.Table.from_pylist(rows, schema=PREDICTIONS), beside)
     accuracy = sum(row["score"] for row in rows) / len(rows)

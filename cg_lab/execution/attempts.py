@@ -9,13 +9,17 @@ from typing import Any, Literal
 
 from cg_lab.results import FailureKind
 
-FINAL: frozenset[FailureKind] = frozenset({"user_error", "not_finite", "no_weights", "cancelled"})
+FINAL: frozenset[FailureKind] = frozenset(
+    {"user_error", "not_finite", "too_long", "unreadable_weights", "no_weights", "cancelled"}
+)
 """Kinds that would only happen again."""
 MOST: dict[FailureKind, int] = {"crash": 3, "died": 3, "disk": 5, "lost": 20}
 """Attempts in a row that may end in one way without a further checkpoint."""
 MEANING: dict[FailureKind, str] = {
     "out_of_memory": "memory ran out; the next attempt takes half as many samples at once, for the same batch",
     "not_finite": "the loss became NaN or infinite, and would again",
+    "too_long": "a question with its answer has more tokens than the model's context",
+    "unreadable_weights": "saved weights are missing, cut off, or of another model",
     "user_error": "something that was given is wrong, and would be again",
     "no_weights": "the fine-tune that it scores was given up",
     "crash": "an exception that cg_lab does not know",

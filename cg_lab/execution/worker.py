@@ -32,6 +32,13 @@ POLL_S = 2.0
 BACKOFF_S = (2.0, 5.0, 15.0, 60.0)
 """Waits after trouble with the disk."""
 
+NAMED: dict[str, FailureKind] = {
+    "NotFiniteError": "not_finite",
+    "TooLongError": "too_long",
+    "UnreadableCheckpointError": "unreadable_weights",
+}
+"""Kinds of exceptions that are defined where torch is imported."""
+
 Standing = Literal["done", "failed", "busy", "left"]
 """How a job stands after a pack was at it; `busy` in another process, `left` for another attempt."""
 
@@ -331,8 +338,8 @@ def classify(error: Exception) -> FailureKind:
         return "out_of_memory"
     if "DefaultCPUAllocator: can't allocate memory" in str(error) or "not enough memory" in str(error):
         return "out_of_memory"  # torch on a CPU has no exception of its own for it
-    if name == "NotFiniteError":
-        return "not_finite"
+    if name in NAMED:
+        return NAMED[name]
     if is_disk_trouble(error):
         return "disk"
     return "user_error" if isinstance(error, UserError) else "crash"

@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from cg_lab.errors import UserError
-from cg_lab.models.backbone import LoadedBackbone, is_trainable
-from cg_lab.study import Lora
+from cg_lab.models.backbone import LoadedBackbone, is_trainable, keep_untouched
+from cg_lab.study import Lora, TrainablePart
 
 
 @contextmanager
-def adapting(backbone: LoadedBackbone, lora: Lora | None, part: str) -> Iterator[Any]:
+def adapting(backbone: LoadedBackbone, lora: Lora | None, part: TrainablePart) -> Iterator[Any]:
     """Give the model to train: with adapters if the recipe has them, and without any trace of them afterwards.
 
     Parameters
@@ -33,6 +33,8 @@ def adapting(backbone: LoadedBackbone, lora: Lora | None, part: str) -> Iterator
 
     """
     if lora is None:
+        trained = [name for name, parameter in backbone.model.named_parameters() if parameter.requires_grad]
+        keep_untouched(backbone, [*trained, *dict(backbone.model.named_buffers())])
         yield backbone.model
         return
     from peft import LoraConfig, get_peft_model
@@ -46,7 +48,7 @@ def adapting(backbone: LoadedBackbone, lora: Lora | None, part: str) -> Iterator
         adapted.unload()
 
 
-def _find_layers(model: Any, lora: Lora, part: str) -> list[str]:
+def _find_layers(model: Any, lora: Lora, part: TrainablePart) -> list[str]:
     """Name the linear layers of the trainable part, the head aside."""
     linear = [
         name

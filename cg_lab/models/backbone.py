@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
@@ -21,7 +24,12 @@ from transformers.utils import import_utils
 
 from cg_lab.errors import UserError
 from cg_lab.models.identity import find_local_folder
-from cg_lab.study import Backbone
+from cg_lab.study import Backbone, TrainablePart
+
+
+class UnreadableCheckpointError(Exception):
+    """Saved weights can't be read, or are not of this model."""
+
 
 ADAPTER_CONFIG = "adapter_config.json"
 """Tells a folder of adapters from one of whole weights."""
@@ -40,8 +48,9 @@ class LoadedBackbone:
     model: Any
     """A `...ForConditionalGeneration` of transformers."""
     processor: Any
-    untouched: dict[str, torch.Tensor]
-    """The weights as they were loaded, so that the next job of a process starts from them."""
+    untouched: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Weights as they were loaded, on the host: of those alone that have been changed since, so that the next job of a
+    process can start from them."""
 
 
 def load_backbone(identity: Backbone) -> LoadedBackbone:
@@ -62,14 +71,14 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
     try:
         processor = load_processor(source)
         model = AutoModelForImageTextToText.from_pretrained(**source, dtype=dtype, use_safetensors=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise UserError(
             f"model.path: can't load '{identity.path}' at revision {identity.revision}: {str(error).splitlines()[0]}. "
             f"Get it with: hf download {identity.path} --revision {identity.revision}"
+            + (" --force-download" if isinstance(error, SafetensorError) else "")
         ) from None
     model.to(torch.device(device))  # type: ignore[arg-type]
-    untouched = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return LoadedBackbone(identity=identity, model=model, processor=processor, untouched=untouched)
+    return LoadedBackbone(identity=identity, model=model, processor=processor)
 
 
 def load_processor(source: dict[str, str]) -> Any:
@@ -84,10 +93,10 @@ def load_processor(source: dict[str, str]) -> Any:
     loaders = {"image_processor": AutoImageProcessor, "tokenizer": AutoTokenizer}
     parts = [loaders[name].from_pretrained(**source) if name in loaders else None for name in kind.get_attributes()]
     described, _ = kind.get_processor_dict(**source)
-    return _without_videos(kind).from_args_and_dict(parts, described)
+    return without_videos(kind).from_args_and_dict(parts, described)
 
 
-def _without_videos(kind: Any) -> Any:
+def without_videos(kind: Any) -> Any:
     """Derive a processor that does not ask for its part for videos."""
 
     class ImageProcessing(kind):
@@ -100,33 +109,102 @@ def _without_videos(kind: Any) -> Any:
     return ImageProcessing
 
 
-def restore_weights(backbone: LoadedBackbone, folder: Path | None) -> None:
-    """Put the untouched weights back, or those that a fine-tune left in `folder`, whole or as adapters."""
-    is_adapted = folder is not None and (folder / ADAPTER_CONFIG).exists()
-    if folder is None or is_adapted:
-        backbone.model.load_state_dict(backbone.untouched)
-    if folder is None:
+def restore_weights(backbone: LoadedBackbone) -> None:
+    """Put the untouched weights back."""
+    if not backbone.untouched:
         return
-    if is_adapted:
+    state = backbone.model.state_dict()
+    with torch.no_grad():
+        for name, values in backbone.untouched.items():
+            state[name].copy_(values)
+
+
+def keep_untouched(backbone: LoadedBackbone, names: Iterable[str]) -> None:
+    """Copy weights before they are changed for the first time."""
+    new = set(names) - set(backbone.untouched)
+    state = backbone.model.state_dict()
+    for name in new & set(state):
+        backbone.untouched[name] = state[name].detach().to("cpu", copy=True)
+
+
+@contextmanager
+def using_weights(backbone: LoadedBackbone, folder: Path | None) -> Iterator[None]:
+    """Let a backbone have its untouched weights, or those that a fine-tune left in `folder`, whole or as adapters.
+
+    Adapters work beside the weights, which stay as they are.
+
+    Raises
+    ------
+    UnreadableCheckpointError
+        If the files in `folder` are missing, cut off, or of another model.
+
+    """
+    restore_weights(backbone)
+    if folder is None:
+        yield
+    elif (folder / ADAPTER_CONFIG).exists():
         from peft import PeftModel
 
-        adapted: Any = PeftModel.from_pretrained(backbone.model, str(folder))
-        adapted.merge_and_unload()
-        return
-    weights = {name: part for file in sorted(folder.glob("*.safetensors")) for name, part in load_file(file).items()}
-    missing, unexpected = backbone.model.load_state_dict(weights, strict=False)
-    unknown = set(missing) - set(backbone.model.all_tied_weights_keys) | set(unexpected)
-    assert not unknown, f"{folder}: {len(unknown)} weights do not fit the model, such as {sorted(unknown)[0]}"
+        try:
+            adapted: Any = PeftModel.from_pretrained(backbone.model, str(folder))
+        except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+            raise UnreadableCheckpointError(_tell_unreadable(folder, str(error))) from error
+        try:
+            yield
+        finally:
+            adapted.unload()
+    else:
+        _load_whole(backbone, folder)
+        yield
 
 
-def select_trainable(backbone: LoadedBackbone, part: str) -> None:
+def _load_whole(backbone: LoadedBackbone, folder: Path) -> None:
+    try:
+        weights = {
+            name: part for file in sorted(folder.glob("*.safetensors")) for name, part in load_file(file).items()
+        }
+    except (OSError, SafetensorError) as error:
+        raise UnreadableCheckpointError(_tell_unreadable(folder, str(error))) from error
+    state = backbone.model.state_dict()
+    tied = set(backbone.model.all_tied_weights_keys)
+    unknown = (set(state) - set(weights) - tied) | (set(weights) - set(state))
+    if unknown or any(values.shape != state[name].shape for name, values in weights.items()):
+        what = (
+            f"{len(unknown)} weights do not fit the model, such as {sorted(unknown)[0]}" if unknown else "shapes differ"
+        )
+        raise UnreadableCheckpointError(_tell_unreadable(folder, what if weights else "no *.safetensors in it"))
+    keep_untouched(backbone, weights)
+    with torch.no_grad():
+        for name, values in weights.items():
+            state[name].copy_(values)
+
+
+def _tell_unreadable(folder: Path, reason: str) -> str:
+    first = reason.strip().splitlines()[0] if reason.strip() else "no reason given"
+    return (
+        f"the weights in {folder} can't be read ({first}); "
+        "remove that folder and give the same command again: the fine-tune is then run anew"
+    )
+
+
+def select_trainable(backbone: LoadedBackbone, part: TrainablePart) -> None:
     """Freeze what a recipe does not train."""
     for name, parameter in backbone.model.named_parameters():
         parameter.requires_grad_(is_trainable(name, part))
 
 
-def is_trainable(name: str, part: str) -> bool:
+def is_trainable(name: str, part: TrainablePart) -> bool:
     """Tell whether a recipe that trains a part trains a parameter, or a layer, by its name."""
     in_projector = name.startswith(PROJECTOR_PREFIXES)
-    in_vision = name.startswith(VISION_PREFIXES)
-    return part == "all" or in_projector or (part == "language_model_and_projector" and not in_vision)
+    in_vision = name.startswith(VISION_PREFIXES) and not in_projector
+    match part:
+        case "all":
+            return True
+        case "language_model_and_projector":
+            return not in_vision
+        case "vision_and_projector":
+            return in_vision or in_projector
+        case "projector":
+            return in_projector
+        case _:
+            assert_never(part)

@@ -27,6 +27,10 @@ UNUSED_KEYS = ("input_ids", "attention_mask", "labels")
 """What is kept elsewhere, or made when a batch is."""
 
 
+class TooLongError(Exception):
+    """A question with its answer does not fit in a model's context."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """The beginning of a prompt, up to the end of its image, with the image as a backbone reads it."""
@@ -67,6 +71,8 @@ def encode_questions(
     ------
     UserError
         If the backbone shall answer with letters that are not single tokens after its chat template.
+    TooLongError
+        If a question with its answer does not fit in the model's context.
 
     """
     seen = None if shots else see_images(backbone, images)
@@ -214,6 +220,7 @@ def _finish(
             options = tuple((letter, *letters.after) for letter in letters.ids[: len(options)])
             ids = ids + letters.before
             tokens = {key: _lengthen(values, len(letters.before)) for key, values in tokens.items()}
+        _check_length(backbone, question, len(ids), max((len(option) for option in options), default=0))
         examples.append(
             Example(
                 prompt=ids,
@@ -224,6 +231,20 @@ def _finish(
             )
         )
     return examples
+
+
+def _check_length(backbone: LoadedBackbone, question: AnyQuestion, num_prompt: int, num_answer: int) -> None:
+    most = getattr(backbone.model.config.get_text_config(), "max_position_embeddings", None)
+    if most is not None and num_prompt + num_answer > most:
+        raise TooLongError(
+            f"the question '{_shorten(question.text)}' takes {num_prompt} tokens with its image and options, its "
+            f"longest answer {num_answer} more, and the context of '{backbone.identity.name}' holds {most}. "
+            "Shorten the labels or instructions, show fewer examples in the prompt, or take a model with more context"
+        )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _write_answers(backbone: LoadedBackbone, question: AnyQuestion, image: dict[str, torch.Tensor]) -> list[str]:

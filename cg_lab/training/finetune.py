@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from types import MethodType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch.utils.data import Dataset
 from transformers import (
     PreTrainedModel,
@@ -26,6 +28,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import get_last_checkpoint
 
 from cg_lab.errors import InterruptedByUserError, UserError
@@ -35,7 +38,10 @@ from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_train
 from cg_lab.models.encoding import Example, collate_training
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.work import FinetuneJob
+from cg_lab.training.memory import Fit, fit_memory, trained_in_float32
 
+LOADERS = 2
+"""Processes that put batches together ahead of a GPU."""
 LOG_EVERY = 5
 """Optimizer steps between two points of the loss curve."""
 
@@ -85,8 +91,9 @@ def run_finetune(
 ) -> Training:
     """Fine-tune a backbone on encoded examples and save its weights.
 
-    The loss is taken at the answers alone. A fine-tune goes on from the last whole checkpoint in its folder, with the
-    same data order and random numbers as if it had not stopped.
+    The loss is taken at the answers alone. On a GPU computation is in bfloat16, and weights that are trained are held
+    in float32, since bfloat16 would swallow small updates. A fine-tune goes on from the last whole checkpoint in its
+    folder, with the same data order and random numbers as if it had not stopped.
 
     Raises
     ------
@@ -96,29 +103,43 @@ def run_finetune(
         If it was asked to stop; a checkpoint is left.
 
     """
-    restore_weights(backbone, None)
+    restore_weights(backbone)
     select_trainable(backbone, job.recipe.trainable)
     set_seed(job.seed)
     watcher = _Watcher(surroundings, job.recipe.batch_size)
+    collator = partial(collate_training, pad_id=backbone.processor.tokenizer.pad_token_id)
     with (
         _answering(backbone.model),
         playing_back(backbone),
         adapting(backbone, job.recipe.lora, job.recipe.trainable) as model,
     ):
-        trainer = _AnswerTrainer(
-            model=model,
-            args=_build_arguments(job, len(examples), surroundings),
-            train_dataset=_Examples(examples),
-            data_collator=partial(collate_training, pad_id=backbone.processor.tokenizer.pad_token_id),
-            callbacks=[watcher],
-        )
-        trainer.remove_callback(PrinterCallback)
-        if surroundings.is_sharded and not trainer.is_fsdp_enabled:
-            raise UserError("cluster.sharding: fsdp works on GPUs alone; take ddp here")
-        began = time.perf_counter()
-        trainer.train(resume_from_checkpoint=_find_checkpoint(surroundings))
-        if watcher.stopped:
-            raise InterruptedByUserError("stopped after saving a checkpoint")
+        with trained_in_float32(backbone.model):
+            fit = fit_memory(
+                model,
+                collator,
+                examples,
+                batch_size=job.recipe.batch_size // surroundings.num_processes,
+                parts=surroundings.parts,
+                checkpointing=job.recipe.gradient_checkpointing == "always",
+            )
+            if fit.is_measured:
+                surroundings.event("fitted", parts=fit.parts, gradient_checkpointing=fit.checkpointing)
+            trainer = _AnswerTrainer(
+                model=model,
+                args=_build_arguments(job, len(examples), surroundings, fit),
+                train_dataset=_Examples(examples),
+                data_collator=collator,
+                callbacks=[watcher],
+            )
+            if job.recipe.batches == "by_length":
+                trainer.lengths = [len(example.prompt) for example in examples]
+            trainer.remove_callback(PrinterCallback)
+            if surroundings.is_sharded and not trainer.is_fsdp_enabled:
+                raise UserError("cluster.sharding: fsdp works on GPUs alone; take ddp here")
+            began = time.perf_counter()
+            trainer.train(resume_from_checkpoint=_find_checkpoint(surroundings))
+            if watcher.stopped:
+                raise InterruptedByUserError("stopped after saving a checkpoint")
         trainer.save_model(str(surroundings.weights))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return Training(
@@ -146,6 +167,16 @@ class _AnswerTrainer(Trainer):
     Of models whose weights have other names on the hub than in memory, Trainer saves the hub's names and then finds
     none of them when it resumes (transformers 5.23); so weights are saved under the names that they have in memory.
     """
+
+    lengths: list[int] | None = None
+    """Of the samples' prompts; then those of like length are put in one batch."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.lengths is None:
+            return super()._get_train_sampler(train_dataset)
+        generator = torch.Generator().manual_seed(self.args.data_seed or 0)
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return LengthGroupedSampler(size, lengths=self.lengths, generator=generator)
 
     def compute_loss(  # type: ignore[override]
         self,
@@ -236,9 +267,10 @@ class _Watcher(TrainerCallback):
         self.logged_at, self.logged_step = now, state.global_step
 
 
-def _build_arguments(job: FinetuneJob, num_examples: int, surroundings: Surroundings) -> TrainingArguments:
+def _build_arguments(job: FinetuneJob, num_examples: int, surroundings: Surroundings, fit: Fit) -> TrainingArguments:
     recipe = job.recipe
-    parts = split_batch(recipe.batch_size, surroundings.num_processes, surroundings.parts)
+    parts = split_batch(recipe.batch_size, surroundings.num_processes, fit.parts)
+    has_gpu = torch.cuda.is_available()
     num_steps = max(1, math.ceil(num_examples * recipe.epochs / recipe.batch_size))
     return TrainingArguments(
         output_dir=str(surroundings.folder),
@@ -258,8 +290,12 @@ def _build_arguments(job: FinetuneJob, num_examples: int, surroundings: Surround
         save_total_limit=1,
         seed=job.seed,
         data_seed=job.seed,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not has_gpu,
+        bf16=fit.is_reduced,
+        activation_checkpointing=fit.checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if fit.checkpointing else None,
+        dataloader_pin_memory=has_gpu,
+        dataloader_num_workers=LOADERS if has_gpu else 0,
         disable_tqdm=True,
         report_to=[],
         remove_unused_columns=False,
@@ -295,13 +331,19 @@ def _find_checkpoint(surroundings: Surroundings) -> str | None:
     while folder.is_dir() and (found := get_last_checkpoint(str(folder))) is not None:
         if _is_whole(Path(found)):
             return found
+        surroundings.event("checkpoint_removed", reason="it can't be read whole", checkpoint=Path(found).name)
         shutil.rmtree(found)
     return None
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Tell whether a checkpoint was written to its end: Trainer writes its state last."""
+    """Tell whether a checkpoint was written to its end, state last, and no file of it was cut off since."""
     try:
+        for file in checkpoint.glob("*.safetensors"):
+            with safe_open(file, framework="pt"):
+                pass
+        if not all(zipfile.is_zipfile(file) for file in checkpoint.glob("*.pt")):
+            return False
         return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, SafetensorError):
         return False

@@ -17,7 +17,7 @@ from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.models.adapters import adapting
-from cg_lab.models.backbone import LoadedBackbone, load_backbone, restore_weights, select_trainable
+from cg_lab.models.backbone import LoadedBackbone, load_backbone, restore_weights, select_trainable, using_weights
 from cg_lab.models.encoding import Example, collate, encode_questions, encode_seen, find_size
 from cg_lab.models.generating import write_answers
 from cg_lab.models.prepared import Pool, PreparedImages
@@ -191,7 +191,7 @@ def test_examples_in_the_prompt_come_before_the_question_with_their_images(loade
 
 def test_prepared_images_are_what_the_processor_gives(loaded: LoadedBackbone, tmp_path: Path) -> None:
     """Written to disk and mapped, with and without the frozen tower's outputs."""
-    restore_weights(loaded, None)
+    restore_weights(loaded)
     images = dict(zip("abc", make_images(), strict=True))
     pool = Pool(key="pool", ids=tuple(images), read=lambda ids: [images[one] for one in ids])
     asked = [QUESTIONS[2], QUESTIONS[0]]
@@ -218,7 +218,7 @@ def test_a_frozen_tower_played_back_trains_as_one_that_runs(
     if find_tower(loaded) is None:
         assert loaded.model.config.model_type in {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mllama"}
         return
-    restore_weights(loaded, None)
+    restore_weights(loaded)
     monkeypatch.setattr("cg_lab.models.tower.LEAST_SHARE", 0)
     images = dict(zip("abc", make_images(), strict=True))
     pool = Pool(key="pool", ids=tuple(images), read=lambda ids: [images[one] for one in ids])
@@ -264,11 +264,12 @@ def test_a_fine_tune_learns_and_goes_on_bit_for_bit_where_it_stopped(
     assert whole.keys() == cut.keys()
     assert all(whole[name].equal(cut[name]) for name in whole)
     asked = examples[: len(QUESTIONS)]
-    restore_weights(loaded, None)
+    restore_weights(loaded)
     before = score(loaded, asked, 3)
-    restore_weights(loaded, tmp_path / "whole" / "model")
-    after = score(loaded, asked, 3)
-    restore_weights(loaded, None)
+    with using_weights(loaded, tmp_path / "whole" / "model"):
+        after = score(loaded, asked, 3)
+    with using_weights(loaded, None):
+        assert score(loaded, asked, 3) == before
     gains = [new[one.answer] - old[one.answer] for new, old, one in zip(after, before, asked, strict=True)]
     assert sum(gains) > 0.3
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
 from cg_lab.errors import InterruptedByUserError
-from cg_lab.models.backbone import LoadedBackbone
+from cg_lab.models.backbone import LoadedBackbone, restore_weights
 from cg_lab.models.encoding import Example, encode_questions
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
@@ -132,8 +132,10 @@ def test_a_loss_that_is_not_finite_ends_the_fine_tune(
 
 
 def test_frozen_parts_keep_their_weights(backbone: LoadedBackbone, examples: list[Example], tmp_path: Path) -> None:
+    restore_weights(backbone)
+    before = {name: value.clone() for name, value in backbone.model.state_dict().items()}
     run(backbone, examples, tmp_path, Stopper(), trainable="projector")
     tuned = load_file(tmp_path / "model" / "model.safetensors")
-    changed = {name for name, value in tuned.items() if not value.equal(backbone.untouched[name])}
+    changed = {name for name, value in tuned.items() if not value.equal(before[name])}
     assert changed
     assert all(name.startswith("model.multi_modal_projector") for name in changed)

@@ -1,0 +1,195 @@
+"""What scoring costs: letters in one forward against what a user would run instead, and all orders against one.
+
+On a CPU the embedded model is asked about phantoms, with four options each; on a GPU random weights of true shape are.
+Every way answers the same questions in turn, and ratios are medians over rounds. Choices of the first two have to be
+the same for every question.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from shapes import SHAPES, describe_machine, make_backbone, make_images, make_questions
+
+from cg_lab.config import read_study
+from cg_lab.data.asking import pose_test
+from cg_lab.data.sources import open_source, read_catalog
+from cg_lab.models.backbone import LoadedBackbone, load_backbone
+from cg_lab.models.encoding import Example, collate, encode_questions
+from cg_lab.models.identity import identify_backbone
+from cg_lab.models.scoring import score_options
+from cg_lab.planning.plan import PlannedCatalog
+from cg_lab.planning.work import ORIGINAL
+from cg_lab.questions import AnswerForm, Question, parse_choice, rotate
+
+CPU_MODEL = "tiny_llava"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Questions as every way gets them."""
+
+    backbone: LoadedBackbone
+    questions: list[Question]
+    turns: list[list[Example]]
+    """In every order of their options."""
+    batch_size: int
+
+    @property
+    def examples(self) -> list[Example]:
+        """In their first order."""
+        return [row[0] for row in self.turns]
+
+
+def make_task(model: str, form: AnswerForm, num_questions: int, batch_size: int) -> Task:
+    """Make questions with four options."""
+    if model == CPU_MODEL:
+        study = read_study([])
+        catalog = read_catalog(study.data)
+        backbone = load_backbone(replace(identify_backbone(study.model), answer=form))
+        planned = PlannedCatalog(data=catalog.data, factors=catalog.factors, tied=(), subsets=catalog.subsets, notes=())
+        source = open_source(planned, None)
+        subsets = {subset.name: subset for subset in catalog.subsets if subset.num_options == 4}
+        exams = [pose_test(source, subsets, name, ORIGINAL) for name in subsets]
+        asked = [question for exam in exams for question in exam.questions][:num_questions]
+        images = [image for exam in exams for image in source.read_images(exam.samples)][:num_questions]
+    else:
+        backbone = make_backbone(model)
+        backbone = replace(backbone, identity=replace(backbone.identity, answer=form))
+        images = make_images(num_questions, SHAPES[model].image_side)
+        asked = make_questions(backbone, num_questions)
+    questions = [question for question in asked if isinstance(question, Question)]
+    turned = [[rotate(question, steps) for steps in range(len(question.options))] for question in questions]
+    flat = iter(
+        encode_questions(
+            backbone,
+            [turn for row in turned for turn in row],
+            [image for image, row in zip(images, turned, strict=True) for _ in row],
+        )
+    )
+    return Task(
+        backbone=backbone, questions=questions, turns=[[next(flat) for _ in row] for row in turned],
+        batch_size=batch_size,
+    )  # fmt: skip
+
+
+def choose_in_one_forward(task: Task) -> list[int]:
+    """Score as cg_lab does."""
+    scores = score_options(task.backbone, [(example,) for example in task.examples], task.batch_size)
+    return [max(range(len(row)), key=row.__getitem__) for (row,) in scores]
+
+
+def choose_in_every_order(task: Task) -> list[int]:
+    """Score all orders as cg_lab does."""
+    scores = score_options(task.backbone, task.turns, task.batch_size)
+    return [len(rows) for rows in scores]
+
+
+@torch.inference_mode()
+def choose_option_by_option(task: Task) -> list[int]:
+    """Run the whole model once for each option, in batches, as a harness without a first-token shortcut does."""
+    model = task.backbone.model
+    model.eval()
+    pad = task.backbone.processor.tokenizer.pad_token_id
+    scores: list[list[float]] = [[] for _ in task.questions]
+    for choice in range(4):
+        for start in range(0, len(task.examples), task.batch_size):
+            part = task.examples[start : start + task.batch_size]
+            endings = [example.options[choice][:1] for example in part]
+            batch = _move(task, collate(part, endings, pad))
+            logits_BTV = model(**batch).logits.float().log_softmax(-1)
+            for row, (example, ending) in enumerate(zip(part, endings, strict=True)):
+                scores[start + row].append(float(logits_BTV[row, len(example.prompt) - 1, ending[0]]))
+    return [max(range(4), key=row.__getitem__) for row in scores]
+
+
+@torch.inference_mode()
+def write_one_by_one(task: Task) -> list[int]:
+    """Generate each answer alone and parse it, as the papers' harnesses do."""
+    model, tokenizer = task.backbone.model, task.backbone.processor.tokenizer
+    model.eval()
+    chosen: list[int] = []
+    for question, example in zip(task.questions, task.examples, strict=True):
+        batch = _move(task, collate([example], [()], tokenizer.pad_token_id))
+        ids = model.generate(**batch, max_new_tokens=16, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        text = tokenizer.decode(ids[0, len(example.prompt) :], skip_special_tokens=True)
+        found = parse_choice(text, question.options, AnswerForm.LETTER)
+        chosen.append(-1 if found is None else found)
+    return chosen
+
+
+def _move(task: Task, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    model = task.backbone.model
+    return {
+        key: values.to(model.device, model.dtype if values.is_floating_point() else values.dtype)
+        for key, values in batch.items()
+    }
+
+
+Way = Callable[[Task], list[int]]
+IN_ONE, APART, ALONE, IN_EVERY = (
+    "all options in one forward", "one forward for each option", "generate one by one, parse", "all four orders",
+)  # fmt: skip
+WAYS: dict[AnswerForm, dict[str, Way]] = {
+    AnswerForm.LETTER: {
+        IN_ONE: choose_in_one_forward, APART: choose_option_by_option, ALONE: write_one_by_one,
+        IN_EVERY: choose_in_every_order,
+    },
+    AnswerForm.TEXT: {IN_ONE: choose_in_one_forward, IN_EVERY: choose_in_every_order},
+}  # fmt: skip
+
+
+def main() -> None:
+    """Print questions a second of each way, and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=[CPU_MODEL, *SHAPES])
+    parser.add_argument("--questions", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(describe_machine())
+    models = [arguments.model] if arguments.model else [CPU_MODEL]
+    if not arguments.model and torch.cuda.is_available():
+        models.append("llava_v1_5_7b")
+    for model in models:
+        for form in AnswerForm:
+            measure(make_task(model, form, arguments.questions, arguments.batch_size), model, form, arguments.rounds)
+    if not torch.cuda.is_available():
+        print("llava_v1_5_7b on a GPU: not measured, there is none here")
+
+
+def measure(task: Task, model: str, form: AnswerForm, rounds: int) -> None:
+    """Run every way in turn, once to warm up."""
+    ways = WAYS[form]
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    choices: dict[str, list[int]] = {}
+    small = replace(task, questions=task.questions[:16], turns=task.turns[:16])
+    for choose in ways.values():
+        choose(small)
+    for _ in range(rounds):
+        for name, choose in ways.items():
+            began = time.perf_counter()
+            choices[name] = choose(task)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds[name].append(time.perf_counter() - began)
+    count = len(task.questions)
+    print(f"{model}, answers by {form}: {count} questions with four options, batches of {task.batch_size}")
+    for name, values in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(values, seconds[IN_ONE], strict=True))
+        print(f"  {name:30} {count / statistics.median(values):8.1f} questions/s {ratio:6.2f} x the time of the first")
+    if form is AnswerForm.LETTER:
+        same = sum(a == b for a, b in zip(choices[IN_ONE], choices[APART], strict=True))
+        parsed = sum(choice >= 0 for choice in choices[ALONE])
+        print(f"  same choice in {same} of {count} by the first two; {parsed} of the answers written could be parsed")
+
+
+if __name__ == "__main__":
+    main()
