@@ -14,6 +14,8 @@ from cg_lab.questions import AnswerForm
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
 NonEmptyText = Annotated[str, Field(min_length=1)]
+Keep = Literal["full", "adapter", "nothing"]
+"""All weights, only those of adapters, or none; what is gone and needed again is trained again."""
 TrainablePart = Literal["all", "language_model_and_projector", "vision_and_projector", "projector"]
 FactorNames = Annotated[tuple[NonEmptyText, ...], Field(min_length=2)]
 
@@ -147,6 +149,8 @@ class ModelSettings:
     eval_samples_per_s: PositiveFloat
     checkpoint_gb: PositiveFloat
     """Disk that one fine-tune's weights take."""
+    adapter_mb: PositiveFloat
+    """Disk that low-rank adapters on every linear layer of language model and projector take, for each rank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,5 +344,7 @@ class Study:
     tracking: TrackingSettings
     rule: Rule
     results_dir: NonEmptyText
+    keep: Keep
+    """Weights that stay once their last evaluation is done."""
     cache_gb: NonNegativeFloat
     """Disk for images as backbones read them, below the results folder."""

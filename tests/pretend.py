@@ -48,6 +48,7 @@ class PretendBench:
         if waiting := self.behaviours.get(job.id):
             waiting.pop(0)(conduct)
         if isinstance(job, FinetuneJob):
+            self.layout.weights(job.id).mkdir(parents=True, exist_ok=True)
             write_result(
                 self.layout,
                 FinetuneResult(

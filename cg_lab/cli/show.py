@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -131,8 +132,6 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     groups = group_jobs(work, [job.id for job in (*pending.finetunes, *pending.evals)])
     longest = max((sum(work.seconds[job] for job in load) for load in balance(groups, slots)), default=0.0)
     samples = sum(job.mixture.num_samples * job.recipe.epochs for job in pending.finetunes)
-    bound = "less than " if any(job.recipe.lora for job in pending.finetunes) else ""
-    disk = sum(plan.find_rates(job.backbone).checkpoint_gb for job in pending.finetunes)
     console.print(f"\ncells        {len(plan.cells)} ({counted})")
     console.print(
         f"fine-tunes   {distinct} distinct for {declared} declared ({saved}), {distinct - len(pending.finetunes)} done"
@@ -143,12 +142,28 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     )
     if pending.num_jobs:
         console.print(
-            f"to do        {samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}, "
-            f"{bound}{tell_size(disk)} of checkpoints"
+            f"to do        {samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}"
         )
+        console.print(f"weights      {_tell_disk(plan, pending.finetunes)}; keep={study.keep} is set")
     else:
         console.print("to do        nothing")
     console.print(f"plan         {layout.plan(plan.study)} ({plan.id})")
+
+
+def _tell_disk(plan: Plan, finetunes: Sequence[FinetuneJob]) -> str:
+    """Say what the weights of fine-tunes take on disk with each setting of `keep`."""
+    whole = adapters = 0.0
+    for job in finetunes:
+        rates = plan.find_rates(job.backbone)
+        if job.recipe.lora:
+            adapters += job.recipe.lora.rank * rates.adapter_mb / 1000
+        else:
+            whole += rates.checkpoint_gb
+    bound = "up to " if any(job.recipe.lora and job.recipe.lora.targets for job in finetunes) else ""
+    return (
+        f"keep=full leaves {bound}{tell_size(whole + adapters)} on disk, keep=adapter {bound}{tell_size(adapters)}, "
+        "keep=nothing none"
+    )
 
 
 def _describe_slots(study: Study) -> tuple[int, str]:

@@ -101,6 +101,7 @@ def make_order(plan: Plan, runs: list[PlannedRun]) -> Order:
         tracking=study.tracking,
         eval_batch_size=study.evaluation.batch_size,
         cache_gb=study.cache_gb,
+        keep=study.keep,
         images={content: str(path.resolve()) for content, path in list_images(runs).items()},
     )
 

@@ -13,6 +13,7 @@ from cg_lab.execution.attempts import MEANING, decide, read_attempts
 from cg_lab.execution.clusters import Cluster, End, Key, Look, NoAnswerError, NoRoomError
 from cg_lab.execution.dealing import Packs, deal, follow_up, part_stages
 from cg_lab.execution.following import FollowedPack, follow_packs
+from cg_lab.execution.keeping import Keeper
 from cg_lab.execution.packs import (
     Order,
     Submission,
@@ -98,6 +99,7 @@ class Driver:
 
     def _find_open(self, wanted: Collection[str]) -> None:
         done = self.layout.list_done()
+        self._keeper = Keeper(self.layout, self.order.keep, self.work.needs, done)
         self._wanted = frozenset(wanted)
         self._open = {job_id: None for job_id in self.work.seconds if job_id in self._wanted and job_id not in done}
         self._seconds_left = self._seconds_at_start = sum(self.work.seconds[job_id] for job_id in self._open)
@@ -183,6 +185,8 @@ class Driver:
             self._count(job_id, is_done=is_done)
 
     def _count(self, job_id: str, *, is_done: bool) -> None:
+        if is_done:
+            self._keeper.note(job_id)
         if job_id not in self._wanted:
             return
         self._seconds_left -= self.work.seconds[job_id]

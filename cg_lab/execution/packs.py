@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cg_lab.execution.keeping import find_lost
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.results import Layout
 from cg_lab.serialize import parse, read_json, write_json
-from cg_lab.study import ClusterSettings, TrackingSettings
+from cg_lab.study import ClusterSettings, Keep, TrackingSettings
 
 Stage = Literal["finetune", "evaluation"]
 
@@ -29,6 +30,8 @@ class Order:
     """Where the data of a manifest lies, by its content."""
     cache_gb: float = 0.0
     """Disk for prepared images."""
+    keep: Keep = "full"
+    """Weights that stay once their last evaluation is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +119,9 @@ class Pending:
 
 
 def find_pending(plan: Plan, layout: Layout) -> Pending:
-    """Find the jobs that have no result."""
+    """Find the jobs that have no result, and fine-tunes whose weights an evaluation needs and that are gone."""
     done = layout.list_done()
+    done -= find_lost(layout, {job.id: job.checkpoint_of for job in plan.evals if job.checkpoint_of}, done)
     return Pending(
         finetunes=tuple(job for job in plan.finetunes if job.id not in done),
         evals=tuple(job for job in plan.evals if job.id not in done),

@@ -11,6 +11,7 @@ from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.execution.bench import ModelBench, OpenBench
 from cg_lab.execution.clusters import Cluster, NoAnswerError
 from cg_lab.execution.drive import Driver, Outcome, Watch
+from cg_lab.execution.keeping import reopen_lost
 from cg_lab.execution.local import YEAR_MIN, DebugCluster, LocalCluster
 from cg_lab.execution.packs import Order, Submission, tabulate, write_order
 from cg_lab.execution.slurm import SlurmCluster
@@ -120,7 +121,9 @@ def _open_driver(
     cluster = open_cluster(order, layout, open_bench)
     if not isinstance(order.cluster, SlurmSettings):
         cluster.stop(())
-    driver = Driver(work=tabulate(plan), order=order, layout=layout, cluster=cluster, watch=watch)
+    work = tabulate(plan)
+    reopen_lost(layout, work.needs)
+    driver = Driver(work=work, order=order, layout=layout, cluster=cluster, watch=watch)
     driver.ask_anew(wanted)
     driver.attach()
     return driver

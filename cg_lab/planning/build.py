@@ -98,6 +98,7 @@ def build_plan(runs: Sequence[Run]) -> Plan:
                     train_samples_per_s=study.model.train_samples_per_s,
                     eval_samples_per_s=study.model.eval_samples_per_s,
                     checkpoint_gb=study.model.checkpoint_gb,
+                    adapter_mb=study.model.adapter_mb,
                 ),
             )
         )

@@ -149,6 +149,8 @@ class Rates:
     """On one slot."""
     eval_samples_per_s: float
     checkpoint_gb: float
+    adapter_mb: float = 0.0
+    """For each rank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

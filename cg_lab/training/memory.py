@@ -12,6 +12,8 @@ import torch
 
 from cg_lab.models.encoding import Example
 
+ROOM = 0.85
+"""Share of a GPU's memory that weights and optimizer may take; the rest is for activations."""
 Collate = Callable[[list[Example]], dict[str, torch.Tensor]]
 
 
@@ -31,12 +33,14 @@ class Fit:
 
 @contextmanager
 def trained_in_float32(model: Any) -> Iterator[None]:
-    """Hold the weights that are trained in float32 meanwhile; bfloat16 has no room for small updates."""
-    changed = [
-        (parameter, parameter.dtype)
-        for parameter in model.parameters()
-        if parameter.requires_grad and parameter.dtype is not torch.float32
-    ]
+    """Hold the weights that are trained in float32 meanwhile; bfloat16 has no room for small updates.
+
+    Where a GPU could not hold them with their gradients and AdamW's two moments, they stay as they are.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    changed = [(parameter, parameter.dtype) for parameter in trained if parameter.dtype is not torch.float32]
+    if changed and changed[0][0].is_cuda and not _has_room(model, trained):
+        changed = []
     for parameter, _ in changed:
         parameter.data = parameter.data.float()
     try:
@@ -45,6 +49,12 @@ def trained_in_float32(model: Any) -> Iterator[None]:
         for parameter, dtype in changed:
             parameter.data = parameter.data.to(dtype)
             parameter.grad = None
+
+
+def _has_room(model: Any, trained: list[torch.Tensor]) -> bool:
+    frozen = sum(weight.numel() * weight.element_size() for weight in model.parameters() if not weight.requires_grad)
+    needed = frozen + 16 * sum(weight.numel() for weight in trained)  # weight, gradient, two moments: 4 bytes each
+    return needed < ROOM * torch.cuda.get_device_properties(trained[0].device).total_memory
 
 
 def fit_memory(

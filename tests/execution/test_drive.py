@@ -10,7 +10,8 @@ import pytest
 from cg_lab.errors import UserError
 from cg_lab.execution.clusters import NoAnswerError, NoRoomError
 from cg_lab.execution.drive import MOST_FALSE_STARTS, Outcome
-from cg_lab.execution.packs import Submission, read_submissions, write_submission
+from cg_lab.execution.keeping import reopen_lost
+from cg_lab.execution.packs import Submission, find_pending, read_submissions, tabulate, write_submission
 from cg_lab.journal import append_event, read_events
 from cg_lab.results import read_failure
 
@@ -212,3 +213,42 @@ def test_what_failed_before_it_was_asked_for_anew_is_no_failure_of_a_pack_that_s
     trace = lab.layout.packs(lab.plan.study) / "00001.0.jsonl"
     append_event(trace, "failed", job=sent.packs[0][0])
     assert driver.run().num_failed == 0
+
+
+@pytest.mark.parametrize(
+    ("keep", "stay"), [("full", {"whole", "adapters"}), ("adapter", {"adapters"}), ("nothing", set())]
+)
+def test_weights_stay_as_long_as_an_evaluation_needs_them_and_then_as_asked_for(
+    keep: Any, stay: set[str], lab: Any, cluster: Any
+) -> None:
+    """A fine-tune leaves its weights; the last evaluation takes away what shall not stay."""
+    whole, adapters = (job.id for job in lab.plan.finetunes[:2])
+    lab.layout.weights(adapters).mkdir(parents=True)
+    (lab.layout.weights(adapters) / "adapter_config.json").write_text("{}")
+    names = {whole: "whole", adapters: "adapters"}
+    needed: list[bool] = []
+    evals = [job.id for job in lab.plan.evals if job.checkpoint_of in names]
+    for job in lab.plan.evals:
+        if job.checkpoint_of in names:
+            folder = lab.layout.weights(job.checkpoint_of)
+            lab.bench.behaviours[job.id] = [lambda _, folder=folder: needed.append(folder.is_dir())]
+    lab.order = replace(lab.order, keep=keep)
+    cluster.drive().run()
+    assert needed == [True] * len(evals)
+    assert {names[job_id] for job_id in names if lab.layout.weights(job_id).is_dir()} == stay
+    assert not list(lab.layout.jobs.glob("*/.model.removed"))
+
+
+def test_a_fine_tune_whose_weights_are_gone_runs_again_only_if_an_evaluation_needs_it(lab: Any, cluster: Any) -> None:
+    lab.order = replace(lab.order, keep="nothing")
+    cluster.drive().run()
+    first, second = (job.id for job in lab.plan.finetunes[:2])
+    assert not find_pending(lab.plan, lab.layout).num_jobs
+    lab.layout.result(lab.eval_of(first)).unlink()
+    assert [job.id for job in find_pending(lab.plan, lab.layout).finetunes] == [first]
+    reopen_lost(lab.layout, tabulate(lab.plan).needs)
+    assert not lab.layout.result(first).exists()
+    assert lab.layout.result(second).exists()
+    cluster.drive().run()
+    assert lab.bench.begun.count(first) == 2
+    assert lab.bench.begun.count(second) == 1

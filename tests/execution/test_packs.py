@@ -46,7 +46,7 @@ def test_every_job_is_in_one_pack_and_evaluations_follow_their_fine_tune(plan: P
 def test_what_has_a_result_is_not_run_again(plan: Plan, tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     done = plan.finetunes[0]
-    layout.job(done.id).mkdir(parents=True)
+    layout.weights(done.id).mkdir(parents=True)
     layout.result(done.id).write_text("{}")
     pending = find_pending(plan, layout)
     assert done not in pending.finetunes

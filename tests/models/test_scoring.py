@@ -86,6 +86,7 @@ def make_settings(path: str, revision: str | None = None) -> ModelSettings:
         train_samples_per_s=1,
         eval_samples_per_s=1,
         checkpoint_gb=1,
+        adapter_mb=1,
     )
 
 

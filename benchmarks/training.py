@@ -1,0 +1,360 @@
+"""What fine-tuning costs: cg_lab against a plain Trainer with its default collator, on the same samples in turn.
+
+The plain loop is what a user writes first: a dataset that runs the processor for each sample and pads it to the longest
+one, Trainer's default collator, the loss over the whole turn through the whole model. Both start from the same weights;
+preparing samples counts on both sides. On a CPU the embedded model learns from phantoms, once as one job with all
+threads and once as `cluster=local` runs a study: a job on each core. On a GPU random weights of true shape learn from
+noise, in bfloat16. Prints samples a second, the work that they need (two operations for each multiplication, three
+passes of what is trained) and its share of what the chip reached on a large matrix product.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from shapes import SHAPES, describe_machine, make_backbone, make_images, make_questions
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from cg_lab.catalog import PhantomData
+from cg_lab.config import read_study
+from cg_lab.data.asking import pose_training
+from cg_lab.data.sources import open_source, read_catalog
+from cg_lab.models.adapters import adapting
+from cg_lab.models.answer_loss import compute_answer_loss
+from cg_lab.models.backbone import LoadedBackbone, load_backbone, restore_weights, select_trainable
+from cg_lab.models.encoding import Example, collate_training, encode_questions, encode_seen
+from cg_lab.models.identity import identify_backbone
+from cg_lab.models.prepared import Pool, PreparedImages
+from cg_lab.planning.plan import PlannedCatalog
+from cg_lab.planning.work import FinetuneJob, Mixture, MixturePart
+from cg_lab.questions import AnyQuestion, Question, format_answer, format_question
+from cg_lab.study import Lora, TrainablePart
+from cg_lab.training.finetune import Surroundings, run_finetune
+
+CPU_MODEL = "tiny_llava"
+DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
+ADAPTERS = Lora(rank=16, alpha=32, dropout=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One way of fine-tuning."""
+
+    model: str
+    trainable: TrainablePart
+    lora: Lora | None = None
+    has_features: bool = False
+    """Whether the frozen tower's outputs are there already, as for every job of a study but the first."""
+    batch_size: int = 32
+    num_samples: int = 512
+
+    @property
+    def title(self) -> str:
+        """Name it in a table."""
+        how = "LoRA" if self.lora else "all weights" if self.trainable == "all" else "frozen tower"
+        return f"{self.model}, {how}{', outputs of the tower kept' if self.has_features else ''}"
+
+
+CPU_CASES = (
+    Case(model=CPU_MODEL, trainable="all", num_samples=1024),
+    Case(model=CPU_MODEL, trainable="language_model_and_projector", num_samples=1024),
+    Case(model=CPU_MODEL, trainable="language_model_and_projector", has_features=True, num_samples=1024),
+)
+GPU_CASES = (
+    Case(model="llava_v1_5_7b", trainable="language_model_and_projector", lora=ADAPTERS, num_samples=256),
+    Case(model="llava_v1_5_7b", trainable="language_model_and_projector", num_samples=256),
+    Case(model="qwen2_5_vl_7b", trainable="language_model_and_projector", lora=ADAPTERS),
+    Case(
+        model="smolvlm_256m", trainable="language_model_and_projector", lora=ADAPTERS, batch_size=64, num_samples=4096,
+    ),
+    Case(
+        model="smolvlm_256m", trainable="language_model_and_projector", lora=ADAPTERS, has_features=True, batch_size=64,
+        num_samples=4096,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What is learnt."""
+
+    backbone: LoadedBackbone
+    questions: Sequence[AnyQuestion]
+    images: Sequence[Image.Image]
+
+
+def make_material(case: Case, *, tiny: bool) -> Material:
+    """Make model and samples."""
+    if case.model != CPU_MODEL:
+        backbone = make_backbone(case.model, tiny=tiny)
+        count = 8 if tiny else case.num_samples
+        images = make_images(min(count, 64), SHAPES[case.model].image_side)
+        return Material(
+            backbone=backbone,
+            questions=make_questions(backbone, count, tiny=tiny),
+            images=[images[number % len(images)] for number in range(count)],
+        )
+    study = read_study([])
+    catalog = read_catalog(study.data)
+    planned = PlannedCatalog(data=catalog.data, factors=catalog.factors, tied=(), subsets=catalog.subsets, notes=())
+    source = open_source(planned, None)
+    share = case.num_samples // len(catalog.subsets)
+    mixture = Mixture(parts=tuple(MixturePart(subset=subset.name, count=share) for subset in catalog.subsets), seed=0)
+    exam = pose_training(source, {subset.name: subset for subset in catalog.subsets}, mixture)
+    return Material(
+        backbone=load_backbone(identify_backbone(study.model)),
+        questions=exam.questions,
+        images=source.read_images(exam.samples),
+    )
+
+
+def make_job(case: Case, backbone: LoadedBackbone, num_samples: int) -> FinetuneJob:
+    """Make the job of one epoch."""
+    recipe = replace(
+        read_study([]).finetune, trainable=case.trainable, lora=case.lora, batch_size=min(case.batch_size, num_samples),
+        epochs=1,
+    )  # fmt: skip
+    return FinetuneJob(data=DATA, backbone=backbone.identity, mixture=Mixture(parts=(), seed=0), recipe=recipe, seed=0)
+
+
+def run_ours(case: Case, material: Material, prepared: PreparedImages | None) -> float:
+    """Fine-tune as cg_lab's worker does; `prepared` has the tower's outputs from an earlier job."""
+    backbone = material.backbone
+    ids = [str(number) for number in range(len(material.questions))]
+    with tempfile.TemporaryDirectory() as folder:
+        images = prepared or PreparedImages(backbone, Path(folder), max_gb=0)
+        pool = Pool(
+            key="all", ids=tuple(ids), read=lambda names: [material.images[int(name)] for name in names],
+            is_kept=prepared is not None,
+        )  # fmt: skip
+        began = time.perf_counter()
+        seen = images.see(pool, ids, with_features=case.has_features)
+        assert seen is not None
+        examples = encode_seen(backbone, material.questions, seen)
+        surroundings = Surroundings(
+            folder=Path(folder) / "checkpoints", weights=Path(folder) / "model", save_every_s=1e9,
+            event=lambda *_, **__: None, is_stopping=bool,
+        )  # fmt: skip
+        run_finetune(make_job(case, backbone, len(examples)), backbone, examples, surroundings)
+        return time.perf_counter() - began
+
+
+class PlainSamples(Dataset[dict[str, torch.Tensor]]):
+    """Each sample through the processor, padded to the longest, as a tutorial has it."""
+
+    def __init__(self, material: Material, longest: int) -> None:
+        self.material = material
+        self.longest = longest
+
+    def __len__(self) -> int:
+        return len(self.material.questions)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        processor, question = self.material.backbone.processor, self.material.questions[index]
+        assert isinstance(question, Question)
+        form = self.material.backbone.identity.answer
+        turns = [
+            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": format_question(question, form)}]},
+            {"role": "assistant", "content": [{"type": "text", "text": format_answer(question, form)}]},
+        ]
+        text = processor.tokenizer.apply_chat_template(turns, chat_template=processor.chat_template, tokenize=False)
+        given = processor(
+            text=[text], images=[[self.material.images[index].convert("RGB")]], padding="max_length",
+            max_length=self.longest, return_tensors="pt",
+        )  # fmt: skip
+        # A grid's rows are the model's own along the first axis; everything else loses the axis of the batch.
+        sample = {key: values if key == "image_grid_thw" else values[0] for key, values in given.items()}
+        if "image_grid_thw" in sample:
+            sample["pixel_values"] = given["pixel_values"]
+            sample["image_grid_thw"] = given["image_grid_thw"][0]
+        sample["labels"] = sample["input_ids"].masked_fill(sample["attention_mask"] == 0, -100)
+        return sample
+
+
+def run_plain(case: Case, material: Material, longest: int) -> float:
+    """Fine-tune with Trainer as it is."""
+    backbone = material.backbone
+    restore_weights(backbone)
+    select_trainable(backbone, case.trainable)
+    job = make_job(case, backbone, len(material.questions))
+    has_gpu = torch.cuda.is_available()
+    with tempfile.TemporaryDirectory() as folder, adapting(backbone, case.lora, case.trainable) as model:
+        arguments = TrainingArguments(
+            output_dir=folder, per_device_train_batch_size=job.recipe.batch_size, num_train_epochs=1,
+            learning_rate=job.recipe.learning_rate, save_strategy="no", report_to=[], disable_tqdm=True,
+            use_cpu=not has_gpu, bf16=has_gpu, remove_unused_columns=False, dataloader_pin_memory=has_gpu,
+        )  # fmt: skip
+        trainer = Trainer(model=model, args=arguments, train_dataset=PlainSamples(material, longest))
+        trainer.remove_callback(PrinterCallback)
+        began = time.perf_counter()
+        trainer.train()
+        return time.perf_counter() - began
+
+
+def measure_peak(kind: Literal["cpu", "cuda"]) -> float:
+    """Give operations a second of a large matrix product: float32 on a CPU, bfloat16 on a GPU."""
+    side = 2048 if kind == "cpu" else 8192
+    dtype = torch.float32 if kind == "cpu" else torch.bfloat16
+    left, right = (torch.randn(side, side, device=kind, dtype=dtype) for _ in range(2))
+    speeds: list[float] = []
+    for _ in range(12):
+        began = time.perf_counter()
+        _ = left @ right
+        if kind == "cuda":
+            torch.cuda.synchronize()
+        speeds.append(2 * side**3 / (time.perf_counter() - began))
+    return max(speeds)
+
+
+def count_work(case: Case, material: Material, examples: list[Example]) -> float:
+    """Count the operations that one sample needs: forward, and twice as many backward through what is trained.
+
+    With adapters the weights' own gradients are not needed, so that backward counts once. Forward operations are those
+    that torch counts; its count of convolutions' backward passes takes grouped ones for full ones and is not used.
+    """
+    backbone = material.backbone
+    restore_weights(backbone)
+    batch = collate_training(examples[:8], backbone.processor.tokenizer.pad_token_id)
+    device = backbone.model.device
+    moved = {
+        key: values.to(device, backbone.model.dtype if values.is_floating_point() else values.dtype)
+        for key, values in batch.items()
+    }
+    image = {key: moved[key] for key in examples[0].image}
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as counted:
+            compute_answer_loss(backbone.model, moved)
+        with FlopCounterMode(display=False) as seeing:
+            backbone.model.model.get_image_features(**image)
+    whole, tower = counted.get_total_flops() / len(examples[:8]), seeing.get_total_flops() / len(examples[:8])
+    passes = 2 if case.lora else 3
+    if case.trainable == "all":
+        return passes * whole
+    return passes * (whole - tower) + (0 if case.has_features else tower)
+
+
+def measure_stall(material: Material, examples: list[Example], batch_size: int) -> float:
+    """Give the seconds that making one batch takes, without any device."""
+    collate = partial(collate_training, pad_id=material.backbone.processor.tokenizer.pad_token_id)
+    samples: Any = examples
+    began = time.perf_counter()
+    count = sum(1 for _ in DataLoader(samples, batch_size=batch_size, collate_fn=collate))
+    return (time.perf_counter() - began) / count
+
+
+_material: dict[Case, tuple[Material, PreparedImages | None]] = {}
+
+
+def _run_on_one_core(case: Case, folder: str) -> float:
+    """Run a job in a worker process, where the model stays loaded from job to job."""
+    torch.set_num_threads(1)
+    if case not in _material:
+        material = make_material(case, tiny=False)
+        kept = PreparedImages(material.backbone, Path(folder), max_gb=100) if case.has_features else None
+        _material[case] = (material, kept)
+    return run_ours(case, *_material[case])
+
+
+def measure_side_by_side(rounds: int) -> None:
+    """Run a job on each core at a time, against one plain loop with all threads."""
+    context = multiprocessing.get_context("spawn")
+    threads = torch.get_num_threads()
+    with ProcessPoolExecutor(threads, mp_context=context) as pool, tempfile.TemporaryDirectory() as folder:
+        for case in CPU_CASES:
+            material = make_material(case, tiny=False)
+            longest = _find_longest(material)
+            ratios: list[float] = []
+            speeds: list[float] = []
+            for number in range(rounds + 1):
+                plain = run_plain(case, material, longest)
+                began = time.perf_counter()
+                jobs = [pool.submit(_run_on_one_core, case, folder) for _ in range(threads)]
+                for job in jobs:
+                    job.result()
+                ours = (time.perf_counter() - began) / threads
+                if number:
+                    ratios.append(plain / ours)
+                    speeds.append(len(material.questions) / ours)
+            print(
+                f"{case.title}, {threads} jobs at a time: {statistics.median(speeds):.1f} samples/s, "
+                f"{statistics.median(ratios):.2f} x plain Trainer"
+            )
+
+
+def _find_longest(material: Material) -> int:
+    examples = encode_questions(material.backbone, material.questions, material.images)
+    return max(len(example.prompt) + len(example.options[example.answer]) for example in examples)
+
+
+def measure(case: Case, rounds: int, *, tiny: bool) -> None:
+    """Run both in turn and print a line of the table."""
+    material = make_material(case, tiny=tiny)
+    backbone, count = material.backbone, len(material.questions)
+    ids = [str(number) for number in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = PreparedImages(backbone, Path(folder), max_gb=100) if case.has_features else None
+        pool = Pool(key="all", ids=tuple(ids), read=lambda names: [material.images[int(name)] for name in names])
+        images = prepared or PreparedImages(backbone, Path(folder), max_gb=0)
+        seen = images.see(pool, ids, with_features=case.has_features)
+        assert seen is not None
+        examples = encode_seen(backbone, material.questions, seen)
+        longest = max(len(example.prompt) + len(example.options[example.answer]) for example in examples)
+        work = count_work(case, material, examples)
+        seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+        for number in range(rounds + 1):  # the first warms up
+            for name, run in (
+                ("plain", partial(run_plain, case, material, longest)),
+                ("ours", partial(run_ours, case, material, prepared)),
+            ):
+                taken = run()
+                if number:
+                    seconds[name].append(taken)
+        peak = measure_peak("cuda" if torch.cuda.is_available() else "cpu")
+        stall = measure_stall(material, examples, min(case.batch_size, count))
+    ours, plain = (statistics.median(seconds[name]) for name in ("ours", "plain"))
+    ratio = statistics.median(b / a for a, b in zip(seconds["ours"], seconds["plain"], strict=True))
+    step = ours / count * min(case.batch_size, count)
+    print(
+        f"{case.title}: {count / ours:.1f} samples/s, plain Trainer {count / plain:.1f}: {ratio:.2f} x; "
+        f"{work * count / ours / 1e9:.1f} GFLOP/s of {peak / 1e9:.1f} ({work * count / ours / peak:.0%}); "
+        f"making a batch takes {stall / step:.1%} of a step"
+    )
+
+
+def main() -> None:
+    """Measure every case that the machine has room for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tiny", action="store_true", help="run the GPU's cases on tiny models, to see that they run")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(describe_machine())
+    has_gpu = torch.cuda.is_available()
+    for case in () if arguments.tiny else CPU_CASES if not has_gpu else ():
+        measure(case, arguments.rounds, tiny=False)
+    if not (arguments.tiny or has_gpu):
+        measure_side_by_side(arguments.rounds)
+    for case in GPU_CASES:
+        if has_gpu or arguments.tiny:
+            measure(case, arguments.rounds, tiny=arguments.tiny)
+        else:
+            print(f"{case.title} on a GPU: not measured, there is none here")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Which weights stay on disk once nothing of a study needs them, and what is trained anew if something does again."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from cg_lab.journal import append_event
+from cg_lab.results import Layout
+from cg_lab.study import Keep
+
+ADAPTER_CONFIG = "adapter_config.json"
+"""Tells a folder of adapters from one of whole weights, as peft names it."""
+
+
+class Keeper:
+    """Removes weights when their last evaluation is done, as the study says."""
+
+    def __init__(self, layout: Layout, keep: Keep, needs: Mapping[str, str], done: Collection[str]) -> None:
+        """Find out which evaluations are still to come.
+
+        Parameters
+        ----------
+        layout, keep
+            Where weights lie, and which of them stay.
+        needs
+            For each evaluation of a fine-tuned model, its fine-tune.
+        done
+            Jobs with a result.
+
+        """
+        self._layout = layout
+        self._keep = keep
+        self._needs = needs
+        self._left = Counter(needed for job_id, needed in needs.items() if job_id not in done)
+        for needed in set(needs.values()) & set(done) - set(self._left):
+            self._remove(needed)
+
+    def note(self, job_id: str) -> None:
+        """Take up that an evaluation is done."""
+        needed = self._needs.get(job_id)
+        if needed is None or not self._left[needed]:
+            return
+        self._left[needed] -= 1
+        if not self._left[needed]:
+            self._remove(needed)
+
+    def _remove(self, job_id: str) -> None:
+        weights = self._layout.weights(job_id)
+        if self._keep == "full" or not weights.is_dir():
+            return
+        if self._keep == "adapter" and (weights / ADAPTER_CONFIG).exists():
+            return
+        gone = weights.with_name(f".{weights.name}.removed")  # half a folder must never look like a whole one
+        shutil.rmtree(gone, ignore_errors=True)
+        weights.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def find_lost(layout: Layout, needs: Mapping[str, str], done: Collection[str]) -> frozenset[str]:
+    """Find fine-tunes that are done, whose weights are gone, and which an evaluation still needs."""
+    wanted = {needed for job_id, needed in needs.items() if job_id not in done} & set(done)
+    return frozenset(job_id for job_id in wanted if not layout.weights(job_id).is_dir())
+
+
+def reopen_lost(layout: Layout, needs: Mapping[str, str]) -> None:
+    """Let fine-tunes run again whose weights an evaluation needs; they end with the same ones."""
+    for job_id in find_lost(layout, needs, layout.list_done()):
+        layout.result(job_id).unlink()
+        append_event(layout.journal(job_id), "retried", reason="its weights were not kept, and are needed again")
