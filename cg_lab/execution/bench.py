@@ -13,6 +13,7 @@ from cg_lab.catalog import PhantomData
 from cg_lab.execution.packs import Order
 from cg_lab.execution.team import Team
 from cg_lab.journal import now
+from cg_lab.locks import find_holder
 from cg_lab.mat import Subset
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob, Protocol
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from cg_lab.models.backbone import LoadedBackbone
     from cg_lab.models.encoding import Example, Seen
     from cg_lab.models.prepared import PreparedImages
+    from cg_lab.training.finetune import Training
+    from cg_lab.training.fused import FusedTraining
 
 Job = FinetuneJob | EvalJob
 
@@ -42,6 +45,8 @@ class Surface:
     layout: Layout
     threads: int
     team: Team
+    jobs: tuple[Job, ...] = ()
+    """Those of the pack, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,8 @@ class ModelBench:
     def __init__(self, surface: Surface) -> None:
         self._surface = surface
         self._set: _Set | None = None
+        self._trained: dict[str, FusedTraining] = {}
+        """Fine-tunes that went side by side with an earlier one; their weights are written."""
 
     def run(self, job: Job, conduct: Conduct) -> None:
         """Run one job to its result.
@@ -132,16 +139,20 @@ class ModelBench:
         )
 
     def _run_finetune(self, job: FinetuneJob, shared: _Set, conduct: Conduct) -> None:
-        from cg_lab.data.asking import pose_training
-        from cg_lab.data.samples import Split
         from cg_lab.training.finetune import Surroundings, run_finetune
 
         layout, team, cluster = self._surface.layout, self._surface.team, self._surface.order.cluster
         is_sharded = team.size > 1 and isinstance(cluster, SlurmSettings) and cluster.sharding == "fsdp"
         started = now()
-        exam = pose_training(shared.source, shared.subsets, job.mixture)
-        is_tower_frozen = job.recipe.trainable != "all"
-        examples = _encode(shared, exam, Split.TRAIN, with_features=is_tower_frozen)
+        if job.id in self._trained:
+            self._hand_in(job, self._trained.pop(job.id), conduct, started)
+            return
+        examples = _encode_training(job, shared)
+        beside = [] if team.size > 1 else self._find_beside(job, shared, examples)
+        if len(beside) > 1:
+            self._run_side_by_side(beside, shared, examples, conduct)
+            self._hand_in(job, self._trained.pop(job.id), conduct, started)
+            return
         done = run_finetune(
             job,
             shared.backbone,
@@ -160,8 +171,57 @@ class ModelBench:
         )
         if is_sharded:
             self._set = None  # each process holds a part of the model now; the next job loads it whole
-        if not team.is_first:
-            return
+        if team.is_first:
+            self._write(job, done, started)
+
+    def _find_beside(self, job: FinetuneJob, shared: _Set, examples: list[Example]) -> list[FinetuneJob]:
+        """Find the next fine-tunes of the pack that can go side by side with one, itself first."""
+        from cg_lab.models.fused import count_side_by_side
+
+        layout = self._surface.layout
+        alike = [
+            other
+            for other in self._surface.jobs
+            if isinstance(other, FinetuneJob)
+            and (other.recipe, other.data, other.backbone) == (job.recipe, job.data, job.backbone)
+            and other.mixture.num_samples == job.mixture.num_samples
+            and (other is job or not (layout.result(other.id).exists() or find_holder(layout.lock(other.id))))
+        ]
+        alike.sort(key=lambda other: other.id != job.id)
+        return alike[: count_side_by_side(shared.backbone, job.recipe, examples, len(alike))]
+
+    def _run_side_by_side(
+        self, jobs: list[FinetuneJob], shared: _Set, examples: list[Example], conduct: Conduct
+    ) -> None:
+        """Train several adapters at once; each is handed in when its turn comes."""
+        from cg_lab.training.finetune import Surroundings
+        from cg_lab.training.fused import run_fused
+
+        layout = self._surface.layout
+        conduct.event("fused", jobs=[job.id for job in jobs])
+        group = content_id("fused", 1, [job.id for job in jobs])
+        done = run_fused(
+            jobs,
+            shared.backbone,
+            [examples, *(_encode_training(other, shared) for other in jobs[1:])],
+            [layout.weights(other.id) for other in jobs],
+            Surroundings(
+                folder=layout.checkpoints(jobs[0].id) / group,
+                weights=layout.weights(jobs[0].id),
+                save_every_s=self._surface.order.cluster.save_every_s,
+                event=conduct.event,
+                is_stopping=conduct.is_stopping,
+            ),
+        )
+        self._trained |= zip((job.id for job in jobs), done, strict=True)
+
+    def _hand_in(self, job: FinetuneJob, done: FusedTraining, conduct: Conduct, started: str) -> None:
+        for point in done.curve:
+            conduct.event("log", **point)
+        self._write(job, done.training, started)
+
+    def _write(self, job: FinetuneJob, done: Training, started: str) -> None:
+        layout = self._surface.layout
         write_result(
             layout,
             FinetuneResult(
@@ -204,6 +264,15 @@ class ModelBench:
                 started=started,
             ),
         )
+
+
+def _encode_training(job: FinetuneJob, shared: _Set) -> list[Example]:
+    from cg_lab.data.asking import pose_training
+    from cg_lab.data.samples import Split
+
+    exam = pose_training(shared.source, shared.subsets, job.mixture)
+    is_tower_frozen = job.recipe.trainable in {"language_model_and_projector", "projector"}
+    return _encode(shared, exam, Split.TRAIN, with_features=is_tower_frozen)
 
 
 def _ask_tests(job: EvalJob, shared: _Set) -> list[Asked]:

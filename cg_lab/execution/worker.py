@@ -87,11 +87,12 @@ def run_pack(submission: Path, number: int, open_bench: OpenBench = ModelBench) 
                 return
             plan = read_plan(layout.submitted_plan(sent.study))
             jobs: dict[str, Job] = {job.id: job for job in (*plan.finetunes, *plan.evals)}
-            surface = Surface(
-                plan=plan, order=read_order(layout, sent.study), layout=layout, threads=sent.threads, team=team
-            )
             # A sweep that was given since the pack was dealt may do without some of its jobs.
             listed = [jobs[job_id] for job_id in sent.packs[number] if job_id in jobs]
+            surface = Surface(
+                plan=plan, order=read_order(layout, sent.study), layout=layout, threads=sent.threads, team=team,
+                jobs=tuple(listed),
+            )  # fmt: skip
             _Shift(surface, open_bench(surface), stop, trace_of(submission, number)).work(listed)
         if team.any(stop.wants_requeue):
             stop.requeue()

@@ -126,7 +126,7 @@ def run_finetune(
                 surroundings.event("fitted", parts=fit.parts, gradient_checkpointing=fit.checkpointing)
             trainer = _AnswerTrainer(
                 model=model,
-                args=_build_arguments(job, len(examples), surroundings, fit),
+                args=build_arguments(job, len(examples), surroundings, fit),
                 train_dataset=_Examples(examples),
                 data_collator=collator,
                 callbacks=[watcher],
@@ -137,7 +137,7 @@ def run_finetune(
             if surroundings.is_sharded and not trainer.is_fsdp_enabled:
                 raise UserError("cluster.sharding: fsdp works on GPUs alone; take ddp here")
             began = time.perf_counter()
-            trainer.train(resume_from_checkpoint=_find_checkpoint(surroundings))
+            trainer.train(resume_from_checkpoint=find_checkpoint(surroundings))
             if watcher.stopped:
                 raise InterruptedByUserError("stopped after saving a checkpoint")
         trainer.save_model(str(surroundings.weights))
@@ -267,7 +267,8 @@ class _Watcher(TrainerCallback):
         self.logged_at, self.logged_step = now, state.global_step
 
 
-def _build_arguments(job: FinetuneJob, num_examples: int, surroundings: Surroundings, fit: Fit) -> TrainingArguments:
+def build_arguments(job: FinetuneJob, num_examples: int, surroundings: Surroundings, fit: Fit) -> TrainingArguments:
+    """Say to Trainer what a job's recipe says."""
     recipe = job.recipe
     parts = split_batch(recipe.batch_size, surroundings.num_processes, fit.parts)
     has_gpu = torch.cuda.is_available()
@@ -325,7 +326,7 @@ def split_batch(batch_size: int, num_processes: int, parts: int) -> int:
     return next(number for number in range(min(parts, share), share + 1) if share % number == 0)
 
 
-def _find_checkpoint(surroundings: Surroundings) -> str | None:
+def find_checkpoint(surroundings: Surroundings) -> str | None:
     """Find the last whole checkpoint; one that a kill cut off is removed."""
     folder = surroundings.folder
     while folder.is_dir() and (found := get_last_checkpoint(str(folder))) is not None:

@@ -11,14 +11,19 @@ from typing import Any
 
 import pytest
 
+from cg_lab.config import read_study
+from cg_lab.data.sources import read_catalog
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.execution import worker
-from cg_lab.execution.bench import Conduct
-from cg_lab.execution.packs import Submission, path_of, trace_of, write_submission
+from cg_lab.execution.bench import Conduct, ModelBench, Surface
+from cg_lab.execution.packs import Order, Submission, path_of, trace_of, write_submission
+from cg_lab.execution.team import Team
 from cg_lab.execution.worker import classify, run_pack
 from cg_lab.journal import append_event, read_events
 from cg_lab.locks import holding
-from cg_lab.results import Failure, read_failure, write_failure
+from cg_lab.models.identity import identify_backbone
+from cg_lab.planning.build import Run, build_plan
+from cg_lab.results import Failure, Layout, read_failure, read_finetune_result, write_failure
 
 
 def submit(lab: Any, *job_ids: str) -> Path:
@@ -230,3 +235,36 @@ def test_a_torn_line_in_a_journal_is_no_attempt(lab: Any) -> None:
     with journal.open("a") as file:
         file.write('{"time": "t", "event": "don')
     assert run(lab, lab.finetune) == ["done"]
+
+
+@pytest.mark.slow
+def test_adapters_of_a_pack_go_side_by_side_and_are_handed_in_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a real bench; a CPU would train one after another, so that the rule is told otherwise."""
+    study = read_study(
+        ["targets=[ct-brain-side]", "seeds=[0,1]", "arms=[related]", "design.max_samples=64", "finetune=lora",
+         "finetune.lora.dropout=0", "finetune.epochs=4", "data.train_per_subset=32", "data.test_per_subset=8"]
+    )  # fmt: skip
+    backbone = identify_backbone(study.model)
+    plan = build_plan([Run(name="", study=study, catalog=read_catalog(study.data), backbone=backbone)])
+    layout = Layout(tmp_path)
+    order = Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8, images={})
+    jobs = (*plan.finetunes, *plan.evals)
+    surface = Surface(plan=plan, order=order, layout=layout, threads=1, team=Team(rank=0, size=1), jobs=jobs)
+    monkeypatch.setattr("cg_lab.models.fused.count_side_by_side", lambda *_: 2)
+    bench = ModelBench(surface)
+    events: dict[str, list[str]] = {job.id: [] for job in jobs}
+    for job in jobs:
+        conduct = Conduct(event=lambda name, **_: events[job.id].append(name), is_stopping=bool, parts=1)  # noqa: B023
+        bench.run(job, conduct)
+    first, second = plan.finetunes
+    assert events[first.id][0] == "fused"
+    assert "log" in events[first.id]
+    assert set(events[second.id]) == {"log"}
+    for job in plan.finetunes:
+        assert (layout.weights(job.id) / "adapter_model.safetensors").exists()
+        result = read_finetune_result(layout, job.id)
+        assert result is not None
+        assert result.loss_last < result.loss_first
+    assert all(layout.predictions(job.id).exists() for job in plan.evals)
