@@ -44,8 +44,10 @@ from cg_lab.planning.work import FinetuneJob, Mixture, MixturePart
 from cg_lab.questions import AnyQuestion, Question, format_answer, format_question
 from cg_lab.study import Lora, TrainablePart
 from cg_lab.training.finetune import Surroundings, run_finetune
+from cg_lab.training.fused import run_fused
 
 CPU_MODEL = "tiny_llava"
+NUM_FUSED = 8
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
 ADAPTERS = Lora(rank=16, alpha=32, dropout=0.0)
 
@@ -335,6 +337,40 @@ def measure(case: Case, rounds: int, *, tiny: bool) -> None:
     )
 
 
+def measure_fused(rounds: int, *, tiny: bool) -> None:
+    """Train eight adapters at batch 4 side by side, and one after another."""
+    case = Case(model="smolvlm_256m", trainable="language_model_and_projector", lora=ADAPTERS, batch_size=4)
+    material = make_material(case, tiny=tiny)
+    backbone = material.backbone
+    examples = encode_questions(backbone, material.questions, material.images)
+    job = make_job(case, backbone, len(examples))
+    jobs = [replace(job, seed=seed) for seed in range(NUM_FUSED)]
+    seconds: dict[str, list[float]] = {"beside": [], "after": []}
+    for number in range(rounds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            places = [Path(folder) / str(job.seed) for job in jobs]
+            surroundings = [
+                Surroundings(
+                    folder=place / "checkpoints", weights=place / "model", save_every_s=1e9,
+                    event=lambda *_, **__: None, is_stopping=bool,
+                )
+                for place in places
+            ]  # fmt: skip
+            began = time.perf_counter()
+            run_fused(jobs, backbone, [examples] * NUM_FUSED, places, surroundings[0])
+            middle = time.perf_counter()
+            for one, around in zip(jobs, surroundings, strict=True):
+                run_finetune(one, backbone, examples, around)
+            if number:
+                seconds["beside"].append(middle - began)
+                seconds["after"].append(time.perf_counter() - middle)
+    ratio = statistics.median(a / b for a, b in zip(seconds["after"], seconds["beside"], strict=True))
+    speed = NUM_FUSED * len(examples) / statistics.median(seconds["beside"])
+    print(
+        f"{case.title}, {NUM_FUSED} adapters at batch 4 side by side: {speed:.1f} samples/s, {ratio:.2f} x one by one"
+    )
+
+
 def main() -> None:
     """Measure every case that the machine has room for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -354,6 +390,10 @@ def main() -> None:
             measure(case, arguments.rounds, tiny=arguments.tiny)
         else:
             print(f"{case.title} on a GPU: not measured, there is none here")
+    if has_gpu or arguments.tiny:
+        measure_fused(arguments.rounds, tiny=arguments.tiny)
+    else:
+        print(f"{NUM_FUSED} adapters side by side on a GPU: not measured, there is none here")
 
 
 if __name__ == "__main__":
