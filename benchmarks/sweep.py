@@ -39,7 +39,8 @@ from cg_lab.serialize import content_id
 NUM_TARGETS = 23
 OVERRIDES = [
     "seeds=[0]", "arms=[zero_shot,unrelated,related,ceiling]", "design.directions=[modality,area]",
-    "design.combinations=1", "design.max_samples=768", "data.test_per_subset=64", "tracking=none", "evaluation.untouched_by=likelihood", "cache_gb=0",
+    "design.combinations=1", "design.max_samples=768", "data.test_per_subset=64", "tracking=none",
+    "evaluation.untouched_by=likelihood", "cache_gb=0",
 ]  # fmt: skip
 QUICK = ["data.train_per_subset=32", "data.test_per_subset=8", "design.max_samples=64"]
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
 from cg_lab.errors import InterruptedByUserError
-from cg_lab.models.backbone import LoadedBackbone, restore_weights
-from cg_lab.models.encoding import Example, encode_questions
+from cg_lab.models.backbone import LoadedBackbone, UnreadableCheckpointError, restore_weights, using_weights
+from cg_lab.models.encoding import Example, TooLongError, encode_questions
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
 from cg_lab.training.finetune import NotFiniteError, Surroundings, Training, run_finetune
@@ -139,3 +139,49 @@ def test_frozen_parts_keep_their_weights(backbone: LoadedBackbone, examples: lis
     changed = {name for name, value in tuned.items() if not value.equal(before[name])}
     assert changed
     assert all(name.startswith("model.multi_modal_projector") for name in changed)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt"])
+def test_a_checkpoint_of_which_a_file_was_cut_off_is_told_and_not_used(
+    file: str, backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
+) -> None:
+    with pytest.raises(InterruptedByUserError):
+        run(backbone, examples, tmp_path, Stopper(after=4))
+    (checkpoint,) = (tmp_path / "checkpoints").glob("checkpoint-*")
+    path = checkpoint / file
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    stop = Stopper()
+    done = run(backbone, examples, tmp_path, stop)
+    assert [event for event, _ in stop.events if event in ("checkpoint_removed", "resumed")] == ["checkpoint_removed"]
+    assert done.steps == 24
+
+
+def test_weights_that_can_not_be_read_are_told_with_what_to_do(
+    backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
+) -> None:
+    run(backbone, examples[:8], tmp_path, Stopper())
+    folder = tmp_path / "model"
+    path = folder / "model.safetensors"
+    whole = load_file(path)
+    before = {name: value.clone() for name, value in backbone.model.state_dict().items()}
+    save_file({name: value for name, value in whole.items() if "norm" not in name}, path)
+    with (
+        pytest.raises(UnreadableCheckpointError, match="weights do not fit the model"),
+        using_weights(backbone, folder),
+    ):
+        pass
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UnreadableCheckpointError, match="remove that folder"), using_weights(backbone, folder):
+        pass
+    path.unlink()
+    with pytest.raises(UnreadableCheckpointError, match="can't be read"), using_weights(backbone, folder):
+        pass
+    restore_weights(backbone)
+    assert before.keys() == backbone.model.state_dict().keys()
+
+
+def test_a_label_longer_than_the_context_is_told_before_anything_is_trained(backbone: LoadedBackbone) -> None:
+    image = Image.new("L", (48, 48))
+    question = Question(text="What is it?", options=("x " * 2000, "y"), answer=0)
+    with pytest.raises(TooLongError, match=r"the question 'What is it\?' takes .* of 'tiny_llava' holds 1024"):
+        encode_questions(backbone, [question], [image])
