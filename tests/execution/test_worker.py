@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
@@ -21,9 +22,12 @@ from cg_lab.execution.team import Team
 from cg_lab.execution.worker import classify, run_pack
 from cg_lab.journal import append_event, read_events
 from cg_lab.locks import holding
+from cg_lab.models.backbone import UnreadableCheckpointError
+from cg_lab.models.encoding import TooLongError
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.results import Failure, Layout, read_failure, read_finetune_result, write_failure
+from cg_lab.training.finetune import NotFiniteError
 
 
 def submit(lab: Any, *job_ids: str) -> Path:
@@ -222,6 +226,10 @@ def test_a_cluster_warning_ends_with_what_submitit_would_have_done(lab: Any) -> 
         (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), "disk"),
         (Exception("Error while serializing: I/O error: No space left on device (os error 28)"), "disk"),
         (UserError("x"), "user_error"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (NotFiniteError("the loss is nan"), "not_finite"),
+        (TooLongError("x"), "too_long"),
+        (UnreadableCheckpointError("x"), "unreadable_weights"),
         (ZeroDivisionError(), "crash"),
     ],
 )  # fmt: skip
