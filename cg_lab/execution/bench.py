@@ -148,7 +148,7 @@ class ModelBench:
             self._hand_in(job, self._trained.pop(job.id), conduct, started)
             return
         examples = _encode_training(job, shared)
-        beside = [] if team.size > 1 else self._find_beside(job, shared, examples)
+        beside = self._find_beside(job, shared, examples, conduct)
         if len(beside) > 1:
             self._run_side_by_side(beside, shared, examples, conduct)
             self._hand_in(job, self._trained.pop(job.id), conduct, started)
@@ -174,10 +174,14 @@ class ModelBench:
         if team.is_first:
             self._write(job, done, started)
 
-    def _find_beside(self, job: FinetuneJob, shared: _Set, examples: list[Example]) -> list[FinetuneJob]:
+    def _find_beside(
+        self, job: FinetuneJob, shared: _Set, examples: list[Example], conduct: Conduct
+    ) -> list[FinetuneJob]:
         """Find the next fine-tunes of the pack that can go side by side with one, itself first."""
         from cg_lab.models.fused import count_side_by_side
 
+        if job.recipe.lora is None or self._surface.team.size > 1 or conduct.parts > 1:
+            return [job]
         layout = self._surface.layout
         alike = [
             other
@@ -276,7 +280,7 @@ def _encode_training(job: FinetuneJob, shared: _Set) -> list[Example]:
 
 
 def _ask_tests(job: EvalJob, shared: _Set) -> list[Asked]:
-    key = (job.target, job.protocol)
+    key = (job.target, replace(job.protocol, by="likelihood"))  # the same questions, however answers are read
     if key not in shared.tests:
         shared.tests[key] = _encode_tests(job, shared)
     return shared.tests[key]

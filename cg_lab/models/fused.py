@@ -135,6 +135,8 @@ def count_side_by_side(backbone: LoadedBackbone, recipe: Recipe, examples: Seque
     lora, device = recipe.lora, backbone.model.device
     if lora is None or lora.dropout or recipe.fuse == "never" or device.type != "cuda":
         return 1
+    if recipe.gradient_checkpointing == "always":
+        return 1
     if len(examples) % recipe.batch_size or not can_group(backbone, examples):
         return 1
     sizes = sum(

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from cg_lab.locks import holding
-from cg_lab.models.backbone import LoadedBackbone
+from cg_lab.models.backbone import LoadedBackbone, restore_weights
 from cg_lab.models.encoding import Seen, see_images
 from cg_lab.models.tower import FEATURES, compute_features, pays_off
 from cg_lab.serialize import content_id, replacing
@@ -114,6 +114,7 @@ class PreparedImages:
         seen = see_images(self.backbone, pool.read(ids))
         if not seen or not with_features:
             return seen
+        restore_weights(self.backbone)  # an earlier job may have left a tower that it trained
         first = compute_features(self.backbone, seen[:1])
         if first is None or not pays_off(self.backbone, len(seen[0].prompt), first[0]):
             return seen

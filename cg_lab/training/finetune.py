@@ -116,9 +116,9 @@ def run_finetune(
         with trained_in_float32(backbone.model):
             fit = fit_memory(
                 model,
-                collator,
-                examples,
-                batch_size=job.recipe.batch_size // surroundings.num_processes,
+                # Several processes hold a part of each batch, and maybe of the weights.
+                partial(_make_longest, examples, collator) if surroundings.num_processes == 1 else None,
+                batch_size=job.recipe.batch_size,
                 parts=surroundings.parts,
                 checkpointing=job.recipe.gradient_checkpointing == "always",
             )
@@ -149,6 +149,10 @@ def run_finetune(
         loss_last=losses[-1],
         seconds=time.perf_counter() - began,
     )
+
+
+def _make_longest(examples: list[Example], collate: Any, size: int) -> dict[str, torch.Tensor]:
+    return collate(sorted(examples, key=lambda example: -len(example.prompt))[:size])
 
 
 @contextmanager

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from cg_lab.models.encoding import Example
-
 ROOM = 0.85
 """Share of a GPU's memory that weights and optimizer may take; the rest is for activations."""
-Collate = Callable[[list[Example]], dict[str, torch.Tensor]]
+MakeBatch = Callable[[int], dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,23 +55,19 @@ def _has_room(model: Any, trained: list[torch.Tensor]) -> bool:
     return needed < ROOM * torch.cuda.get_device_properties(trained[0].device).total_memory
 
 
-def fit_memory(
-    model: Any, collate: Collate, examples: Sequence[Example], *, batch_size: int, parts: int, checkpointing: bool
-) -> Fit:
+def fit_memory(model: Any, make_batch: MakeBatch | None, *, batch_size: int, parts: int, checkpointing: bool) -> Fit:
     """Find out how many samples fit at once, by running the longest ones; the batch of a step stays as large as it is.
 
-    On a CPU nothing is tried: memory that runs out there takes the process with it.
+    On a CPU nothing is tried, since memory that runs out there takes the process with it.
 
     Parameters
     ----------
     model
         Ready to train, its loss given by `forward(batch)`.
-    collate
-        Makes a batch.
-    examples
-        All samples.
+    make_batch
+        Makes a batch of so many samples, the longest ones; None tries nothing.
     batch_size
-        Samples of one optimizer step in this process.
+        Samples of one optimizer step.
     parts
         The fewest parts to try, since an earlier attempt ran out of memory with fewer.
     checkpointing
@@ -83,12 +77,11 @@ def fit_memory(
     weights = list(model.parameters())
     is_reduced = any(weight.dtype is torch.bfloat16 for weight in weights)
     device = weights[0].device
-    if device.type != "cuda":
+    if device.type != "cuda" or make_batch is None:
         return Fit(parts=parts, checkpointing=checkpointing, is_reduced=is_reduced, is_measured=False)
-    longest = sorted(examples, key=lambda example: -len(example.prompt))[:batch_size]
 
     def run(size: int, *, checkpointing: bool) -> None:
-        _run_once(model, collate(longest[:size]), device, checkpointing=checkpointing, is_reduced=is_reduced)
+        _run_once(model, make_batch(size), device, checkpointing=checkpointing, is_reduced=is_reduced)
 
     found = search_fit(run, batch_size, parts, checkpointing=checkpointing)
     return Fit(parts=found[0], checkpointing=found[1], is_reduced=is_reduced, is_measured=True)

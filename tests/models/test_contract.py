@@ -17,12 +17,19 @@ from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.models.adapters import adapting
-from cg_lab.models.backbone import LoadedBackbone, load_backbone, restore_weights, select_trainable, using_weights
-from cg_lab.models.encoding import Example, collate, encode_questions, encode_seen, find_size
+from cg_lab.models.backbone import (
+    LoadedBackbone,
+    keep_untouched,
+    load_backbone,
+    restore_weights,
+    select_trainable,
+    using_weights,
+)
+from cg_lab.models.encoding import Example, collate, encode_questions, encode_seen, find_size, see_images
 from cg_lab.models.generating import write_answers
 from cg_lab.models.prepared import Pool, PreparedImages
 from cg_lab.models.scoring import score_options
-from cg_lab.models.tower import FEATURES, find_tower
+from cg_lab.models.tower import FEATURES, compute_features, find_tower
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm, BoxQuestion, Question, Shots, format_question, rotate
 from cg_lab.study import Backbone, Lora
@@ -312,3 +319,24 @@ def test_frozen_parts_stay(part: str, loaded: LoadedBackbone) -> None:
         "layers.0.self_attn" in name or "layers.1.cross_attn" in name for name in trained if "vision" not in name
     )
     assert has_text == (part == "language_model_and_projector")
+
+
+def test_a_tower_s_outputs_are_those_of_the_untouched_one(loaded: LoadedBackbone, tmp_path: Path) -> None:
+    """Also if a job before trained the tower."""
+    tower = find_tower(loaded)
+    if tower is None:
+        return
+    images = dict(zip("abc", make_images(), strict=True))
+    pool = Pool(key="pool", ids=tuple(images), read=lambda ids: [images[one] for one in ids], is_kept=False)
+    restore_weights(loaded)
+    expected = compute_features(loaded, see_images(loaded, make_images()) or [])
+    keep_untouched(loaded, loaded.model.state_dict())
+    with torch.no_grad():
+        for parameter in tower.parameters():
+            parameter.mul_(1.5)
+    seen = PreparedImages(loaded, tmp_path, max_gb=1).see(pool, ["b"], with_features=True)
+    assert seen is not None
+    assert expected is not None
+    if FEATURES in seen[0].image:
+        assert seen[0].image[FEATURES].equal(expected[1])
+    restore_weights(loaded)
