@@ -20,7 +20,8 @@ from cg_lab.config import read_study
 from cg_lab.data.asking import pose_test
 from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.models.backbone import LoadedBackbone, load_backbone
-from cg_lab.models.encoding import Example, collate, encode_questions
+from cg_lab.models.batches import Example, collate, move_batch
+from cg_lab.models.encoding import encode_questions
 from cg_lab.models.identity import identify_backbone
 from cg_lab.models.scoring import score_options
 from cg_lab.planning.plan import PlannedCatalog
@@ -101,7 +102,7 @@ def choose_option_by_option(task: Task) -> list[int]:
         for start in range(0, len(task.examples), task.batch_size):
             part = task.examples[start : start + task.batch_size]
             endings = [example.options[choice][:1] for example in part]
-            batch = _move(task, collate(part, endings, pad))
+            batch = move_batch(model, collate(part, endings, pad))
             logits_BTV = model(**batch).logits.float().log_softmax(-1)
             for row, (example, ending) in enumerate(zip(part, endings, strict=True)):
                 scores[start + row].append(float(logits_BTV[row, len(example.prompt) - 1, ending[0]]))
@@ -115,20 +116,12 @@ def write_one_by_one(task: Task) -> list[int]:
     model.eval()
     chosen: list[int] = []
     for question, example in zip(task.questions, task.examples, strict=True):
-        batch = _move(task, collate([example], [()], tokenizer.pad_token_id))
+        batch = move_batch(model, collate([example], [()], tokenizer.pad_token_id))
         ids = model.generate(**batch, max_new_tokens=16, do_sample=False, pad_token_id=tokenizer.pad_token_id)
         text = tokenizer.decode(ids[0, len(example.prompt) :], skip_special_tokens=True)
         found = parse_choice(text, question.options, AnswerForm.LETTER)
         chosen.append(-1 if found is None else found)
     return chosen
-
-
-def _move(task: Task, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    model = task.backbone.model
-    return {
-        key: values.to(model.device, model.dtype if values.is_floating_point() else values.dtype)
-        for key, values in batch.items()
-    }
 
 
 Way = Callable[[Task], list[int]]

@@ -36,7 +36,8 @@ from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.models.adapters import adapting
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, load_backbone, restore_weights, select_trainable
-from cg_lab.models.encoding import Example, collate_training, encode_questions, encode_seen
+from cg_lab.models.batches import Example, collate_training, move_batch
+from cg_lab.models.encoding import encode_questions, encode_seen
 from cg_lab.models.identity import identify_backbone
 from cg_lab.models.prepared import Pool, PreparedImages
 from cg_lab.planning.plan import PlannedCatalog
@@ -231,11 +232,7 @@ def count_work(case: Case, material: Material, examples: list[Example]) -> float
     backbone = material.backbone
     restore_weights(backbone)
     batch = collate_training(examples[:8], backbone.processor.tokenizer.pad_token_id)
-    device = backbone.model.device
-    moved = {
-        key: values.to(device, backbone.model.dtype if values.is_floating_point() else values.dtype)
-        for key, values in batch.items()
-    }
+    moved = move_batch(backbone.model, batch)
     image = {key: moved[key] for key in examples[0].image}
     with torch.no_grad():
         with FlopCounterMode(display=False) as counted:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from cg_lab.boxes import Detection, find_style, overlay, parse_boxes
 from cg_lab.evaluation.metrics import Answered, summarize_boxes, summarize_choices
 from cg_lab.models.backbone import LoadedBackbone, using_weights
-from cg_lab.models.encoding import Example, find_size
+from cg_lab.models.batches import Example
+from cg_lab.models.encoding import find_size
 from cg_lab.models.generating import write_answers
 from cg_lab.models.scoring import score_options
 from cg_lab.planning.work import Protocol

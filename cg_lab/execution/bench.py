@@ -1,35 +1,26 @@
-"""The bench that a pack's jobs are worked on: model, images and encoded questions, kept from job to job."""
+"""The bench that a pack's jobs are worked on, one after the other."""
 
 from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol as Interface, assert_never
 
-from cg_lab.catalog import PhantomData
 from cg_lab.execution.packs import Order
 from cg_lab.execution.team import Team
 from cg_lab.journal import now
 from cg_lab.locks import find_holder
-from cg_lab.mat import Subset
 from cg_lab.planning.plan import Plan
-from cg_lab.planning.work import EvalJob, FinetuneJob, Protocol
+from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.results import EvalResult, FinetuneResult, Layout, write_result
-from cg_lab.serialize import canonical_json, content_id
+from cg_lab.serialize import content_id
 from cg_lab.study import SlurmSettings
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from cg_lab.data.asking import Exam
-    from cg_lab.data.samples import DataSource, Sample, Split
-    from cg_lab.evaluation.evaluate import Asked
-    from cg_lab.models.backbone import LoadedBackbone
-    from cg_lab.models.encoding import Example, Seen
-    from cg_lab.models.prepared import PreparedImages
+    from cg_lab.execution.workset import Workset
+    from cg_lab.models.batches import Example
     from cg_lab.training.finetune import Training
     from cg_lab.training.fused import FusedTraining
 
@@ -71,26 +62,12 @@ class Bench(Interface):
 OpenBench = Callable[[Surface], Bench]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Set:
-    """All that the jobs with one model and one data source share."""
-
-    job: Job
-    """The first of them."""
-    subsets: dict[str, Subset]
-    source: DataSource
-    backbone: LoadedBackbone
-    prepared: PreparedImages
-    tests: dict[tuple[str, Protocol], list[Asked]] = field(default_factory=dict)
-    """Encoded test questions by subset and protocol: many jobs ask the same."""
-
-
 class ModelBench:
     """Fine-tunes and evaluates; loads a backbone once for all jobs in a row that use it."""
 
     def __init__(self, surface: Surface) -> None:
         self._surface = surface
-        self._set: _Set | None = None
+        self._set: Workset | None = None
         self._trained: dict[str, FusedTraining] = {}
         """Fine-tunes that went side by side with an earlier one; their weights are written."""
 
@@ -103,9 +80,12 @@ class ModelBench:
             If it was asked to stop; a checkpoint is left.
 
         """
+        from cg_lab.execution.workset import open_workset
+
+        surface = self._surface
         if self._set is None or (self._set.job.backbone, self._set.job.data) != (job.backbone, job.data):
             self._set = None  # so that two models are never held at once
-            self._set = self._open(job)
+            self._set = open_workset(job, surface.plan, surface.order, surface.layout, surface.threads)
         match job:
             case FinetuneJob():
                 self._run_finetune(job, self._set, conduct)
@@ -114,31 +94,7 @@ class ModelBench:
             case _:
                 assert_never(job)
 
-    def _open(self, job: Job) -> _Set:
-        import torch
-
-        torch.set_num_threads(self._surface.threads)
-        from transformers.utils import logging
-
-        from cg_lab.data.sources import open_source
-        from cg_lab.models.backbone import load_backbone
-        from cg_lab.models.prepared import PreparedImages
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        catalog = self._surface.plan.catalog_of(job.data)
-        path = self._surface.order.images.get(job.data.content) if job.data.source == "manifest" else None
-        backbone = load_backbone(job.backbone)
-        order, layout = self._surface.order, self._surface.layout
-        return _Set(
-            job=job,
-            subsets={subset.name: subset for subset in catalog.subsets},
-            source=open_source(catalog, Path(path) if path else None),
-            backbone=backbone,
-            prepared=PreparedImages(backbone, layout.prepared, order.cache_gb),
-        )
-
-    def _run_finetune(self, job: FinetuneJob, shared: _Set, conduct: Conduct) -> None:
+    def _run_finetune(self, job: FinetuneJob, shared: Workset, conduct: Conduct) -> None:
         from cg_lab.training.finetune import Surroundings, run_finetune
 
         layout, team, cluster = self._surface.layout, self._surface.team, self._surface.order.cluster
@@ -147,7 +103,7 @@ class ModelBench:
         if job.id in self._trained:
             self._hand_in(job, self._trained.pop(job.id), conduct, started)
             return
-        examples = _encode_training(job, shared)
+        examples = shared.encode_training(job)
         beside = self._find_beside(job, shared, examples, conduct)
         if len(beside) > 1:
             self._run_side_by_side(beside, shared, examples, conduct)
@@ -175,7 +131,7 @@ class ModelBench:
             self._write(job, done, started)
 
     def _find_beside(
-        self, job: FinetuneJob, shared: _Set, examples: list[Example], conduct: Conduct
+        self, job: FinetuneJob, shared: Workset, examples: list[Example], conduct: Conduct
     ) -> list[FinetuneJob]:
         """Find the next fine-tunes of the pack that can go side by side with one, itself first."""
         from cg_lab.models.fused import count_side_by_side
@@ -195,7 +151,7 @@ class ModelBench:
         return alike[: count_side_by_side(shared.backbone, job.recipe, examples, len(alike))]
 
     def _run_side_by_side(
-        self, jobs: list[FinetuneJob], shared: _Set, examples: list[Example], conduct: Conduct
+        self, jobs: list[FinetuneJob], shared: Workset, examples: list[Example], conduct: Conduct
     ) -> None:
         """Train several adapters at once; each is handed in when its turn comes."""
         from cg_lab.training.finetune import Surroundings
@@ -207,7 +163,7 @@ class ModelBench:
         done = run_fused(
             jobs,
             shared.backbone,
-            [examples, *(_encode_training(other, shared) for other in jobs[1:])],
+            [examples, *(shared.encode_training(other) for other in jobs[1:])],
             [layout.weights(other.id) for other in jobs],
             Surroundings(
                 folder=layout.checkpoints(jobs[0].id) / group,
@@ -241,7 +197,7 @@ class ModelBench:
         )
         shutil.rmtree(layout.checkpoints(job.id), ignore_errors=True)
 
-    def _run_eval(self, job: EvalJob, shared: _Set, conduct: Conduct) -> None:
+    def _run_eval(self, job: EvalJob, shared: Workset, conduct: Conduct) -> None:
         from cg_lab.evaluation.evaluate import run_eval
 
         layout = self._surface.layout
@@ -251,7 +207,7 @@ class ModelBench:
         done = run_eval(
             shared.backbone,
             layout.weights(job.checkpoint_of) if job.checkpoint_of else None,
-            _ask_tests(job, shared),
+            shared.ask(job),
             job.protocol,
             layout.predictions(job.id),
             max(1, self._surface.order.eval_batch_size // conduct.parts),
@@ -268,86 +224,3 @@ class ModelBench:
                 started=started,
             ),
         )
-
-
-def _encode_training(job: FinetuneJob, shared: _Set) -> list[Example]:
-    from cg_lab.data.asking import pose_training
-    from cg_lab.data.samples import Split
-
-    exam = pose_training(shared.source, shared.subsets, job.mixture)
-    is_tower_frozen = job.recipe.trainable in {"language_model_and_projector", "projector"}
-    return _encode(shared, exam, Split.TRAIN, with_features=is_tower_frozen)
-
-
-def _ask_tests(job: EvalJob, shared: _Set) -> list[Asked]:
-    key = (job.target, replace(job.protocol, by="likelihood"))  # the same questions, however answers are read
-    if key not in shared.tests:
-        shared.tests[key] = _encode_tests(job, shared)
-    return shared.tests[key]
-
-
-def _encode_tests(job: EvalJob, shared: _Set) -> list[Asked]:
-    from cg_lab.data.asking import Exam, pose_shots, pose_test, read_blanks
-    from cg_lab.data.samples import Split
-    from cg_lab.evaluation.evaluate import Asked
-    from cg_lab.models.encoding import encode_questions
-    from cg_lab.questions import Question, rotate
-
-    exam = pose_test(shared.source, shared.subsets, job.target, job.protocol)
-    shots = pose_shots(shared.source, shared.subsets, job.target, job.protocol)
-    turned = [
-        [rotate(question, steps) for steps in range(len(question.options))]
-        if isinstance(question, Question) and job.protocol.rotations == "all"
-        else [question]
-        for question in exam.questions
-    ]
-    asked = Exam(
-        samples=tuple(sample for sample, row in zip(exam.samples, turned, strict=True) for _ in row),
-        questions=tuple(turn for row in turned for turn in row),
-    )
-    if shots or job.protocol.image == "blank":
-        is_blank = job.protocol.image == "blank"
-        images = read_blanks(shared.source, asked.samples) if is_blank else shared.source.read_images(asked.samples)
-        encoded = iter(encode_questions(shared.backbone, asked.questions, images, shots))
-    else:
-        encoded = iter(_encode(shared, asked, Split.TEST))
-    return [
-        Asked(
-            id=sample.id,
-            subset=sample.subset,
-            group=sample.group,
-            label=sample.label,
-            question=question,
-            turns=tuple(next(encoded) for _ in row),
-        )
-        for sample, question, row in zip(exam.samples, exam.questions, turned, strict=True)
-    ]
-
-
-def _encode(shared: _Set, exam: Exam, split: Split, *, with_features: bool = False) -> list[Example]:
-    """Encode questions about images that are prepared once for all jobs."""
-    from cg_lab.models.encoding import encode_questions, encode_seen
-    from cg_lab.models.prepared import Pool
-    from cg_lab.models.tower import FEATURES
-
-    source = shared.source
-    seen: dict[str, Seen] = {}
-    for subset in dict.fromkeys(sample.subset for sample in exam.samples):
-        listed = {sample.id: sample for sample in source.read_samples(subset, split)}
-
-        def read(ids: Sequence[str], listed: dict[str, Sample] = listed) -> list[Image.Image]:
-            return source.read_images(tuple(listed[one] for one in ids))
-
-        key = content_id("pool", 1, [canonical_json(shared.job.data), subset, split])
-        wanted = list(dict.fromkeys(sample.id for sample in exam.samples if sample.subset == subset))
-        pool = Pool(key=key, ids=tuple(listed), read=read, is_kept=not isinstance(shared.job.data, PhantomData))
-        found = shared.prepared.see(pool, wanted, with_features=with_features)
-        if found is None:
-            return encode_questions(shared.backbone, exam.questions, source.read_images(exam.samples))
-        seen |= zip(wanted, found, strict=True)
-    if not all(FEATURES in one.image for one in seen.values()):
-        seen = {
-            name: replace(one, image={key: values for key, values in one.image.items() if key != FEATURES})
-            for name, one in seen.items()
-        }
-    return encode_seen(shared.backbone, exam.questions, [seen[sample.id] for sample in exam.samples])

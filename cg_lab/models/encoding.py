@@ -13,10 +13,9 @@ from PIL import Image
 from cg_lab.boxes import find_style, format_boxes
 from cg_lab.errors import UserError
 from cg_lab.models.backbone import LoadedBackbone
+from cg_lab.models.batches import Example, lengthen
 from cg_lab.questions import LETTERS, AnswerForm, AnyQuestion, Question, Shots, format_answer, format_question
 
-IGNORED = -100
-"""Label of tokens that no loss is taken at."""
 CHUNK = 256
 """Questions that the processor is given at a time."""
 
@@ -43,20 +42,6 @@ class Seen:
     """What the processor gives of the image, by the model's names; along the first axis examples join."""
     tokens: dict[str, torch.Tensor]
     """What it gives for each token, along the first axis."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """One question with its image, encoded."""
-
-    prompt: list[int]
-    """Token ids up to where the answer starts, image tokens expanded."""
-    options: tuple[tuple[int, ...], ...]
-    """Token ids that follow the prompt for each option, the turn's end included; of boxes, the true answer alone."""
-    answer: int
-    image: dict[str, torch.Tensor]
-    """As in `Seen`."""
-    tokens: dict[str, torch.Tensor]
 
 
 def encode_questions(
@@ -131,7 +116,7 @@ def encode_seen(backbone: LoadedBackbone, questions: Sequence[AnyQuestion], seen
         replace(
             one,
             prompt=prompt,
-            tokens={key: _lengthen(values, len(prompt) - len(one.prompt)) for key, values in one.tokens.items()},
+            tokens={key: lengthen(values, len(prompt) - len(one.prompt)) for key, values in one.tokens.items()},
         )
         for one, prompt in zip(seen, _continue(backbone, seen, texts), strict=True)
     ]
@@ -219,7 +204,7 @@ def _finish(
         if letters and isinstance(question, Question):
             options = tuple((letter, *letters.after) for letter in letters.ids[: len(options)])
             ids = ids + letters.before
-            tokens = {key: _lengthen(values, len(letters.before)) for key, values in tokens.items()}
+            tokens = {key: lengthen(values, len(letters.before)) for key, values in tokens.items()}
         _check_length(backbone, question, len(ids), max((len(option) for option in options), default=0))
         examples.append(
             Example(
@@ -266,14 +251,6 @@ def find_size(backbone: LoadedBackbone, image: dict[str, torch.Tensor]) -> tuple
 
 def _to_tensor(values: Any) -> torch.Tensor:
     return values if isinstance(values, torch.Tensor) else torch.as_tensor(np.asarray(values))
-
-
-def _lengthen(values_TX: torch.Tensor, num_more: int) -> torch.Tensor:
-    """Go on for tokens of text: they see the image as the last one does, and are of type 0."""
-    if not num_more:
-        return values_TX
-    more = values_TX[-1:].expand(num_more, *values_TX.shape[1:])
-    return torch.cat([values_TX, more if values_TX.ndim > 1 else torch.zeros_like(more)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,69 +337,3 @@ def _write_turns(backbone: LoadedBackbone, question: AnyQuestion, image: Image.I
 def _make_turn(role: str, text: str) -> dict[str, Any]:
     content: list[dict[str, str]] = [{"type": "text", "text": text}]
     return {"role": role, "content": [{"type": "image"}, *content] if role == "user" else content}
-
-
-def collate(
-    examples: Sequence[Example], endings: Sequence[tuple[int, ...]], pad_id: int, *, on_left: bool = False
-) -> dict[str, torch.Tensor]:
-    """Pad prompts, each with what follows it, on the right, and join images.
-
-    Parameters
-    ----------
-    examples
-        The questions.
-    endings
-        For each of them, the tokens behind its prompt.
-    pad_id
-        Fills up.
-    on_left
-        Pad on the left, as models that go on writing need it.
-
-    """
-    rows = [example.prompt + list(ending) for example, ending in zip(examples, endings, strict=True)]
-    longest = max(len(row) for row in rows)
-    side = slice(None, None, -1) if on_left else slice(None)
-
-    def pad(row: list[int], filling: int) -> list[int]:
-        return (row[side] + [filling] * (longest - len(row)))[side]
-
-    batch = {
-        "input_ids": torch.tensor([pad(row, pad_id) for row in rows]),
-        "attention_mask": torch.tensor([pad([1] * len(row), 0) for row in rows]),
-    }
-    for key in examples[0].tokens:
-        long = [
-            _lengthen(example.tokens[key], len(row) - len(example.prompt))
-            for example, row in zip(examples, rows, strict=True)
-        ]
-        batch[key] = join([values[None] for values in long], on_left=on_left)
-    for key in examples[0].image:
-        batch[key] = join([example.image[key] for example in examples])
-    return batch
-
-
-def join(parts: list[torch.Tensor], *, on_left: bool = False) -> torch.Tensor:
-    """Join along the first axis; along the others, shorter ones are filled up with zeros: tokens maybe on the left."""
-    largest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
-    if all(list(part.shape[1:]) == largest for part in parts):
-        return torch.cat(parts)
-    filled = torch.zeros(sum(len(part) for part in parts), *largest, dtype=parts[0].dtype)
-    place = 0
-    for part in parts:
-        room = [slice(0, size) for size in part.shape[1:]]
-        if on_left:
-            room[0] = slice(largest[0] - part.shape[1], None)
-        filled[(slice(place, place + len(part)), *room)] = part
-        place += len(part)
-    return filled
-
-
-def collate_training(examples: list[Example], pad_id: int) -> dict[str, torch.Tensor]:
-    """Pad prompts with their right answers on the right; labels are set at the answers."""
-    answers = [example.options[example.answer] for example in examples]
-    batch = collate(examples, answers, pad_id)
-    labels_BT = torch.full_like(batch["input_ids"], IGNORED)
-    for row, (example, answer) in enumerate(zip(examples, answers, strict=True)):
-        start = len(example.prompt)
-        labels_BT[row, start : start + len(answer)] = torch.tensor(answer)
-    return {**batch, "labels": labels_BT}

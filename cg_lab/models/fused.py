@@ -13,7 +13,7 @@ from torch.nn import functional
 from cg_lab.models.adapters import adapting
 from cg_lab.models.answer_loss import compute_answer_logits
 from cg_lab.models.backbone import VISION_PREFIXES, LoadedBackbone
-from cg_lab.models.encoding import Example
+from cg_lab.models.batches import Example
 from cg_lab.models.tower import PLAYED_BACK
 from cg_lab.study import Recipe
 

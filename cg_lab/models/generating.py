@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from cg_lab.models.backbone import LoadedBackbone
-from cg_lab.models.encoding import Example, collate
+from cg_lab.models.batches import Example, collate, move_batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +36,9 @@ def write_answers(
         rows = order[start : start + batch_size]
         chosen = [examples[row] for row in rows]
         batch = collate(chosen, [()] * len(chosen), tokenizer.pad_token_id, on_left=True)
-        moved = {
-            key: values.to(model.device, model.dtype if values.is_floating_point() else values.dtype)
-            for key, values in batch.items()
-        }
         given = model.generate(
-            **moved, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id,
-            return_dict_in_generate=True, output_logits=True,
+            **move_batch(model, batch), max_new_tokens=max_new_tokens, do_sample=False,
+            pad_token_id=tokenizer.pad_token_id, return_dict_in_generate=True, output_logits=True,
         )  # fmt: skip
         ids_BT = given.sequences[:, batch["input_ids"].shape[1] :]
         logits_BTV = torch.stack(given.logits, dim=1).float()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cg_lab.models.backbone import LoadedBackbone
-from cg_lab.models.encoding import Example, collate
+from cg_lab.models.batches import Example, collate, move_batch
 from cg_lab.questions import AnswerForm
 
 SIDE_BY_SIDE = ("llava",)
@@ -223,12 +223,7 @@ def _foretell(backbone: LoadedBackbone, hidden_BTD: torch.Tensor, places: list[t
 
 def _run(backbone: LoadedBackbone, batch: dict[str, torch.Tensor], **more: Any) -> Any:
     """Run everything below the head."""
-    model = backbone.model
-    moved = {
-        key: values.to(model.device, model.dtype if values.is_floating_point() else values.dtype)
-        for key, values in batch.items()
-    }
-    return model.model(**moved, **more)
+    return backbone.model.model(**move_batch(backbone.model, batch), **more)
 
 
 def _pad_id(backbone: LoadedBackbone) -> int:

@@ -10,7 +10,8 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from cg_lab.models.backbone import VISION_PREFIXES, LoadedBackbone
-from cg_lab.models.encoding import Seen, join
+from cg_lab.models.batches import join, move_batch
+from cg_lab.models.encoding import Seen
 
 FEATURES = "tower_features"
 """Name that the outputs have in a batch, beside the pixels whose shapes models still ask for."""
@@ -77,13 +78,8 @@ def compute_features(backbone: LoadedBackbone, seen: Sequence[Seen]) -> list[tor
 
 
 def _look(backbone: LoadedBackbone, seen: Sequence[Seen]) -> None:
-    model = backbone.model
     image = {key: join([one.image[key] for one in seen]) for key in seen[0].image}
-    moved = {
-        key: values.to(model.device, model.dtype if values.is_floating_point() else values.dtype)
-        for key, values in image.items()
-    }
-    model.model.get_image_features(**moved)
+    backbone.model.model.get_image_features(**move_batch(backbone.model, image))
 
 
 def _select(backbone: LoadedBackbone, output: Any) -> torch.Tensor:

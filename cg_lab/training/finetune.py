@@ -35,7 +35,7 @@ from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.models.adapters import adapting
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
-from cg_lab.models.encoding import Example, collate_training
+from cg_lab.models.batches import Example, collate_training
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.training.memory import Fit, fit_memory, trained_in_float32

@@ -17,7 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 
 from cg_lab.errors import InterruptedByUserError
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
-from cg_lab.models.encoding import Example, collate_training
+from cg_lab.models.batches import Example, collate_training
 from cg_lab.models.fused import FusedAdapters, attached, build_fused
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.work import FinetuneJob

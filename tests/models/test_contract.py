@@ -25,7 +25,8 @@ from cg_lab.models.backbone import (
     select_trainable,
     using_weights,
 )
-from cg_lab.models.encoding import Example, collate, encode_questions, encode_seen, find_size, see_images
+from cg_lab.models.batches import Example, collate
+from cg_lab.models.encoding import encode_questions, encode_seen, find_size, see_images
 from cg_lab.models.generating import write_answers
 from cg_lab.models.prepared import Pool, PreparedImages
 from cg_lab.models.scoring import score_options

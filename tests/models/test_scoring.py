@@ -11,7 +11,8 @@ from PIL import Image
 
 from cg_lab.errors import UserError
 from cg_lab.models.backbone import LoadedBackbone, load_backbone
-from cg_lab.models.encoding import Example, encode_questions
+from cg_lab.models.batches import Example
+from cg_lab.models.encoding import encode_questions
 from cg_lab.models.identity import identify_backbone
 from cg_lab.models.scoring import score_options
 from cg_lab.models.tiny_llava import WEIGHTS

@@ -15,7 +15,8 @@ from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
 from cg_lab.errors import InterruptedByUserError
 from cg_lab.models.backbone import LoadedBackbone, UnreadableCheckpointError, restore_weights, using_weights
-from cg_lab.models.encoding import Example, TooLongError, encode_questions
+from cg_lab.models.batches import Example
+from cg_lab.models.encoding import TooLongError, encode_questions
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
 from cg_lab.training.finetune import NotFiniteError, Surroundings, Training, run_finetune

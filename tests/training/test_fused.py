@@ -20,7 +20,8 @@ from cg_lab.models import fused as fusing
 from cg_lab.models.adapters import adapting
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
-from cg_lab.models.encoding import Example, collate_training, encode_questions
+from cg_lab.models.batches import Example, collate_training
+from cg_lab.models.encoding import encode_questions
 from cg_lab.models.fused import attached, build_fused, count_side_by_side
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question

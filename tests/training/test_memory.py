@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from cg_lab.models.backbone import LoadedBackbone, select_trainable
-from cg_lab.models.encoding import Example
+from cg_lab.models.batches import Example
 from cg_lab.training.memory import fit_memory, search_fit, trained_in_float32
 from tests.training.test_finetune import Stopper, examples, run
 
@@ -94,7 +94,7 @@ def test_batches_by_length_pad_less_and_see_every_sample_once(
         for number, example in enumerate(examples * 6)
     ]
     seen: list[list[int]] = []
-    from cg_lab.models.encoding import collate_training
+    from cg_lab.models.batches import collate_training
 
     def collate(part: list[Example], pad_id: int) -> dict[str, torch.Tensor]:
         seen.append([len(example.prompt) for example in part])

@@ -1,0 +1,138 @@
+"""What all jobs with one model and one data source share: the model, prepared images, encoded test questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from transformers.utils import logging
+
+from cg_lab.catalog import PhantomData
+from cg_lab.data.asking import Exam, pose_shots, pose_test, pose_training, read_blanks
+from cg_lab.data.samples import DataSource, Sample, Split
+from cg_lab.data.sources import open_source
+from cg_lab.evaluation.evaluate import Asked
+from cg_lab.execution.packs import Order
+from cg_lab.mat import Subset
+from cg_lab.models.backbone import LoadedBackbone, load_backbone
+from cg_lab.models.batches import Example
+from cg_lab.models.encoding import Seen, encode_questions, encode_seen
+from cg_lab.models.prepared import Pool, PreparedImages
+from cg_lab.models.tower import FEATURES
+from cg_lab.planning.plan import Plan
+from cg_lab.planning.work import EvalJob, FinetuneJob, Protocol
+from cg_lab.questions import Question, rotate
+from cg_lab.results import Layout
+from cg_lab.serialize import canonical_json, content_id
+
+
+@dataclass(slots=True, kw_only=True)
+class Workset:
+    """What jobs are worked on with."""
+
+    job: FinetuneJob | EvalJob
+    """The first of them."""
+    subsets: dict[str, Subset]
+    source: DataSource
+    backbone: LoadedBackbone
+    prepared: PreparedImages
+    _tests: dict[tuple[str, Protocol], list[Asked]] = field(default_factory=dict)
+    """Encoded test questions by subset and protocol: many jobs ask the same."""
+
+    def encode_training(self, job: FinetuneJob) -> list[Example]:
+        """Encode what a job trains on."""
+        exam = pose_training(self.source, self.subsets, job.mixture)
+        is_tower_frozen = job.recipe.trainable in {"language_model_and_projector", "projector"}
+        return self._encode(exam, Split.TRAIN, with_features=is_tower_frozen)
+
+    def ask(self, job: EvalJob) -> list[Asked]:
+        """Encode what a job asks."""
+        key = (job.target, replace(job.protocol, by="likelihood"))  # the same questions, however answers are read
+        if key not in self._tests:
+            self._tests[key] = self._encode_tests(job)
+        return self._tests[key]
+
+    def _encode_tests(self, job: EvalJob) -> list[Asked]:
+        exam = pose_test(self.source, self.subsets, job.target, job.protocol)
+        shots = pose_shots(self.source, self.subsets, job.target, job.protocol)
+        turned = [
+            [rotate(question, steps) for steps in range(len(question.options))]
+            if isinstance(question, Question) and job.protocol.rotations == "all"
+            else [question]
+            for question in exam.questions
+        ]
+        asked = Exam(
+            samples=tuple(sample for sample, row in zip(exam.samples, turned, strict=True) for _ in row),
+            questions=tuple(turn for row in turned for turn in row),
+        )
+        is_blank = job.protocol.image == "blank"
+        if shots or is_blank:
+            images = read_blanks(self.source, asked.samples) if is_blank else self.source.read_images(asked.samples)
+            encoded = iter(encode_questions(self.backbone, asked.questions, images, shots))
+        else:
+            encoded = iter(self._encode(asked, Split.TEST))
+        return [
+            Asked(
+                id=sample.id,
+                subset=sample.subset,
+                group=sample.group,
+                label=sample.label,
+                question=question,
+                turns=tuple(next(encoded) for _ in row),
+            )
+            for sample, question, row in zip(exam.samples, exam.questions, turned, strict=True)
+        ]
+
+    def _encode(self, exam: Exam, split: Split, *, with_features: bool = False) -> list[Example]:
+        """Encode questions about images that are prepared once for all jobs."""
+        seen: dict[str, Seen] = {}
+        for subset in dict.fromkeys(sample.subset for sample in exam.samples):
+            listed = {sample.id: sample for sample in self.source.read_samples(subset, split)}
+
+            def read(ids: Sequence[str], listed: dict[str, Sample] = listed) -> list[Image.Image]:
+                return self.source.read_images(tuple(listed[one] for one in ids))
+
+            pool = Pool(
+                key=content_id("pool", 1, [canonical_json(self.job.data), subset, split]),
+                ids=tuple(listed),
+                read=read,
+                is_kept=not isinstance(self.job.data, PhantomData),
+            )
+            wanted = list(dict.fromkeys(sample.id for sample in exam.samples if sample.subset == subset))
+            found = self.prepared.see(pool, wanted, with_features=with_features)
+            if found is None:
+                return encode_questions(self.backbone, exam.questions, self.source.read_images(exam.samples))
+            seen |= zip(wanted, found, strict=True)
+        if not all(FEATURES in one.image for one in seen.values()):
+            seen = {
+                name: replace(one, image={key: values for key, values in one.image.items() if key != FEATURES})
+                for name, one in seen.items()
+            }
+        return encode_seen(self.backbone, exam.questions, [seen[sample.id] for sample in exam.samples])
+
+
+def open_workset(job: FinetuneJob | EvalJob, plan: Plan, order: Order, layout: Layout, threads: int) -> Workset:
+    """Load a job's model and open its data.
+
+    Raises
+    ------
+    UserError
+        If the model can't be loaded, or images are not where they were.
+
+    """
+    torch.set_num_threads(threads)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    catalog = plan.catalog_of(job.data)
+    path = order.images.get(job.data.content) if job.data.source == "manifest" else None
+    backbone = load_backbone(job.backbone)
+    return Workset(
+        job=job,
+        subsets={subset.name: subset for subset in catalog.subsets},
+        source=open_source(catalog, Path(path) if path else None),
+        backbone=backbone,
+        prepared=PreparedImages(backbone, layout.prepared, order.cache_gb),
+    )
