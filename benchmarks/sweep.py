@@ -47,7 +47,7 @@ QUICK = ["data.train_per_subset=32", "data.test_per_subset=8", "design.max_sampl
 
 def make_plan(num_targets: int, more: list[str]) -> Plan:
     """Plan the matrix and let every model be asked about every target."""
-    catalog = read_catalog(read_study(more).data)
+    catalog = read_catalog(read_study([*OVERRIDES, *more]).data)
     # Spread over the catalogue, so that every element is held out somewhere.
     names = sorted(catalog.names, key=lambda name: content_id("target", 1, [name]))[:num_targets]
     study = read_study([*OVERRIDES, *more, f"targets=[{','.join(sorted(names))}]"])
