@@ -16,7 +16,8 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from itertools import product
+from datetime import datetime
+from itertools import pairwise, product
 from pathlib import Path
 
 from shapes import describe_machine
@@ -28,6 +29,7 @@ from cg_lab.execution.bench import Conduct, ModelBench, Surface
 from cg_lab.execution.packs import Order
 from cg_lab.execution.run import run_plan
 from cg_lab.execution.team import Team
+from cg_lab.journal import read_events
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
@@ -68,6 +70,26 @@ def make_order(plan: Plan, more: list[str]) -> Order:
     return Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=64, images={})
 
 
+def measure_gaps(layout: Layout) -> list[float]:
+    """Give the seconds between a job's end and the next one's begin in the same process."""
+    moments: dict[int, list[tuple[float, str]]] = {}
+    for journal in layout.jobs.glob("*/journal.jsonl"):
+        process = 0
+        for event in read_events(journal):
+            process = event.get("pid", process)
+            if event["event"] in {"started", "done"}:
+                moment = datetime.fromisoformat(event["time"]).timestamp()
+                moments.setdefault(process, []).append((moment, event["event"]))
+    gaps: list[float] = []
+    for listed in moments.values():
+        # Of two events in one millisecond the end comes first.
+        listed.sort(key=lambda pair: (pair[0], pair[1] != "done"))
+        gaps += [
+            begin - end for (end, first), (begin, second) in pairwise(listed) if (first, second) == ("done", "started")
+        ]
+    return gaps
+
+
 def run_cold(number: int, arguments: argparse.Namespace) -> None:
     """Run one experiment from its beginning, in this process."""
     more = QUICK if arguments.quick else []
@@ -105,6 +127,7 @@ def main() -> None:
         outcome = run_plan(plan, make_order(plan, more), layout, lambda _: None)
         files = write_report(layout, plan.study)
         ours = time.perf_counter() - began
+        gaps = measure_gaps(layout)
         assert outcome.num_failed == 0
         assert not files.effects.missing
     declared = sum(1 for cell in plan.cells if cell.arm is not Arm.ZERO_SHOT)
@@ -112,6 +135,7 @@ def main() -> None:
         f"{len(plan.cells)} cells over {arguments.targets} targets: {len(plan.finetunes)} fine-tunes for {declared} "
         f"declared ones, {len(plan.evals)} evaluations, intervals and report: {ours:.0f} s"
     )
+    print(f"from a job's end to the next one's begin: {statistics.median(gaps):.3f} s, at most {max(gaps):.3f} s")
     command = [sys.executable, __file__, f"--targets={arguments.targets}", *(["--quick"] if arguments.quick else [])]
     seconds: list[float] = []
     for place in range(arguments.cold):
