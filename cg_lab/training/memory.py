@@ -114,8 +114,9 @@ def search_fit(run: Callable[..., None], batch_size: int, parts: int, *, checkpo
                     raise
             else:
                 return batch_size // size, way
-            gc.collect()
-            torch.cuda.empty_cache()
+            if torch.cuda.is_available():
+                gc.collect()
+                torch.cuda.empty_cache()
     raise AssertionError("a batch has at least one size")
 
 

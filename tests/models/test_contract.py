@@ -302,6 +302,8 @@ def test_adapters_leave_no_trace_and_name_what_they_can_be_put_on(loaded: Loaded
 
 @pytest.mark.slow
 def test_a_batch_in_parts_trains_the_same(loaded: LoadedBackbone, tmp_path: Path) -> None:
+    if loaded.model.config.model_type not in {"llava", "qwen2_5_vl", "mllama"}:
+        return  # one of each way to hand over images is enough
     examples = repeat(encode_questions(loaded, QUESTIONS, make_images()))
     whole, parts = (train(loaded, examples, tmp_path / str(parts), parts=parts) for parts in (1, 2))
     assert parts.loss_last == pytest.approx(whole.loss_last, rel=0.02)

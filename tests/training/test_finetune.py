@@ -37,7 +37,7 @@ def examples(backbone: LoadedBackbone) -> list[Example]:
 
 
 def make_job(backbone: LoadedBackbone, **changes: Any) -> FinetuneJob:
-    recipe = replace(read_study([]).finetune, batch_size=8, epochs=4, **changes)
+    recipe = replace(read_study([]).finetune, **{"batch_size": 8, "epochs": 4, **changes})
     return FinetuneJob(data=DATA, backbone=backbone.identity, mixture=Mixture(parts=(), seed=0), recipe=recipe, seed=0)
 
 
