@@ -154,6 +154,7 @@ def test_a_driver_that_is_killed_while_it_submits_submits_nothing_twice(
     assert len(submitted) == arrays
 
 
+@pytest.mark.faults
 def test_a_driver_that_was_killed_attaches_again(undisturbed: str, tmp_path: Path) -> None:
     driver = start(tmp_path)
     wait_for(lambda: has_checkpoint(tmp_path))
@@ -175,6 +176,7 @@ def test_a_second_sweep_of_the_study_says_who_drives_it_and_waits(undisturbed: s
     check(tmp_path, undisturbed)
 
 
+@pytest.mark.faults
 def test_a_detached_sweep_ends_with_a_report_by_itself(undisturbed: str, tmp_path: Path) -> None:
     """A task is cancelled meanwhile, so that the last task has to have its jobs submitted again."""
     assert "you may leave" in finish(start(tmp_path, "--detach"))
