@@ -14,6 +14,8 @@ from cg_lab.planning.plan import PLAN_SCHEMA, Plan
 from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob
 from cg_lab.serialize import content_id, parse, parse_json, read_json, write_json, write_text
 
+ADAPTER_CONFIG = "adapter_config.json"
+"""Tells a folder of adapters from one of whole weights, as peft names it."""
 RESULTS_SCHEMA = 1
 """Of the results folder; a folder with a higher number was written by a newer version and is not touched."""
 

@@ -21,6 +21,8 @@ from cg_lab.serialize import content_id
 
 NEEDED = ("image", "label")
 OPTIONAL = ("subset", "group", "box", "mask")
+UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no images."""
 MAX_PIXELS = 64_000_000
 """Larger images are refused unread: they are mistakes or decompression bombs."""
 
@@ -251,7 +253,7 @@ def _inspect(cells: Mapping[str, str], folder: Path) -> _Inspected | _Unreadable
             size = image.size
     except FileNotFoundError:
         return _Unreadable("missing")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNDECODABLE as error:
         return _Unreadable(str(error).replace(str(path), path.name) or type(error).__name__)
     boxes = _read_boxes(cells, folder, size)
     return boxes if isinstance(boxes, str) else _Inspected(hashlib.sha256(payload).hexdigest(), boxes)
@@ -284,8 +286,8 @@ def _find_outline(mask: str, folder: Path, size: tuple[int, int]) -> Box | str:
     try:
         with Image.open(folder / mask) as pixels:
             found, outline = pixels.size, pixels.convert("L").getbbox()
-    except OSError as error:
-        return f"mask '{mask}' can't be read ({error.strerror or 'not an image'})"
+    except UNDECODABLE as error:
+        return f"mask '{mask}' can't be read ({getattr(error, 'strerror', None) or 'not an image'})"
     if found != size:
         return f"mask '{mask}' has {found[0]} x {found[1]} pixels and its image {size[0]} x {size[1]}"
     if outline is None:

@@ -70,6 +70,8 @@ class ModelBench:
         self._set: Workset | None = None
         self._trained: dict[str, FusedTraining] = {}
         """Fine-tunes that went side by side with an earlier one; their weights are written."""
+        self._is_apart = False
+        """Whether fine-tunes go one by one from now on, since it has to be seen which of them fails."""
 
     def run(self, job: Job, conduct: Conduct) -> None:
         """Run one job to its result.
@@ -105,8 +107,7 @@ class ModelBench:
             return
         examples = shared.encode_training(job)
         beside = self._find_beside(job, shared, examples, conduct)
-        if len(beside) > 1:
-            self._run_side_by_side(beside, shared, examples, conduct)
+        if len(beside) > 1 and self._run_side_by_side(beside, shared, examples, conduct):
             self._hand_in(job, self._trained.pop(job.id), conduct, started)
             return
         done = run_finetune(
@@ -136,7 +137,7 @@ class ModelBench:
         """Find the next fine-tunes of the pack that can go side by side with one, itself first."""
         from cg_lab.models.fused import count_side_by_side
 
-        if job.recipe.lora is None or self._surface.team.size > 1 or conduct.parts > 1:
+        if job.recipe.lora is None or self._surface.team.size > 1 or conduct.parts > 1 or self._is_apart:
             return [job]
         layout = self._surface.layout
         alike = [
@@ -145,35 +146,44 @@ class ModelBench:
             if isinstance(other, FinetuneJob)
             and (other.recipe, other.data, other.backbone) == (job.recipe, job.data, job.backbone)
             and other.mixture.num_samples == job.mixture.num_samples
-            and (other is job or not (layout.result(other.id).exists() or find_holder(layout.lock(other.id))))
+            and (other is job or not _is_taken(layout, other.id))
         ]
         alike.sort(key=lambda other: other.id != job.id)
         return alike[: count_side_by_side(shared.backbone, job.recipe, examples, len(alike))]
 
     def _run_side_by_side(
         self, jobs: list[FinetuneJob], shared: Workset, examples: list[Example], conduct: Conduct
-    ) -> None:
-        """Train several adapters at once; each is handed in when its turn comes."""
-        from cg_lab.training.finetune import Surroundings
+    ) -> bool:
+        """Train several adapters at once, each handed in when its turn comes; false if one of them can't be trained."""
+        from cg_lab.models.encoding import TooLongError
+        from cg_lab.training.finetune import NotFiniteError, Surroundings
         from cg_lab.training.fused import run_fused
 
         layout = self._surface.layout
         conduct.event("fused", jobs=[job.id for job in jobs])
         group = content_id("fused", 1, [job.id for job in jobs])
-        done = run_fused(
-            jobs,
-            shared.backbone,
-            [examples, *(shared.encode_training(other) for other in jobs[1:])],
-            [layout.weights(other.id) for other in jobs],
-            Surroundings(
-                folder=layout.checkpoints(jobs[0].id) / group,
-                weights=layout.weights(jobs[0].id),
-                save_every_s=self._surface.order.cluster.save_every_s,
-                event=conduct.event,
-                is_stopping=conduct.is_stopping,
-            ),
-        )
+        folder = layout.checkpoints(jobs[0].id) / group
+        try:
+            done = run_fused(
+                jobs,
+                shared.backbone,
+                [examples, *(shared.encode_training(other) for other in jobs[1:])],
+                [layout.weights(other.id) for other in jobs],
+                Surroundings(
+                    folder=folder,
+                    weights=layout.weights(jobs[0].id),
+                    save_every_s=self._surface.order.cluster.save_every_s,
+                    event=conduct.event,
+                    is_stopping=conduct.is_stopping,
+                ),
+            )
+        except (NotFiniteError, TooLongError) as error:
+            conduct.event("apart", reason=str(error))
+            self._is_apart = True
+            shutil.rmtree(folder, ignore_errors=True)
+            return False
         self._trained |= zip((job.id for job in jobs), done, strict=True)
+        return True
 
     def _hand_in(self, job: FinetuneJob, done: FusedTraining, conduct: Conduct, started: str) -> None:
         for point in done.curve:
@@ -224,3 +234,9 @@ class ModelBench:
                 started=started,
             ),
         )
+
+
+def _is_taken(layout: Layout, job_id: str) -> bool:
+    """Tell whether a job has a result, was given up, or is worked on elsewhere."""
+    is_over = layout.result(job_id).exists() or layout.failure(job_id).exists()
+    return is_over or find_holder(layout.lock(job_id)) is not None

@@ -7,11 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from cg_lab.journal import append_event
-from cg_lab.results import Layout
+from cg_lab.results import ADAPTER_CONFIG, Layout
 from cg_lab.study import Keep
-
-ADAPTER_CONFIG = "adapter_config.json"
-"""Tells a folder of adapters from one of whole weights, as peft names it."""
 
 
 class Keeper:
@@ -33,27 +30,29 @@ class Keeper:
         self._layout = layout
         self._keep = keep
         self._needs = needs
-        self._left = Counter(needed for job_id, needed in needs.items() if job_id not in done)
+        self._open = {job_id for job_id in needs if job_id not in done}
+        self._left = Counter(needs[job_id] for job_id in self._open)
         for needed in set(needs.values()) & set(done) - set(self._left):
             self._remove(needed)
 
     def note(self, job_id: str) -> None:
-        """Take up that an evaluation is done."""
-        needed = self._needs.get(job_id)
-        if needed is None or not self._left[needed]:
+        """Take up that an evaluation is done; several packs may say so of one."""
+        if job_id not in self._open:
             return
+        self._open.remove(job_id)
+        needed = self._needs[job_id]
         self._left[needed] -= 1
         if not self._left[needed]:
             self._remove(needed)
 
     def _remove(self, job_id: str) -> None:
+        if self._keep == "full":
+            return
         weights = self._layout.weights(job_id)
-        if self._keep == "full" or not weights.is_dir():
-            return
-        if self._keep == "adapter" and (weights / ADAPTER_CONFIG).exists():
-            return
         gone = weights.with_name(f".{weights.name}.removed")  # half a folder must never look like a whole one
-        shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(gone, ignore_errors=True)  # that an earlier driver could not finish
+        if not weights.is_dir() or (self._keep == "adapter" and (weights / ADAPTER_CONFIG).exists()):
+            return
         weights.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 

@@ -24,6 +24,7 @@ from transformers.utils import import_utils
 
 from cg_lab.errors import UserError
 from cg_lab.models.identity import find_local_folder
+from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.study import Backbone, TrainablePart
 
 
@@ -31,8 +32,6 @@ class UnreadableCheckpointError(Exception):
     """Saved weights can't be read, or are not of this model."""
 
 
-ADAPTER_CONFIG = "adapter_config.json"
-"""Tells a folder of adapters from one of whole weights."""
 VISION_PREFIXES = ("model.vision_tower", "model.visual", "model.vision_model")
 PROJECTOR_PREFIXES = (
     "model.multi_modal_projector", "model.connector", "model.embed_vision", "model.image_newline",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example, collate, move_batch
@@ -18,6 +19,17 @@ class Written:
     text: str
     log_prob: float
     """Mean natural log-probability of its tokens, the turn's end included."""
+
+
+class _Largest(LogitsProcessor):
+    """Notes the largest log-probability of each step, which is the written token's; the rest would take gigabytes."""
+
+    def __init__(self) -> None:
+        self.steps: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        self.steps.append(scores.float().log_softmax(dim=-1).amax(dim=-1))
+        return scores
 
 
 @torch.inference_mode()
@@ -36,13 +48,13 @@ def write_answers(
         rows = order[start : start + batch_size]
         chosen = [examples[row] for row in rows]
         batch = collate(chosen, [()] * len(chosen), tokenizer.pad_token_id, on_left=True)
-        given = model.generate(
+        largest = _Largest()
+        sequences_BT = model.generate(
             **move_batch(model, batch), max_new_tokens=max_new_tokens, do_sample=False,
-            pad_token_id=tokenizer.pad_token_id, return_dict_in_generate=True, output_logits=True,
+            pad_token_id=tokenizer.pad_token_id, logits_processor=LogitsProcessorList([largest]),
         )  # fmt: skip
-        ids_BT = given.sequences[:, batch["input_ids"].shape[1] :]
-        logits_BTV = torch.stack(given.logits, dim=1).float()
-        gained_BT = logits_BTV.log_softmax(dim=-1).gather(2, ids_BT[:, :, None])[:, :, 0].cpu()
+        ids_BT = sequences_BT[:, batch["input_ids"].shape[1] :]
+        gained_BT = torch.stack(largest.steps, dim=1).cpu()
         ends = model.generation_config.eos_token_id
         end_E = torch.tensor(ends if isinstance(ends, list) else [tokenizer.eos_token_id if ends is None else ends])
         for row, ids_T, gained_T in zip(rows, ids_BT.cpu(), gained_BT, strict=True):

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from cg_lab.locks import holding
 from cg_lab.models.backbone import LoadedBackbone, restore_weights
 from cg_lab.models.encoding import Seen, see_images
-from cg_lab.models.tower import FEATURES, compute_features, pays_off
+from cg_lab.models.tower import FEATURES, compute_features, find_tower, pays_off
 from cg_lab.serialize import content_id, replacing
 
 PREPARED_SCHEMA = 1
@@ -65,6 +65,7 @@ class PreparedImages:
         None if the backbone's processor can't read an image apart from its question.
 
         """
+        with_features = with_features and find_tower(self.backbone) is not None
         key = (pool.key, with_features)
         if not pool.is_kept:
             return self._prepare(pool, ids, with_features=with_features)
@@ -87,7 +88,11 @@ class PreparedImages:
         path = self.folder / f"{name}.safetensors"
         if not path.exists() and not self._write(path, pool, with_features=with_features):
             return None
-        return _read_pool(path)
+        try:
+            return _read_pool(path)
+        except (OSError, SafetensorError):
+            path.unlink(missing_ok=True)  # it can be made again
+            return None
 
     def _write(self, path: Path, pool: Pool, *, with_features: bool) -> bool:
         probe = self._prepare(pool, pool.ids[:1], with_features=with_features)

@@ -198,27 +198,34 @@ def _read(
     backbone: LoadedBackbone, hidden_RTD: torch.Tensor, rows: list[tuple[int, int, _Twig]], starts: list[int]
 ) -> Iterator[Gain]:
     """Run the head where a token of a leaf is foretold; a place is read once for all leaves."""
-    places = list(
-        dict.fromkeys(
-            (row, starts[row] + place) for row, (_, _, twig) in enumerate(rows) for place, _, _ in twig.readings
-        )
-    )
-    gained_NV = _foretell(backbone, hidden_RTD, places)
-    number_of = {place: number for number, place in enumerate(places)}
     picks = [
-        ((number, branch, choice), number_of[row, starts[row] + place], token)
+        ((number, branch, choice), (row, starts[row] + place), token)
         for row, (number, branch, twig) in enumerate(rows)
         for place, token, choice in twig.readings
     ]
-    values = gained_NV[[place for _, place, _ in picks], [token for _, _, token in picks]].tolist()
-    yield from zip((leaf for leaf, _, _ in picks), values, strict=True)
+    yield from _foretell(backbone, hidden_RTD, picks)
 
 
-def _foretell(backbone: LoadedBackbone, hidden_BTD: torch.Tensor, places: list[tuple[int, int]]) -> torch.Tensor:
-    """Give log-probabilities of every next token behind some places, on the host."""
-    row_N, place_N = torch.tensor(places, device=hidden_BTD.device).unbind(dim=1)
-    logits_NV = backbone.model.lm_head(hidden_BTD[row_N, place_N])
-    return logits_NV.float().log_softmax(dim=-1).cpu()
+def _foretell(
+    backbone: LoadedBackbone, hidden_BTD: torch.Tensor, picks: list[tuple[tuple[int, int, int], tuple[int, int], int]]
+) -> Iterator[Gain]:
+    """Give log-probabilities of tokens behind some places; the head runs once for each place.
+
+    Parameters
+    ----------
+    backbone, hidden_BTD
+        What the head gets.
+    picks
+        A leaf, the row and place whose output foretells one of its tokens, and the token.
+
+    """
+    places = {place: number for number, place in enumerate(dict.fromkeys(place for _, place, _ in picks))}
+    device = hidden_BTD.device
+    row_N, place_N = torch.tensor(list(places), device=device).unbind(dim=1)
+    gained_NV = backbone.model.lm_head(hidden_BTD[row_N, place_N]).float().log_softmax(dim=-1)
+    number_P = torch.tensor([places[place] for _, place, _ in picks], device=device)
+    token_P = torch.tensor([token for _, _, token in picks], device=device)
+    yield from zip((leaf for leaf, _, _ in picks), gained_NV[number_P, token_P].tolist(), strict=True)
 
 
 def _run(backbone: LoadedBackbone, batch: dict[str, torch.Tensor], **more: Any) -> Any:
@@ -263,14 +270,12 @@ def _score_side_by_side(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterato
             "position_ids": positions_BT,
         },
     ).last_hidden_state
-    picks = [(number, *reading) for number, row in enumerate(rows) for reading in row.readings]
-    places = list(dict.fromkeys((number, place) for number, place, *_ in picks))
-    number_of = {place: number for number, place in enumerate(places)}
-    gained_NV = _foretell(backbone, hidden_BTD, places)
-    values = gained_NV[
-        [number_of[number, place] for number, place, *_ in picks], [token for _, _, token, *_ in picks]
-    ].tolist()
-    yield from zip(((number, branch, leaf) for number, _, _, branch, leaf in picks), values, strict=True)
+    picks = [
+        ((number, branch, leaf), (number, place), token)
+        for number, row in enumerate(rows)
+        for place, token, branch, leaf in row.readings
+    ]
+    yield from _foretell(backbone, hidden_BTD, picks)
 
 
 @dataclass(slots=True)

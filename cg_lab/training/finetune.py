@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +13,6 @@ from types import MethodType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch.utils.data import Dataset
 from transformers import (
     PreTrainedModel,
@@ -29,7 +25,6 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import get_last_checkpoint
 
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.models.adapters import adapting
@@ -38,6 +33,7 @@ from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_train
 from cg_lab.models.batches import Example, collate_training
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.work import FinetuneJob
+from cg_lab.training.checkpoints import find_checkpoint
 from cg_lab.training.memory import Fit, fit_memory, trained_in_float32
 
 LOADERS = 2
@@ -137,7 +133,7 @@ def run_finetune(
             if surroundings.is_sharded and not trainer.is_fsdp_enabled:
                 raise UserError("cluster.sharding: fsdp works on GPUs alone; take ddp here")
             began = time.perf_counter()
-            trainer.train(resume_from_checkpoint=find_checkpoint(surroundings))
+            trainer.train(resume_from_checkpoint=find_checkpoint(surroundings.folder, surroundings.event))
             if watcher.stopped:
                 raise InterruptedByUserError("stopped after saving a checkpoint")
         trainer.save_model(str(surroundings.weights))
@@ -178,9 +174,8 @@ class _AnswerTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.lengths is None:
             return super()._get_train_sampler(train_dataset)
-        generator = torch.Generator().manual_seed(self.args.data_seed or 0)
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return LengthGroupedSampler(size, lengths=self.lengths, generator=generator)
+        return _ByLength(size, self.lengths, self.args.data_seed or 0)
 
     def compute_loss(  # type: ignore[override]
         self,
@@ -206,6 +201,20 @@ class _AnswerTrainer(Trainer):
             model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
         else:  # adapters, which have the names that they have in memory
             model.save_pretrained(folder, state_dict=state_dict)
+
+
+class _ByLength(LengthGroupedSampler):
+    """Puts samples of like length together, in an order that depends on seed and epoch alone."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        self.drawing = torch.Generator()
+        super().__init__(batch_size, lengths=lengths, generator=self.drawing)
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch, maybe in a process that has not seen those before it."""
+        self.drawing.manual_seed(self.seed + epoch)
 
 
 class _Examples(Dataset[Example]):
@@ -328,27 +337,3 @@ def split_batch(batch_size: int, num_processes: int, parts: int) -> int:
             "(cluster.nodes x cluster.gpus); choose a multiple"
         )
     return next(number for number in range(min(parts, share), share + 1) if share % number == 0)
-
-
-def find_checkpoint(surroundings: Surroundings) -> str | None:
-    """Find the last whole checkpoint; one that a kill cut off is removed."""
-    folder = surroundings.folder
-    while folder.is_dir() and (found := get_last_checkpoint(str(folder))) is not None:
-        if _is_whole(Path(found)):
-            return found
-        surroundings.event("checkpoint_removed", reason="it can't be read whole", checkpoint=Path(found).name)
-        shutil.rmtree(found)
-    return None
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Tell whether a checkpoint was written to its end, state last, and no file of it was cut off since."""
-    try:
-        for file in checkpoint.glob("*.safetensors"):
-            with safe_open(file, framework="pt"):
-                pass
-        if not all(zipfile.is_zipfile(file) for file in checkpoint.glob("*.pt")):
-            return False
-        return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, SafetensorError):
-        return False

@@ -22,13 +22,13 @@ from cg_lab.models.fused import FusedAdapters, attached, build_fused
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.serialize import read_json, write_json
+from cg_lab.training.checkpoints import find_checkpoint
 from cg_lab.training.finetune import (
     LOG_EVERY,
     NotFiniteError,
     Surroundings,
     Training,
     build_arguments,
-    find_checkpoint,
 )
 from cg_lab.training.memory import Fit
 
@@ -93,7 +93,7 @@ def run_fused(
         )
         trainer.remove_callback(PrinterCallback)
         began = time.perf_counter()
-        trainer.train(resume_from_checkpoint=find_checkpoint(surroundings))
+        trainer.train(resume_from_checkpoint=find_checkpoint(surroundings.folder, surroundings.event))
         if watcher.stopped:
             raise InterruptedByUserError("stopped after saving a checkpoint")
     seconds = (time.perf_counter() - began) / len(jobs)

@@ -10,7 +10,7 @@ import pytest
 from cg_lab.errors import UserError
 from cg_lab.execution.clusters import NoAnswerError, NoRoomError
 from cg_lab.execution.drive import MOST_FALSE_STARTS, Outcome
-from cg_lab.execution.keeping import reopen_lost
+from cg_lab.execution.keeping import Keeper, reopen_lost
 from cg_lab.execution.packs import Submission, find_pending, read_submissions, tabulate, write_submission
 from cg_lab.journal import append_event, read_events
 from cg_lab.results import read_failure
@@ -237,6 +237,17 @@ def test_weights_stay_as_long_as_an_evaluation_needs_them_and_then_as_asked_for(
     assert needed == [True] * len(evals)
     assert {names[job_id] for job_id in names if lab.layout.weights(job_id).is_dir()} == stay
     assert not list(lab.layout.jobs.glob("*/.model.removed"))
+
+
+def test_an_evaluation_that_two_packs_tell_of_counts_once(lab: Any) -> None:
+    """The weights stay for the other one."""
+    lab.layout.weights("tune").mkdir(parents=True)
+    keeper = Keeper(lab.layout, "nothing", {"a": "tune", "b": "tune", "c": "tune"}, done={"tune", "c"})
+    for told in ("a", "a", "c"):
+        keeper.note(told)
+        assert lab.layout.weights("tune").is_dir()
+    keeper.note("b")
+    assert not lab.layout.weights("tune").exists()
 
 
 def test_a_fine_tune_whose_weights_are_gone_runs_again_only_if_an_evaluation_needs_it(lab: Any, cluster: Any) -> None:

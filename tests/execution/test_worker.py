@@ -6,6 +6,7 @@ import errno
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cg_lab.execution.bench import Conduct, ModelBench, Surface
 from cg_lab.execution.packs import Order, Submission, path_of, trace_of, write_submission
 from cg_lab.execution.team import Team
 from cg_lab.execution.worker import classify, run_pack
+from cg_lab.execution.workset import Workset
 from cg_lab.journal import append_event, read_events
 from cg_lab.locks import holding
 from cg_lab.models.backbone import UnreadableCheckpointError
@@ -245,25 +247,32 @@ def test_a_torn_line_in_a_journal_is_no_attempt(lab: Any) -> None:
     assert run(lab, lab.finetune) == ["done"]
 
 
-@pytest.mark.slow
-def test_adapters_of_a_pack_go_side_by_side_and_are_handed_in_one_by_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a real bench; a CPU would train one after another, so that the rule is told otherwise."""
+def make_adapter_lab(folder: Path) -> tuple[Surface, Layout]:
+    """Plan two small fine-tunes with adapters."""
     study = read_study(
         ["targets=[ct-brain-side]", "seeds=[0,1]", "arms=[related]", "design.max_samples=64", "finetune=lora",
          "finetune.lora.dropout=0", "finetune.epochs=4", "data.train_per_subset=32", "data.test_per_subset=8"]
     )  # fmt: skip
     backbone = identify_backbone(study.model)
     plan = build_plan([Run(name="", study=study, catalog=read_catalog(study.data), backbone=backbone)])
-    layout = Layout(tmp_path)
+    layout = Layout(folder)
     order = Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8, images={})
     jobs = (*plan.finetunes, *plan.evals)
-    surface = Surface(plan=plan, order=order, layout=layout, threads=1, team=Team(rank=0, size=1), jobs=jobs)
+    team = Team(rank=0, size=1)
+    return Surface(plan=plan, order=order, layout=layout, threads=1, team=team, jobs=jobs), layout
+
+
+@pytest.mark.slow
+def test_adapters_of_a_pack_go_side_by_side_and_are_handed_in_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a real bench; a CPU would train one after another, so that the rule is told otherwise."""
+    surface, layout = make_adapter_lab(tmp_path)
+    plan = surface.plan
     monkeypatch.setattr("cg_lab.models.fused.count_side_by_side", lambda *_: 2)
     bench = ModelBench(surface)
-    events: dict[str, list[str]] = {job.id: [] for job in jobs}
-    for job in jobs:
+    events: dict[str, list[str]] = {job.id: [] for job in surface.jobs}
+    for job in surface.jobs:
         conduct = Conduct(event=lambda name, **_: events[job.id].append(name), is_stopping=bool, parts=1)  # noqa: B023
         bench.run(job, conduct)
     first, second = plan.finetunes
@@ -276,3 +285,30 @@ def test_adapters_of_a_pack_go_side_by_side_and_are_handed_in_one_by_one(
         assert result is not None
         assert result.loss_last < result.loss_first
     assert all(layout.predictions(job.id).exists() for job in plan.evals)
+
+
+@pytest.mark.slow
+def test_one_of_several_adapters_that_diverges_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They then go one by one, so that the failure is that of the one that fails."""
+    surface, layout = make_adapter_lab(tmp_path)
+    first, second = surface.plan.finetunes
+    monkeypatch.setattr("cg_lab.models.fused.count_side_by_side", lambda *_: 2)
+    encode = Workset.encode_training
+
+    def poison(self: Workset, job: Any) -> Any:
+        nan = float("nan") if job.id == second.id else 1.0
+        return [
+            replace(one, image={key: values * nan for key, values in one.image.items()}) for one in encode(self, job)
+        ]
+
+    monkeypatch.setattr(Workset, "encode_training", poison)
+    bench = ModelBench(surface)
+    events: list[str] = []
+    conduct = Conduct(event=lambda name, **_: events.append(name), is_stopping=bool, parts=1)
+    bench.run(first, conduct)
+    assert events[:2] == ["fused", "apart"]
+    assert read_finetune_result(layout, first.id) is not None
+    with pytest.raises(NotFiniteError):
+        bench.run(second, conduct)

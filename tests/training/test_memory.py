@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cg_lab.errors import InterruptedByUserError
 from cg_lab.models.backbone import LoadedBackbone, select_trainable
 from cg_lab.models.batches import Example
 from cg_lab.training.memory import fit_memory, search_fit, trained_in_float32
@@ -83,6 +84,20 @@ def test_activations_computed_twice_change_nothing(
         run(backbone, examples, tmp_path / name, Stopper(), gradient_checkpointing=name)
         ends.append(load_file(tmp_path / name / "model" / "model.safetensors"))
     assert all(torch.allclose(ends[0][name], ends[1][name], atol=1e-5) for name in ends[0])
+
+
+def test_batches_by_length_are_the_same_after_an_interruption_in_a_later_epoch(
+    backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
+) -> None:
+    ends = []
+    for name, after in (("whole", None), ("cut", 35)):
+        recipe = {"batches": "by_length", "trainable": "projector", "epochs": 3}
+        if after:
+            with pytest.raises(InterruptedByUserError):
+                run(backbone, examples * 3, tmp_path / name, Stopper(after=after), **recipe)
+        run(backbone, examples * 3, tmp_path / name, Stopper(), **recipe)
+        ends.append(load_file(tmp_path / name / "model" / "model.safetensors"))
+    assert all(ends[0][name].equal(ends[1][name]) for name in ends[0])
 
 
 def test_batches_by_length_pad_less_and_see_every_sample_once(
