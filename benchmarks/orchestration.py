@@ -85,9 +85,7 @@ def make_plan(num_seeds: int) -> Plan:
 def run_ours(plan: Plan, cluster: LocalSettings | SlurmSettings, num_jobs: int, seconds: float, folder: Path) -> float:
     """Give the wall clock of a driver that runs so many jobs."""
     layout = Layout(folder)
-    order = Order(
-        study=plan.study, cluster=cluster, tracking=read_study(["tracking=none"]).tracking, eval_batch_size=1, images={}
-    )
+    order = Order(study=plan.study, cluster=cluster, tracking=read_study(["tracking=none"]).tracking, eval_batch_size=1)
     write_plan(layout, plan)
     wanted = [job.id for job in plan.finetunes[:num_jobs]]
     began = time.perf_counter()

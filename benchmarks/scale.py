@@ -281,7 +281,7 @@ def main() -> None:
     planned_s = time.perf_counter() - began
     work = tabulate(plan)
     settings = read_study(["cluster=slurm"])
-    order = Order(study=plan.study, cluster=settings.cluster, tracking=settings.tracking, eval_batch_size=8, images={})
+    order = Order(study=plan.study, cluster=settings.cluster, tracking=settings.tracking, eval_batch_size=8)
     rates = Rates(
         slots=arguments.slots, preemptions_per_gpu_day=arguments.preemptions, deaths_per_gpu_day=arguments.deaths
     )

@@ -67,7 +67,7 @@ def make_plan(num_targets: int, more: list[str]) -> Plan:
 def make_order(plan: Plan, more: list[str]) -> Order:
     """Run on this machine, a job on each core."""
     study = read_study([*OVERRIDES, *more])
-    return Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=64, images={})
+    return Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=64)
 
 
 def measure_gaps(layout: Layout) -> list[float]:

@@ -27,17 +27,14 @@ class PhantomData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestData:
-    """Identity of images listed in a CSV: content, never place."""
+class ImageData:
+    """Identity of labelled images: what they show and how they are split, never where or in which layout they lie."""
 
-    source: Literal["manifest"] = "manifest"
+    source: Literal["images"] = "images"
     content: str
-    """SHA-256 over the rows in use and the bytes of their images."""
+    """SHA-256 over every sample with its side, label and question."""
     seed: int
-    """Decides split, questions and option order."""
-    test_share: float
-    max_train: int
-    """Most training samples of a subset."""
+    """Decides what is drawn for each question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +46,7 @@ class ListedData:
     """SHA-256 over the subsets."""
 
 
-DataRef = Annotated[PhantomData | ManifestData | ListedData, Discriminator("source")]
+DataRef = Annotated[PhantomData | ImageData | ListedData, Discriminator("source")]
 """Identity of a study's data."""
 
 

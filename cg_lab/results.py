@@ -90,6 +90,11 @@ class Layout:
         return self.root / "jobs"
 
     @property
+    def data(self) -> Path:
+        """Tables of images, and what was found out about each image."""
+        return self.root / "data"
+
+    @property
     def prepared(self) -> Path:
         """Images as backbones read them, for all studies; may be removed at any time."""
         return self.root / "prepared"

@@ -96,7 +96,7 @@ def small_plan() -> Plan:
 def lab(small_plan: Plan, tmp_path: Path) -> Lab:
     study = read_study(["cluster=local"])
     layout = Layout(tmp_path)
-    order = Order(study=small_plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8, images={})
+    order = Order(study=small_plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8)
     write_plan(layout, small_plan)
     freeze(small_plan, order, layout)
     return Lab(plan=small_plan, layout=layout, order=order, bench=PretendBench(layout))

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cg_lab.catalog import Catalog
+from cg_lab.cli.reading import ReadingProgress
 from cg_lab.config import NamedStudy
-from cg_lab.data.sources import find_images, read_catalog
+from cg_lab.data.sources import read_catalog
 from cg_lab.errors import UserError
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run
+from cg_lab.results import Layout
 from cg_lab.serialize import canonical_json
 from cg_lab.study import Backbone, Study
 
@@ -66,7 +68,8 @@ def open_runs(studies: Sequence[NamedStudy], *, with_catalog: bool = True) -> li
     for part in studies:
         data, model = canonical_json(part.study.data), canonical_json(part.study.model)
         if with_catalog and data not in catalogs:
-            catalogs[data] = read_catalog(part.study.data)
+            folder = Layout(Path(part.study.results_dir)).data
+            catalogs[data] = read_catalog(part.study.data, folder, ReadingProgress())
         if with_catalog and model not in backbones:
             backbones[model] = identify_backbone(part.study.model)
         runs.append(
@@ -78,16 +81,6 @@ def open_runs(studies: Sequence[NamedStudy], *, with_catalog: bool = True) -> li
             )
         )
     return runs
-
-
-def list_images(runs: Sequence[PlannedRun]) -> dict[str, Path]:
-    """Say where the images of each manifest lie, by its content."""
-    found: dict[str, Path] = {}
-    for run in runs:
-        path = find_images(run.study.data)
-        if path is not None and run.catalog is not None and run.catalog.data.source == "manifest":
-            found[run.catalog.data.content] = path
-    return found
 
 
 def _name_study(names: list[str]) -> str:

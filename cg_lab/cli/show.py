@@ -107,7 +107,8 @@ def _show_notes(console: Console, plan: Plan) -> None:
             console.print(f"only together: {tied} (one element in the direction pair)", style="dim")
         for note in catalog.notes:
             examples = escape("; ".join(note.examples[:3]))
-            console.print(f"note: {note.count} x {note.reason}; {examples}", style="yellow")
+            text = escape(f"note: {note.subject}: {note.count} x {note.reason}") + (f"; {examples}" if examples else "")
+            console.print(text, style="yellow")
     shared = sorted({name for cell in plan.cells for name in cell.proof.same_datasets})
     if shared:
         console.print(

@@ -13,7 +13,7 @@ from cg_lab.cli.arguments import Arguments
 from cg_lab.cli.jobs import explain_job
 from cg_lab.cli.progress import displaying
 from cg_lab.cli.provenance import collect_provenance
-from cg_lab.cli.runs import PlannedRun, list_images
+from cg_lab.cli.runs import PlannedRun
 from cg_lab.cli.show import show_effects, show_plan, tell_time
 from cg_lab.config import compose, to_yaml
 from cg_lab.execution.drive import Outcome, Snapshot
@@ -102,7 +102,6 @@ def make_order(plan: Plan, runs: list[PlannedRun]) -> Order:
         eval_batch_size=study.evaluation.batch_size,
         cache_gb=study.cache_gb,
         keep=study.keep,
-        images={content: str(path.resolve()) for content, path in list_images(runs).items()},
     )
 
 

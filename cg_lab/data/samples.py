@@ -35,6 +35,10 @@ class Sample:
     """Patient, slide or look-alike cluster; None where the source knows of none."""
     boxes: tuple[Box, ...] = ()
     """Where the label is to be found, in subsets that ask for that."""
+    letter: int | None = None
+    """Where the right option stands, counted on over the options; None draws it."""
+    question: Question | None = None
+    """The source's own, taken as it is."""
 
 
 class DataSource(Protocol):
@@ -111,12 +115,18 @@ def ask(source: DataSource, sample: Sample) -> Question:
     """Make the single-choice question of a sample; it depends on the source's seed and the sample alone.
 
     Up to four options: the right one and others of the subset's labels, in an order of the sample's own; one of the
-    subset's instructions (Med-MAT, section 3.2).
+    subset's instructions (Med-MAT, section 3.2). A sample that knows its letter has the right option there. The
+    source's own question is asked as it is, as long as its answer is the sample's label.
     """
+    if sample.question is not None and sample.question.options[sample.question.answer] == sample.label:
+        return sample.question
     random = Random(f"question/{source.seed}/{sample.id}")
     wrong = [label for label in source.read_labels(sample.subset) if label != sample.label]
     options = [sample.label, *random.sample(wrong, min(len(wrong), MAX_OPTIONS - 1))]
     random.shuffle(options)
+    if sample.letter is not None:
+        place, wanted = options.index(sample.label), sample.letter % len(options)
+        options[place], options[wanted] = options[wanted], options[place]
     text = random.choice(source.read_instructions(sample.subset))
     return Question(text=text, options=tuple(options), answer=options.index(sample.label))
 
@@ -124,7 +134,7 @@ def ask(source: DataSource, sample: Sample) -> Question:
 def ask_boxes(source: DataSource, sample: Sample) -> BoxQuestion:
     """Ask where a sample's label is to be found, in one of the subset's instructions."""
     random = Random(f"question/{source.seed}/{sample.id}")
-    text = random.choice(source.read_instructions(sample.subset)).format(label=sample.label)
+    text = random.choice(source.read_instructions(sample.subset)).replace("{label}", sample.label)
     return BoxQuestion(text=text, boxes=sample.boxes)
 
 

@@ -26,8 +26,6 @@ class Order:
     cluster: ClusterSettings
     tracking: TrackingSettings
     eval_batch_size: int
-    images: dict[str, str]
-    """Where the data of a manifest lies, by its content."""
     cache_gb: float = 0.0
     """Disk for prepared images."""
     keep: Keep = "full"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -127,12 +126,11 @@ def open_workset(job: FinetuneJob | EvalJob, plan: Plan, order: Order, layout: L
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     catalog = plan.catalog_of(job.data)
-    path = order.images.get(job.data.content) if job.data.source == "manifest" else None
     backbone = load_backbone(job.backbone)
     return Workset(
         job=job,
         subsets={subset.name: subset for subset in catalog.subsets},
-        source=open_source(catalog, Path(path) if path else None),
+        source=open_source(catalog, layout.data),
         backbone=backbone,
         prepared=PreparedImages(backbone, layout.prepared, order.cache_gb),
     )

@@ -169,7 +169,7 @@ def test_images_bring_a_catalogue_to_life(tmp_path: Path) -> None:
         rows.append(f"{number}.png,{('no', 'yes')[number % 2]},{('ct-lung', 'ct-brain', 'wiki')[number // 8]}")
     images = write(tmp_path / "images.csv", *rows)
     study = read_study(["data=catalog", f"data.path={path}", f"data.images={images}"])
-    catalog = read_catalog(study.data)
+    catalog = read_catalog(study.data, tmp_path / "kept")
     assert [subset.name for subset in catalog.subsets] == ["ct-brain", "ct-lung", "wiki"]
     assert catalog.subsets[2].kind == "filler"
     assert catalog.subsets[1].elements[2] == ("covid", "state")

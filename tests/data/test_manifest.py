@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cg_lab.catalog import Catalog
 from cg_lab.config import read_study
 from cg_lab.data.asking import pose_test
-from cg_lab.data.manifest import read_manifest
-from cg_lab.data.manifest_source import build_manifest_catalog, open_manifest
-from cg_lab.data.samples import Split, ask
+from cg_lab.data.samples import DataSource, Split, ask
 from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.errors import UserError
 from cg_lab.mat import Kind
 from cg_lab.planning.work import ORIGINAL
 from cg_lab.questions import BoxQuestion
-from cg_lab.study import ManifestSettings
 
 HEADER = "image,label,modality,area,task,group"
 
@@ -44,28 +42,24 @@ def make_lines(folder: Path, num_each: int = 20, group_size: int = 2) -> list[st
     return lines
 
 
-def make_settings(path: Path, **changes: object) -> ManifestSettings:
-    values: dict[str, object] = {"seed": 0, "test_share": 0.25, "max_train": 3000, "targets": None}
-    values["factors"] = ("modality", "area", "task")
-    return ManifestSettings(source="manifest", name="manifest", path=str(path), **{**values, **changes})  # type: ignore[arg-type]
+def read(path: Path, *overrides: str) -> Catalog:
+    """Read a manifest's catalogue; tables are kept beside it."""
+    return read_catalog(read_study(["data=manifest", f"data.path={path}", *overrides]).data, path.parent / "kept")
+
+
+def open_split(path: Path, *overrides: str) -> tuple[DataSource, Catalog]:
+    catalog = read(path, *overrides)
+    return open_source(catalog, path.parent / "kept"), catalog
 
 
 def test_a_fourth_factor_is_a_column_more(tmp_path: Path) -> None:
     lines = [f"{line},{('AP', 'PA')[number % 2]}" for number, line in enumerate(make_lines(tmp_path))]
     path = tmp_path / "m.csv"
     path.write_text("\n".join(["image,label,modality,area,task,group,view", *lines]))
-    settings = make_settings(path, factors=("modality", "area", "task", "view"))
-    catalog = build_manifest_catalog(read_manifest(path, settings.factors), settings)
+    catalog = read(path, "data.factors=[modality,area,task,view]")
     assert catalog.factors[3] == "view"
     assert {subset.elements[3] for subset in catalog.subsets} == {("AP",), ("PA",)}
-    assert len(build_manifest_catalog(read_manifest(path), make_settings(path)).subsets) == 1
-
-
-def open_split(path: Path, **changes: object):  # noqa: ANN201
-    manifest = read_manifest(path)
-    catalog = build_manifest_catalog(manifest, make_settings(path, **changes))
-    assert catalog.data.source == "manifest"
-    return open_manifest(manifest, catalog.data), catalog
+    assert len(read(path).subsets) == 1
 
 
 def test_no_group_stands_on_both_sides_and_tests_are_balanced(tmp_path: Path) -> None:
@@ -81,10 +75,11 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_lines(tmp_path: P
     lines = make_lines(tmp_path)
     first, catalog_1 = open_split(write_manifest(tmp_path, lines))
     second, catalog_2 = open_split(write_manifest(tmp_path, lines[::-1]))
-    other, _ = open_split(write_manifest(tmp_path, lines), seed=1)
-    assert first.samples == second.samples
+    other, _ = open_split(write_manifest(tmp_path, lines), "data.seed=1")
+    sides = [[one.read_samples("ct-lung-mass", split) for split in Split] for one in (first, second, other)]
+    assert sides[0] == sides[1]
     assert catalog_1.data == catalog_2.data
-    assert first.samples != other.samples
+    assert sides[0] != sides[2]
 
 
 def test_equal_bytes_stay_on_one_side_even_without_groups(tmp_path: Path) -> None:
@@ -93,14 +88,13 @@ def test_equal_bytes_stay_on_one_side_even_without_groups(tmp_path: Path) -> Non
         (tmp_path / f"images/no{number}.png").write_bytes((tmp_path / f"images/no{number + 1}.png").read_bytes())
     source, _ = open_split(write_manifest(tmp_path, lines))
     train, test = (
-        {(tmp_path / sample.id).read_bytes() for sample in source.read_samples("ct-lung-mass", split)}
-        for split in Split
+        {image.tobytes() for image in source.read_images(source.read_samples("ct-lung-mass", split))} for split in Split
     )
     assert not train & test
 
 
 def test_training_is_capped_evenly_over_labels(tmp_path: Path) -> None:
-    source, _ = open_split(write_manifest(tmp_path, make_lines(tmp_path)), max_train=10)
+    source, _ = open_split(write_manifest(tmp_path, make_lines(tmp_path)), "data.max_train=10")
     train = source.read_samples("ct-lung-mass", Split.TRAIN)
     assert [sum(sample.label == label for sample in train) for label in ("no", "yes")] == [5, 5]
 
@@ -118,10 +112,10 @@ def test_unreadable_images_are_counted_and_listed(tmp_path: Path) -> None:
     (tmp_path / "images/no0.png").unlink()
     (tmp_path / "images/no1.png").write_bytes((tmp_path / "images/no1.png").read_bytes()[:60])
     (tmp_path / "images/no2.png").write_text("not an image")
-    manifest = read_manifest(write_manifest(tmp_path, lines))
-    assert manifest.notes[0].count == 3
-    assert "no0.png (missing)" in manifest.notes[0].examples[0]
-    assert len(manifest.rows) == len(lines) - 3
+    catalog = read(write_manifest(tmp_path, lines))
+    assert catalog.notes[0].count == 3
+    assert "no0.png (missing)" in catalog.notes[0].examples[0]
+    assert "no2.png (not an image)" in catalog.notes[0].examples[2]
 
 
 @pytest.mark.parametrize(
@@ -137,14 +131,14 @@ def test_unreadable_images_are_counted_and_listed(tmp_path: Path) -> None:
 )
 def test_faults_are_told_with_their_line(tmp_path: Path, header: str, lines: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read_manifest(write_manifest(tmp_path, lines, header))
+        read(write_manifest(tmp_path, lines, header))
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     lines = make_lines(tmp_path)
     bad = [lines[0], "b.png,x,,Lung,Mass,", "c.png,,CT,Lung,Mass,"]
     with pytest.raises(UserError) as caught:
-        read_manifest(write_manifest(tmp_path, lines + bad))
+        read(write_manifest(tmp_path, lines + bad))
     assert "3 faults" in str(caught.value)
     assert "is listed in line 2 already" in str(caught.value)
 
@@ -153,30 +147,31 @@ def test_an_empty_class_and_a_single_label_are_refused(tmp_path: Path) -> None:
     lines = make_lines(tmp_path)
     path = write_manifest(tmp_path, [line for line in lines if ",no," in line])
     with pytest.raises(UserError, match="needs two labels or more, it has only 'no'"):
-        build_manifest_catalog(read_manifest(path), make_settings(path))
+        read(path)
     path = write_manifest(
         tmp_path, [line for line in lines if ",no," in line] + [next(line for line in lines if ",yes," in line)]
     )
     with pytest.raises(UserError, match="no train sample of 'yes'"):
-        build_manifest_catalog(read_manifest(path), make_settings(path))
+        read(path)
 
 
 def test_a_missing_file_names_the_columns_that_it_needs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no file.*image, label, modality, area, task"):
-        read_manifest(tmp_path / "none.csv")
+        read(tmp_path / "none.csv")
 
 
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = write_manifest(tmp_path, make_lines(tmp_path))
+    plain = read(path)
     path.write_text(path.read_text(), encoding="utf-8-sig")
-    assert len(read_manifest(path).rows) == 40
+    assert read(path) == plain
 
 
 def write_boxes(folder: Path, cells: list[tuple[str, str]]) -> Path:
     """Write a manifest whose lines have a box, a mask, or neither."""
     lines = ["image,label,modality,area,task,box,mask"]
     for number, (box, mask) in enumerate(cells):
-        Image.new("L", (40, 20)).save(folder / f"{number}.png")
+        Image.new("L", (40, 20), number).save(folder / f"{number}.png")
         lines.append(f"{number}.png,tumour,CT,Lung,Find,{box},{mask}")
     (folder / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
     return folder / "manifest.csv"
@@ -187,10 +182,12 @@ def test_boxes_are_read_as_shares_and_masks_become_their_outline(tmp_path: Path)
     mask.putpixel((10, 5), 255)
     mask.putpixel((29, 14), 1)
     mask.save(tmp_path / "mask.png")
-    path = write_boxes(tmp_path, [("20 10 40 20; 0 0 10.0 5", ""), ("", "mask.png")])
-    first, second = read_manifest(path).rows
-    assert first.boxes == ((0, 0, 0.25, 0.25), (0.5, 0.5, 1, 1))
-    assert second.boxes == ((0.25, 0.25, 0.75, 0.75),)
+    source, _ = open_split(write_boxes(tmp_path, [("20 10 40 20; 0 0 10.0 5", ""), ("", "mask.png")]))
+    samples = [sample for split in Split for sample in source.read_samples("ct-lung-find", split)]
+    assert sorted(sample.boxes for sample in samples) == [
+        ((0, 0, 0.25, 0.25), (0.5, 0.5, 1, 1)),
+        ((0.25, 0.25, 0.75, 0.75),),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +197,7 @@ def test_boxes_are_read_as_shares_and_masks_become_their_outline(tmp_path: Path)
         ("0 0 41 5", "", r"box '0 0 41 5' does not lie within the 40 x 20 pixels"),
         ("5 0 5 5", "", "or is empty"),
         ("0 0 1 1", "mask.png", "both a box and a mask"),
-        ("", "none.png", r"mask 'none.png' can't be read \(No such file"),
+        ("", "none.png", r"mask 'none.png' can't be read \(missing"),
         ("", "../mask.png", "lies outside the manifest's folder"),
         ("", "black.png", "shows nothing"),
         ("", "small.png", "mask 'small.png' has 4 x 4 pixels and its image 40 x 20"),
@@ -210,21 +207,19 @@ def test_a_box_that_can_not_be_is_refused_with_its_line(box: str, mask: str, mes
     Image.new("L", (40, 20)).save(tmp_path / "black.png")
     Image.new("L", (4, 4), 255).save(tmp_path / "small.png")
     with pytest.raises(UserError, match=message):
-        read_manifest(write_boxes(tmp_path, [(box, mask)]))
+        read(write_boxes(tmp_path, [(box, mask)]))
 
 
 def test_a_subset_asks_for_boxes_in_all_of_its_lines_or_in_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="line 3: no box here, unlike line 2 of subset 'ct-lung-find'"):
-        read_manifest(write_boxes(tmp_path, [("0 0 1 1", ""), ("", "")]))
+        read(write_boxes(tmp_path, [("0 0 1 1", ""), ("", "")]))
 
 
 def test_boxes_make_a_subset_of_detection_whose_questions_name_the_label(tmp_path: Path) -> None:
     path = write_boxes(tmp_path, [("0 0 10 10", "")] * 1 + [(f"{x} 0 20 10", "") for x in range(9)])
-    for number in range(10):
-        Image.new("L", (40, 20), number).save(tmp_path / f"{number}.png")
-    catalog = read_catalog(read_study(["data=manifest", f"data.path={path}"]).data)
+    source, catalog = open_split(path)
     (subset,) = catalog.subsets
     assert (subset.kind, subset.num_options, subset.chance) == (Kind.DETECTION, 0, 0)
-    exam = pose_test(open_source(catalog, path), {subset.name: subset}, subset.name, ORIGINAL)
+    exam = pose_test(source, {subset.name: subset}, subset.name, ORIGINAL)
     assert all("tumour" in question.text for question in exam.questions)
     assert all(isinstance(question, BoxQuestion) and question.boxes for question in exam.questions)

@@ -2,34 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cg_lab.catalog import Catalog
+from cg_lab.cli import main
 from cg_lab.config import read_study
-from cg_lab.data.samples import Split, ask
+from cg_lab.data.samples import DataSource, Split, ask
 from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan
+from tests.data import layouts
 
 MANIFEST = Path(__file__).resolve().parents[3] / "shared" / "realpack" / "manifest.csv"
 
 pytestmark = pytest.mark.skipif(not MANIFEST.exists(), reason="the pack of real images is not beside the project")
 
+Write = Callable[[layouts.Rows, Path], list[str]]
+WRITERS: dict[str, Write] = {
+    "manifest": layouts.write_manifest,
+    "med_mat": layouts.write_release,
+    "medmnist": layouts.write_medmnist,
+    "imagefolder": layouts.write_folders,
+}
 
-def test_real_images_are_planned_asked_about_and_kept_apart_by_group() -> None:
-    study = read_study(["data=manifest", f"data.path={MANIFEST}", "design=all_related", "seeds=[0]"])
-    catalog = read_catalog(study.data)
+
+def open_all(overrides: list[str], kept: Path) -> tuple[Catalog, DataSource]:
+    study = read_study(overrides)
+    catalog = read_catalog(study.data, kept)
     plan = build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_backbone(study.model))])
-    assert len(plan.contrasts) == 8
-    assert not any(contrast.fully_covered for contrast in plan.contrasts)
-    source = open_source(plan.catalogs[0], MANIFEST)
+    return catalog, open_source(plan.catalogs[0], kept)
+
+
+def test_real_images_are_planned_asked_about_and_kept_apart_by_group(tmp_path: Path) -> None:
+    overrides = ["data=manifest", f"data.path={MANIFEST}", "design=all_related", "seeds=[0]"]
+    catalog, source = open_all(overrides, tmp_path)
     tested: set[str] = set()
     trained: set[str] = set()
-    for subset in plan.catalogs[0].subsets:
+    assert len(catalog.subsets) == 8
+    for subset in catalog.subsets:
         test, train = (source.read_samples(subset.name, split) for split in (Split.TEST, Split.TRAIN))
         tested |= {sample.group or sample.id for sample in test}
         trained |= {sample.group or sample.id for sample in train}
         assert len(source.read_images(test[:2])) == 2
         assert ask(source, test[0]).options[ask(source, test[0]).answer] == test[0].label
     assert not tested & trained
+
+
+def test_shortcuts_and_look_alikes_of_real_images_are_told(tmp_path: Path) -> None:
+    catalog, _ = open_all(["data=manifest", f"data.path={MANIFEST}", "design=all_related"], tmp_path)
+    told = {(note.subject, "look" in note.reason) for note in catalog.notes}
+    assert ("mri-brain-cancer", False) in told  # its classes come from two places
+    assert ("us-breast-cancer", True) in told  # two films of one patient, a frame apart
+
+
+def test_every_layout_gives_the_same_samples_splits_and_questions(tmp_path: Path) -> None:
+    rows = layouts.read_rows(MANIFEST, every=5)
+    found: dict[str, tuple[object, ...]] = {}
+    for name, write in WRITERS.items():
+        overrides = [*write(rows, tmp_path / name), "design=all_related", "data.test_share=0.25"]
+        catalog, source = open_all(overrides, tmp_path / "kept" / name)
+        samples = tuple(
+            source.read_samples(subset.name, split) for subset in catalog.subsets for split in (Split.TRAIN, Split.TEST)
+        )
+        asked = tuple(ask(source, sample) for side in samples for sample in side)
+        shown = tuple(image.convert("RGB").tobytes() for image in source.read_images(samples[0]))
+        found[name] = (catalog.data, catalog.subsets, samples, asked, shown)
+    assert sum(len(side) for side in found["manifest"][2]) > 400  # type: ignore[arg-type]
+    for name in WRITERS:
+        assert found[name] == found["manifest"], name
+
+
+@pytest.mark.slow
+def test_every_layout_has_the_same_effects(tmp_path: Path) -> None:
+    """Each is swept on its own; then they are swept in one folder, where the first one's results serve all."""
+    rows = layouts.read_rows(MANIFEST, every=5)
+    common = ["sweep", "design=all_related", "seeds=[0]", "data.test_share=0.25", "finetune.epochs=1", "tracking=none",
+              "arms=[zero_shot,unrelated,related]", "targets=[ct-lung-cancer-01,xray-lung-pneumonia-08]"]  # fmt: skip
+    effects: dict[str, str] = {}
+    for name, write in WRITERS.items():
+        results = tmp_path / f"results_{name}"
+        assert main([*common, *write(rows, tmp_path / name), f"results_dir={results}", "study=layouts"]) == 0
+        effects[name] = (results / "studies" / "layouts" / "effects.csv").read_text(encoding="utf-8")
+    assert len(effects["manifest"].splitlines()) > 4
+    for name in WRITERS:
+        assert effects[name] == effects["manifest"], name

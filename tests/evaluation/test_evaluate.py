@@ -97,8 +97,8 @@ def test_boxes_are_learnt_from_a_manifest_and_found_in_images_never_seen(
 ) -> None:
     path = write_manifest(tmp_path, 240)
     study = read_study(["data=manifest", f"data.path={path}"])
-    catalog = read_catalog(study.data)
-    source, (subset,) = open_source(catalog, path), catalog.subsets
+    catalog = read_catalog(study.data, tmp_path)
+    source, (subset,) = open_source(catalog, tmp_path), catalog.subsets
     subsets = {subset.name: subset}
     mixture = Mixture(parts=(MixturePart(subset=subset.name, count=subset.num_train),), seed=0)
     training = pose_training(source, subsets, mixture)

@@ -62,7 +62,7 @@ def run(plan: Plan, folder: Path, num_processes: int, *overrides: str, open_benc
     """Run the plan's jobs in one pack of some processes, as a task of Slurm would."""
     study = read_study([*OVERRIDES, *overrides])
     layout = Layout(folder)
-    order = Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8, images={})
+    order = Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8)
     freeze(plan, order, layout)
     jobs = tuple(job.id for job in (*plan.finetunes, *plan.evals))
     submission = Submission(

@@ -256,7 +256,7 @@ def make_adapter_lab(folder: Path) -> tuple[Surface, Layout]:
     backbone = identify_backbone(study.model)
     plan = build_plan([Run(name="", study=study, catalog=read_catalog(study.data), backbone=backbone)])
     layout = Layout(folder)
-    order = Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8, images={})
+    order = Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8)
     jobs = (*plan.finetunes, *plan.evals)
     team = Team(rank=0, size=1)
     return Surface(plan=plan, order=order, layout=layout, threads=1, team=team, jobs=jobs), layout

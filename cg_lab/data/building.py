@@ -1,0 +1,559 @@
+"""From what readers found to a table of samples: images opened, duplicates left out, sides dealt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from cg_lab.boxes import Box
+from cg_lab.catalog import Note
+from cg_lab.data.facts import THUMBNAIL, Tell, measure_images
+from cg_lab.data.instructions import word_question
+from cg_lab.data.lookalikes import Gallery
+from cg_lab.data.pictures import Folder, UnreadableError
+from cg_lab.data.places import Place
+from cg_lab.data.rows import Reading, Tally, fold
+from cg_lab.data.shortcuts import find_shortcut
+from cg_lab.data.splitting import MOVED, TEST, TRAIN, Labelled, Rules, Sides, split_rows
+from cg_lab.data.table import About, Shortcut, write_table
+from cg_lab.errors import list_faults
+from cg_lab.mat import Kind, Subset, count_options
+from cg_lab.serialize import canonical_json, content_id, to_plain
+
+FAULTS_SHOWN = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One source of a catalogue with how it is used."""
+
+    name: str
+    """Empty where there is only one."""
+    reading: Reading
+    rules: Rules
+    instructions: Mapping[str, tuple[str, ...]]
+    least: int
+    """Images that a label must have."""
+
+
+@dataclass(slots=True)
+class _Usable:
+    """Rows whose image can be used, in columns; `fact` is the number of the image's facts."""
+
+    part: list[int]
+    row: list[int]
+    fact: list[int]
+    boxes: list[tuple[Box, ...]]
+
+    def select(self, keep: Sequence[bool]) -> _Usable:
+        """Keep some."""
+        return _Usable(*([value for value, kept in zip(column, keep, strict=True) if kept] for column in self.columns))
+
+    @property
+    def columns(self) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+        """All columns."""
+        return self.part, self.row, self.fact, self.boxes
+
+
+def build_table(
+    parts: Sequence[Part],
+    folder: Path,
+    *,
+    moves_look_alikes: bool,
+    tell: Tell | None = None,
+    workers: int | None = None,
+) -> About:
+    """Open every image, split, and write the table.
+
+    Parameters
+    ----------
+    parts
+        Sources with their rules.
+    folder
+        Holds facts of images and tables.
+    moves_look_alikes
+        Whether training images that look like a test image are moved out.
+    tell, workers
+        Told of progress; processes that open images.
+
+    Returns
+    -------
+    What stands beside the table, whose folder is named by its content.
+
+    Raises
+    ------
+    UserError
+        For everything that is wrong with the users' own listings, all at once.
+
+    """
+    for part in parts:
+        _refuse(part, part.reading.faults)
+    builder = _Builder(parts, folder, tell, workers)
+    builder.open_images()
+    builder.drop_unusable_labels()
+    builder.drop_duplicates()
+    return builder.split(moves_look_alikes=moves_look_alikes)
+
+
+def _refuse(part: Part, faults: Sequence[str]) -> None:
+    if faults:
+        plural = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        shown = list(faults[:FAULTS_SHOWN])
+        if len(faults) > FAULTS_SHOWN:
+            shown.append(f"... and {len(faults) - FAULTS_SHOWN} more")
+        raise list_faults(f"{', '.join(part.reading.rows.sources[:1])} has {plural}", shown)
+
+
+class _Builder:
+    def __init__(self, parts: Sequence[Part], folder: Path, tell: Tell | None, workers: int | None) -> None:
+        self.parts, self.folder, self.tell, self.workers = parts, folder, tell, workers
+        self.tallies = [Tally(part.name or ", ".join(part.reading.rows.sources[:1])) for part in parts]
+        self.used = _Usable([], [], [], [])
+        self.facts = pa.table({})
+
+    # Opening
+
+    def open_images(self) -> None:
+        """Measure the images of all parts; rows without a usable one are counted."""
+        tables: list[pa.Table] = []
+        offset = 0
+        for number, part in enumerate(self.parts):
+            table = self._measure(part)
+            tables.append(table)
+            self._take_usable(number, table, offset)
+            offset += len(table)
+        self.facts = pa.concat_tables(tables)
+
+    def _measure(self, part: Part) -> pa.Table:
+        place = part.reading.place
+        pictures = place.open()
+        stamps = pictures.find(dict.fromkeys(part.reading.rows.origin))
+        key = content_id("place", 1, [place.kind, place.root])
+        return measure_images(pictures, stamps, self.folder / "facts" / key, self.tell, self.workers)
+
+    def _take_usable(self, number: int, facts: pa.Table, offset: int) -> None:
+        part, tally = self.parts[number], self.tallies[number]
+        rows = part.reading.rows
+        places = dict(zip(facts["origin"].to_pylist(), range(len(facts)), strict=True))
+        errors = facts["error"].to_pylist()
+        sizes = list(zip(facts["width"].to_pylist(), facts["height"].to_pylist(), strict=True))
+        frames = facts["frames"].to_pylist()
+        lost: Counter[tuple[str, str]] = Counter()
+        kept: Counter[tuple[str, str]] = Counter()
+        first_lost: dict[tuple[str, str], str] = {}
+        faults: list[str] = []
+        outlines = _Outlines(part.reading.place)
+        for row, origin in enumerate(rows.origin):
+            place = places.get(origin, -1)
+            key = (rows.subset[row], rows.label[row])
+            error = "missing" if place < 0 else errors[place]
+            if error is not None:
+                shown = f"{rows.where(row)}: {origin} ({error})"
+                tally.count("image missing or not decodable, left out", shown)
+                lost[key] += 1
+                first_lost.setdefault(key, shown)
+                continue
+            boxes = outlines.read(rows.boxes[row], sizes[place]) if rows.boxes[row] else ()
+            if isinstance(boxes, str):
+                if part.reading.is_own:
+                    faults.append(f"line {rows.line[row]}: {boxes}")
+                else:
+                    tally.count("boxes can't be, left out", f"{rows.where(row)}: {boxes}")
+                continue
+            if frames[place] > 1 and "#" not in origin:
+                tally.count("image has several frames, the first is used", f"{rows.where(row)}: {origin}")
+            kept[key] += 1
+            for column, value in zip(self.used.columns, (number, row, offset + place, boxes), strict=True):
+                column.append(value)
+        if part.reading.is_own:
+            faults += [
+                f"subset '{subset}': none of the {count} images of label '{label}' can be read, the first of them: "
+                f"{first_lost[subset, label]}"
+                for (subset, label), count in lost.items()
+                if not kept[subset, label]
+            ]
+        _refuse(part, faults)
+
+    # Labels and duplicates
+
+    def drop_unusable_labels(self) -> None:
+        """Refuse or merge nothing here: labels that are too rare are left out, and look-alike spellings are refused."""
+        counts: Counter[tuple[int, str, str]] = Counter(
+            (part, self._subset(part, row), self._label(part, row))
+            for part, row in zip(self.used.part, self.used.row, strict=True)
+        )
+        self._refuse_spellings(counts)
+        rare = {
+            key for key, count in counts.items() if count < self.parts[key[0]].least and self.parts[key[0]].least > 1
+        }
+        for part, subset, label in sorted(rare):
+            for _ in range(counts[part, subset, label]):
+                self.tallies[part].count(
+                    f"label has fewer than {self.parts[part].least} images, left out", f"{subset}: {label}"
+                )
+        self.used = self.used.select(
+            [
+                (part, self._subset(part, row), self._label(part, row)) not in rare
+                for part, row in zip(self.used.part, self.used.row, strict=True)
+            ]
+        )
+
+    def _refuse_spellings(self, counts: Mapping[tuple[int, str, str], int]) -> None:
+        first: dict[tuple[int, str, str], str] = {}
+        faults: dict[int, list[str]] = defaultdict(list)
+        for part, subset, label in counts:
+            other = first.setdefault((part, subset, fold(label)), label)
+            if other != label:
+                faults[part].append(f"subset '{subset}': labels '{other}' and '{label}' differ only in case or form")
+        for part, found in faults.items():
+            _refuse(self.parts[part], found)
+
+    def drop_duplicates(self) -> None:
+        """Keep one of equal images with equal labels; leave out equal images that a subset labels differently."""
+        pixels = self.facts["pixels"].to_pylist()
+        labels: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for part, row, fact, boxes in zip(*self.used.columns, strict=True):
+            if not boxes:
+                labels[self._subset(part, row), pixels[fact]].add(self._label(part, row))
+        seen: set[tuple[str, str, str]] = set()
+        keep: list[bool] = []
+        for part, row, fact, boxes in zip(*self.used.columns, strict=True):
+            subset, label = self._subset(part, row), self._label(part, row)
+            where = self.parts[part].reading.rows.where(row)
+            if not boxes and len(labels[subset, pixels[fact]]) > 1:
+                self.tallies[part].count("the same image has several labels in its subset, left out", where)
+                keep.append(False)
+            elif (subset, pixels[fact], label) in seen:
+                self.tallies[part].count("the same image is there twice in its subset, left out", where)
+                keep.append(False)
+            else:
+                seen.add((subset, pixels[fact], label))
+                keep.append(True)
+        self.used = self.used.select(keep)
+
+    def _subset(self, part: int, row: int) -> str:
+        return self.parts[part].reading.rows.subset[row]
+
+    def _label(self, part: int, row: int) -> str:
+        return self.parts[part].reading.rows.label[row]
+
+    # Splitting and writing
+
+    def split(self, *, moves_look_alikes: bool) -> About:
+        """Deal sides, leave out labels that can't stand on both, and write the table."""
+        labelled = self._label_rows()
+        match = self._find_match() if moves_look_alikes else None
+        sides = split_rows(labelled, match)
+        faults: dict[int, list[str]] = defaultdict(list)
+        self._drop_one_sided(labelled, sides, faults)
+        for part, found in faults.items():
+            _refuse(self.parts[part], found)
+        return self._write(labelled, sides)
+
+    def _label_rows(self) -> Labelled:
+        pixels = np.array(self.facts["pixels"].to_pylist(), object)[np.array(self.used.fact, np.int64)]
+        names = list(zip(self.used.part, self.used.row, strict=True))
+        rows = [part.reading.rows for part in self.parts]
+
+        def column(name: str) -> np.ndarray:
+            values = [getattr(rows[part], name)[row] for part, row in names]
+            return np.array(values, object) if values else np.zeros(0, object)
+
+        subset, label, group = column("subset"), column("label"), column("group")
+        group = np.array(self._name_groups(group, pixels), object) if len(group) else group
+        identity = np.array(
+            [
+                hashlib.sha256("\n".join((one, film, name if boxes else "")).encode()).hexdigest()[:16]
+                for one, film, name, boxes in zip(subset, pixels, label, self.used.boxes, strict=True)
+            ],
+            object,
+        )
+        return Labelled(
+            subset=subset,
+            label=label,
+            pixels=pixels,
+            group=group,
+            side=column("side"),
+            id=identity,
+            rules=[part.rules for part in self.parts],
+            rule=np.array(self.used.part, np.int16),
+        )
+
+    def _name_groups(self, groups: np.ndarray, pixels: np.ndarray) -> list[str]:
+        """Tell groups of several sources apart, and name those that may be persons by what their images show."""
+        shown: dict[tuple[int, str], str] = {}
+        for part, group, film in zip(self.used.part, groups, pixels, strict=True):
+            if group and self.parts[part].reading.hides_origins:
+                shown[part, group] = min(shown.get((part, group), film), film)
+        named: list[str] = []
+        for part, group in zip(self.used.part, groups, strict=True):
+            name = f"patient {shown[part, group][:12]}" if (part, group) in shown else group
+            named.append(f"{self.parts[part].name}/{name}" if name and self.parts[part].name else name)
+        return named
+
+    def _find_match(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Make what finds look-alikes among rows."""
+        facts = np.array(self.used.fact, np.int64)
+        table = self.facts
+        hashes = np.array(table["dhash"].to_pylist(), object)
+        hashes = np.array([value or 0 for value in hashes], np.uint64)
+        blank = bytes(THUMBNAIL * THUMBNAIL)
+        thumbnails = np.frombuffer(b"".join(value or blank for value in table["thumbnail"].to_pylist()), np.uint8)
+        spread = np.nan_to_num(np.array(table["spread"].to_numpy(), np.float32))
+        gallery = Gallery(hashes, thumbnails.reshape(-1, THUMBNAIL * THUMBNAIL), spread)
+
+        def match(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
+            row_of = np.full(len(table), -1, np.int64)
+            row_of[facts[references]] = references
+            found = gallery.match(facts[queries], facts[references])
+            rows = np.full(len(facts), -1, np.int64)
+            twins = found[facts[queries]]
+            rows[queries] = np.where(twins >= 0, row_of[twins], -1)
+            return rows
+
+        return match
+
+    def _drop_one_sided(self, rows: Labelled, sides: Sides, faults: dict[int, list[str]]) -> None:
+        """Leave out labels without an image on one side, and subsets that ask nothing then; of one's own, refuse."""
+        counts = Counter(zip(rows.subset, rows.label, sides.side, strict=True))
+        members: dict[str, list[int]] = defaultdict(list)
+        for row, subset in enumerate(rows.subset):
+            members[subset].append(row)
+        for subset in sorted(members):
+            part = self.used.part[members[subset][0]]
+            labels = sorted({rows.label[row] for row in members[subset]})
+            if self.parts[part].reading.is_own:
+                if len(labels) > 1:
+                    faults[part] += self._list_one_sided(part, subset, labels, counts)
+                continue
+            left = {label for label in labels if counts[subset, label, TRAIN] and counts[subset, label, TEST]}
+            if len(left) < (1 if self.used.boxes[members[subset][0]] else 2):
+                self.tallies[part].count("subset has fewer than two labels with images on both sides, left out", subset)
+                left = set[str]()
+            for label in left and sorted(set(labels) - left):
+                self.tallies[part].count("label has no image on one side, left out", f"{subset}: {label}")
+            for row in members[subset]:
+                if rows.label[row] not in left:
+                    sides.side[row] = ""
+
+    def _list_one_sided(
+        self, part: int, subset: str, labels: Sequence[str], counts: Mapping[tuple[str, str, str], int]
+    ) -> list[str]:
+        faults: list[str] = []
+        for side in (TRAIN, TEST):
+            absent = [label for label in labels if not counts.get((subset, label, side))]
+            if absent:
+                faults.append(
+                    f"subset '{subset}': no {side} sample of {', '.join(map(repr, absent))} at data.test_share="
+                    f"{self.parts[part].rules.test_share}; a label needs at least two groups or images, one a side"
+                )
+        return faults
+
+    def _write(self, rows: Labelled, sides: Sides) -> About:
+        keep = np.flatnonzero(sides.side != "")
+        order = keep[np.lexsort([column[keep].astype(str) for column in (rows.id, sides.side, rows.subset)])]
+        used = order.tolist()
+        digests = self.facts["digest"].to_pylist()
+        questions = [self.parts[part].reading.rows.question.get(row) for part, row in self._pairs(used)]
+        columns: dict[str, Any] = {
+            "id": rows.id[order],
+            "subset": rows.subset[order],
+            "split": sides.side[order],
+            "label": rows.label[order],
+            "group": rows.group[order],
+            "letter": sides.letter[order],
+            "boxes": [json.dumps(self.used.boxes[row]) if self.used.boxes[row] else None for row in used],
+            "question": [canonical_json(one) if one else None for one in questions],
+            "part": [self.parts[part].name for part, _ in self._pairs(used)],
+            "origin": [self.parts[part].reading.rows.origin[row] for part, row in self._pairs(used)],
+            "digest": [digests[self.used.fact[row]] for row in used],
+            "pixels": rows.pixels[order],
+            "listed": [self.parts[part].reading.rows.where(row) for part, row in self._pairs(used)],
+        }
+        shares = _count_shares(columns["subset"], columns["split"])
+        subsets, instructions = self._describe(rows, sides, shares)
+        content = _hash_content(columns, instructions, [part.rules.seed for part in self.parts])
+        shortcuts = self._find_shortcuts(rows, sides, order)
+        about = About(
+            content=content,
+            seed=self.parts[0].rules.seed,
+            factors=self.parts[0].reading.factors,
+            subsets=tuple(subsets),
+            tied=next((part.reading.tied for part in self.parts if part.reading.tied is not None), None),
+            notes=(*self._list_notes(rows, sides), *_note_shortcuts(shortcuts)),
+            instructions=instructions,
+            shares=shares,
+            shortcuts=tuple(shortcuts),
+        )
+        folder = self.folder / "tables" / content
+        write_table(folder, columns, about, {part.name: part.reading.place for part in self.parts})
+        return about
+
+    def _pairs(self, used: Sequence[int]) -> list[tuple[int, int]]:
+        return [(self.used.part[row], self.used.row[row]) for row in used]
+
+    def _describe(
+        self, rows: Labelled, sides: Sides, shares: Mapping[str, tuple[int, int]]
+    ) -> tuple[list[Subset], dict[str, tuple[str, ...]]]:
+        """Count subsets and word their questions."""
+        subsets: list[Subset] = []
+        instructions: dict[str, tuple[str, ...]] = {}
+        labels: dict[str, set[str]] = defaultdict(set)
+        grouped: set[str] = set()
+        part_of: dict[str, int] = {}
+        options: dict[str, Counter[int]] = defaultdict(Counter)
+        for place, (subset, label, group, side) in enumerate(
+            zip(rows.subset, rows.label, rows.group, sides.side, strict=True)
+        ):
+            part = self.used.part[place]
+            if part_of.setdefault(subset, part) != part:
+                first, second = (self.parts[number].name for number in (part_of[subset], part))
+                raise list_faults(
+                    "data.parts can't be joined", [f"subset '{subset}' is in '{first}' and in '{second}'"]
+                )
+            if side in {TRAIN, TEST}:
+                labels[subset].add(label)
+                if group:
+                    grouped.add(subset)
+                own = self.parts[part].reading.rows.question.get(self.used.row[place])
+                if own is not None:
+                    options[subset][len(own.options)] += 1
+        for name in sorted(labels):
+            part = self.parts[part_of[name]]
+            known = part.reading.subsets[name]
+            found = tuple(sorted(labels[name]))
+            plain = count_options(found)
+            subset = replace(
+                known,
+                labels=found,
+                num_options=0
+                if known.kind is Kind.DETECTION
+                else options[name].most_common(1)[0][0]
+                if options[name]
+                else plain,
+                num_train=shares.get(f"{name}/{TRAIN}", (0, 0))[1],
+                num_test=shares.get(f"{name}/{TEST}", (0, 0))[1],
+                has_groups=name in grouped,
+            )
+            subsets.append(subset)
+            instructions[name] = word_question(subset, part.reading.factors, part.instructions)
+        return subsets, instructions
+
+    def _find_shortcuts(self, rows: Labelled, sides: Sides, order: np.ndarray) -> list[Shortcut]:
+        kept = order[(sides.side[order] == TRAIN) | (sides.side[order] == TEST)]
+        facts = np.array(self.used.fact, np.int64)
+        located = {
+            name for part in self.parts for name, one in part.reading.subsets.items() if one.kind is Kind.DETECTION
+        }
+        found: list[Shortcut] = []
+        for subset in sorted(set(rows.subset[kept]) - located):
+            members = kept[rows.subset[kept] == subset]
+            one = find_shortcut(subset, self.facts.take(pa.array(facts[members])), rows.label[members])
+            if one is not None:
+                found.append(one)
+        return found
+
+    def _list_notes(self, rows: Labelled, sides: Sides) -> list[Note]:
+        notes = [note for part in self.parts for note in part.reading.notes]
+        notes += [note for tally in self.tallies for note in tally.to_notes()]
+        for counts, reason in (
+            (sides.moved_by_group, "shares a patient or film with a test image, kept out of training"),
+            (sides.moved_by_look, "looks like a test image, kept out of training"),
+        ):
+            for subset, count in sorted(counts.items()):
+                examples = tuple(
+                    f"{self._origin(row)} like {self._origin(twin)}"
+                    for row, twin in sides.twins.items()
+                    if rows.subset[row] == subset and "looks" in reason
+                )[:20]
+                notes.append(Note(subject=subset, reason=reason, count=count, examples=examples))
+        return notes
+
+    def _origin(self, place: int) -> str:
+        return self.parts[self.used.part[place]].reading.rows.origin[self.used.row[place]]
+
+
+def _count_shares(subsets: Sequence[str], splits: Sequence[str]) -> dict[str, tuple[int, int]]:
+    counts: dict[str, int] = {}
+    for subset, split in zip(subsets, splits, strict=True):
+        name = f"{subset}/{split}"
+        counts[name] = counts.get(name, 0) + 1
+    shares: dict[str, tuple[int, int]] = {}
+    first = 0
+    for name, count in counts.items():
+        shares[name] = (first, count)
+        first += count
+    return shares
+
+
+def _hash_content(
+    columns: Mapping[str, Sequence[Any]], instructions: Mapping[str, tuple[str, ...]], seeds: Sequence[int]
+) -> str:
+    """Hash what decides samples and questions: never where images lie, how they are stored, or in what order."""
+    digest = hashlib.sha256()
+    digest.update(canonical_json(to_plain([dict(instructions), list(seeds)])).encode())
+    named = ("id", "subset", "split", "label", "group", "letter", "boxes", "question", "pixels")
+    for row in zip(*(columns[name] for name in named), strict=True):
+        if row[2] != MOVED:
+            digest.update("\x1f".join("" if value is None else str(value) for value in row).encode())
+            digest.update(b"\x1e")
+    return digest.hexdigest()
+
+
+def _note_shortcuts(found: Sequence[Shortcut]) -> list[Note]:
+    return [
+        Note(
+            subject=one.subset,
+            reason=f"image whose label can be told from {one.feature} and the like "
+            f"({one.accuracy:.0%} right, {one.chance:.0%} by chance)",
+            count=one.num_images,
+        )
+        for one in found
+        if one.warns
+    ]
+
+
+class _Outlines:
+    """Reads boxes, from the upper left on: written, or around all that a mask shows (Med-MAT, section 3.2)."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def read(self, written: str, size: tuple[int, int]) -> tuple[Box, ...] | str:
+        """Give boxes as shares of the image; a text says what is wrong with them."""
+        if written.startswith("mask "):
+            outline = self._find_outline(written.removeprefix("mask "), size)
+            return outline if isinstance(outline, str) else (outline,)
+        width, height = size
+        boxes: list[Box] = []
+        for part in filter(None, (part.strip() for part in written.split(";"))):
+            try:
+                x0, y0, x1, y1 = (float(number) for number in part.split())
+            except ValueError:
+                return f"box '{part}' is not `x0 y0 x1 y1` in pixels; several are parted by ;"
+            if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+                return f"box '{part}' does not lie within the {width} x {height} pixels of its image, or is empty"
+            boxes.append((x0 / width, y0 / height, x1 / width, y1 / height))
+        return tuple(sorted(boxes, key=lambda box: (box[1], box[0])))
+
+    def _find_outline(self, mask: str, size: tuple[int, int]) -> Box | str:
+        try:
+            pixels: Image.Image = Folder(Path(self.place.root)).open(mask).image
+        except UnreadableError as error:
+            return f"mask '{mask}' can't be read ({error})"
+        if pixels.size != size:
+            return f"mask '{mask}' has {pixels.width} x {pixels.height} pixels and its image {size[0]} x {size[1]}"
+        outline = pixels.convert("L").getbbox()
+        if outline is None:
+            return f"mask '{mask}' shows nothing: every pixel is 0"
+        left, top, right, bottom = outline
+        return left / size[0], top / size[1], right / size[0], bottom / size[1]

@@ -1,0 +1,99 @@
+"""JSON files too large to be held: the records of one list, one after the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from cg_lab.errors import UserError
+
+CHUNK = 1 << 22
+"""Characters that are read at a time."""
+LONGEST = 1 << 26
+"""Characters of one record at most."""
+SPACE = " \t\r\n"
+
+
+def read_json_list(path: Path) -> Iterator[object]:
+    """Read a file that holds one JSON list, with or without a byte-order mark.
+
+    Raises
+    ------
+    UserError
+        Where it stops being one, with the number of the record.
+
+    """
+    decoder = json.JSONDecoder()
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            buffer = _Buffer(file.read)
+            if buffer.skip() != "[":
+                raise UserError(f"{path}: a JSON list of records is needed, it begins with {buffer.peek(20)!a}")
+            buffer.place += 1
+            mark = buffer.skip()
+            buffer.place += mark == "]"
+            while mark != "]":
+                number += 1
+                buffer.skip()
+                value = buffer.decode(decoder, path, number)
+                yield value
+                mark = buffer.skip()
+                if mark not in {",", "]"}:
+                    raise UserError(f"{path}: record {number} is followed by {buffer.peek(20)!a}, not by a comma or ]")
+                buffer.place += 1
+            if buffer.skip():
+                raise UserError(f"{path}: the list is followed by {buffer.peek(20)!a}")
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 behind record {number} ({error.reason})") from None
+
+
+class _Buffer:
+    """A window on a text that moves along."""
+
+    def __init__(self, read) -> None:  # noqa: ANN001  (a file's method)
+        self.read = read
+        self.text: str = read(CHUNK)
+        self.place = 0
+        self.is_whole = False
+
+    def more(self) -> bool:
+        """Read on; False at the end of the file."""
+        more = self.read(CHUNK)
+        self.is_whole = not more
+        self.text = self.text[self.place :] + more
+        self.place = 0
+        return bool(more)
+
+    def skip(self) -> str:
+        """Go over white space and give the next character; empty at the end."""
+        while True:
+            while self.place < len(self.text) and self.text[self.place] in SPACE:
+                self.place += 1
+            if self.place < len(self.text):
+                return self.text[self.place]
+            if not self.more():
+                return ""
+
+    def peek(self, count: int) -> str:
+        """Show what comes next."""
+        return self.text[self.place : self.place + count]
+
+    def decode(self, decoder: json.JSONDecoder, path: Path, number: int) -> object:
+        """Take one value, reading on while it is not complete."""
+        while True:
+            try:
+                value, self.place = decoder.raw_decode(self.text, self.place)
+            except RecursionError:
+                raise UserError(f"{path}: record {number} is nested too deeply") from None
+            except ValueError as error:
+                if len(self.text) - self.place > LONGEST:
+                    raise UserError(f"{path}: record {number} has more than {LONGEST} characters") from None
+                if not self.more():
+                    reason = getattr(error, "msg", str(error))
+                    raise UserError(f"{path}: record {number} is no JSON ({reason})") from None
+            else:
+                return value  # a number may go on behind the window, records don't
