@@ -19,6 +19,7 @@ from cg_lab.mat import Subset
 from cg_lab.models.backbone import LoadedBackbone, load_backbone
 from cg_lab.models.batches import Example
 from cg_lab.models.encoding import Seen, encode_questions, encode_seen
+from cg_lab.models.pixels import Stored
 from cg_lab.models.prepared import Pool, PreparedImages
 from cg_lab.models.tower import FEATURES
 from cg_lab.planning.plan import Plan
@@ -107,7 +108,7 @@ class Workset:
             seen |= zip(wanted, found, strict=True)
         if not all(FEATURES in one.image for one in seen.values()):
             seen = {
-                name: replace(one, image={key: values for key, values in one.image.items() if key != FEATURES})
+                name: replace(one, image=one.image.without(FEATURES)) if isinstance(one.image, Stored) else one
                 for name, one in seen.items()
             }
         return encode_seen(self.backbone, exam.questions, [seen[sample.id] for sample in exam.samples])

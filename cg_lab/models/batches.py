@@ -21,7 +21,7 @@ class Example:
     options: tuple[tuple[int, ...], ...]
     """Token ids that follow the prompt for each option, the turn's end included; of boxes, the true answer alone."""
     answer: int
-    image: dict[str, torch.Tensor]
+    image: Mapping[str, torch.Tensor]
     """What the processor gives of the image, by the model's names; along the first axis examples join."""
     tokens: dict[str, torch.Tensor]
     """What it gives for each token of the prompt, along the first axis."""

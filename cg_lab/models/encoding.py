@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,7 +38,7 @@ class Seen:
     """Token ids, image tokens expanded."""
     tail: str
     """What the template writes between the image and the question."""
-    image: dict[str, torch.Tensor]
+    image: Mapping[str, torch.Tensor]
     """What the processor gives of the image, by the model's names; along the first axis examples join."""
     tokens: dict[str, torch.Tensor]
     """What it gives for each token, along the first axis."""
@@ -232,7 +232,7 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _write_answers(backbone: LoadedBackbone, question: AnyQuestion, image: dict[str, torch.Tensor]) -> list[str]:
+def _write_answers(backbone: LoadedBackbone, question: AnyQuestion, image: Mapping[str, torch.Tensor]) -> list[str]:
     """Write what may follow a question: each option, or the true boxes."""
     form = backbone.identity.answer
     if isinstance(question, Question):
@@ -240,7 +240,7 @@ def _write_answers(backbone: LoadedBackbone, question: AnyQuestion, image: dict[
     return [format_boxes(question.boxes, find_style(backbone.model.config.model_type), find_size(backbone, image))]
 
 
-def find_size(backbone: LoadedBackbone, image: dict[str, torch.Tensor]) -> tuple[int, int]:
+def find_size(backbone: LoadedBackbone, image: Mapping[str, torch.Tensor]) -> tuple[int, int]:
     """Give width and height in pixels of an image as the model reads it; 1, 1 where it has no grid of patches."""
     grid = image.get("image_grid_thw")
     if grid is None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+import xxhash
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -17,11 +20,14 @@ from safetensors.torch import save_file
 from cg_lab.locks import holding
 from cg_lab.models.backbone import LoadedBackbone, restore_weights
 from cg_lab.models.encoding import Seen, see_images
+from cg_lab.models.pixels import Sight, Stored, find_sight
 from cg_lab.models.tower import FEATURES, compute_features, find_tower, pays_off
 from cg_lab.serialize import content_id, replacing
 
-PREPARED_SCHEMA = 1
+PREPARED_SCHEMA = 2
 GIGABYTE = 1_000_000_000
+SHARD = 256
+"""Images of one file: the most that is prepared again after a kill, and the least that a job reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +42,26 @@ class Pool:
     is_kept: bool = True
     """False where reading is as fast as a file would be, as of phantoms, which are drawn."""
 
+    def list_shards(self) -> list[tuple[str, ...]]:
+        """Deal the ids to files."""
+        return [self.ids[start : start + SHARD] for start in range(0, len(self.ids), SHARD)]
+
 
 class PreparedImages:
-    """Prepared images of one backbone.
+    """Prepared images of one backbone, in shards.
 
-    A pool is one file, written whole or not at all and mapped into memory, so that a large pool takes room in the page
-    cache alone. The same file comes out whoever writes it. A pool that would not fit is prepared for each job anew.
+    A shard is one file, written whole or not at all, verified by its hash when it is opened, and mapped into memory, so
+    that it takes room in the page cache alone. The same file comes out whoever writes it, on whichever machine. Where
+    the processor only scales values at the end, images are kept as bytes, and scaled when they are asked for, to the
+    same values. Shards that were not used for longest make room for others.
     """
 
     def __init__(self, backbone: LoadedBackbone, folder: Path, max_gb: float) -> None:
         self.backbone = backbone
         self.folder = folder
         self.max_bytes = max_gb * GIGABYTE
-        self._open: dict[tuple[str, bool], dict[str, Seen]] = {}
+        self._open: dict[str, dict[str, Seen]] = {}
+        self._sights: dict[str, Sight | None] = {}
 
     def see(self, pool: Pool, ids: Sequence[str], *, with_features: bool = False) -> list[Seen] | None:
         """Give some of a pool's images as the backbone reads them.
@@ -66,79 +79,159 @@ class PreparedImages:
 
         """
         with_features = with_features and find_tower(self.backbone) is not None
-        key = (pool.key, with_features)
-        if not pool.is_kept:
-            return self._prepare(pool, ids, with_features=with_features)
-        if key not in self._open:
-            found = self._fetch(pool, with_features=with_features)
-            if found is None:
-                return self._prepare(pool, ids, with_features=with_features)
-            self._open[key] = found
-        return [self._open[key][one] for one in ids]
+        wanted = set(ids)
+        found: dict[str, Seen] = {}
+        for shard in pool.list_shards() if pool.is_kept else [tuple(ids)]:
+            asked = [one for one in shard if one in wanted]
+            if not asked:
+                continue
+            seen = self._see_shard(pool, shard, asked, with_features=with_features)
+            if seen is None:
+                return None
+            found |= seen
+        return [found[one] for one in ids]
 
-    def _fetch(self, pool: Pool, *, with_features: bool) -> dict[str, Seen] | None:
-        """Open a pool's file, or write it first; None if it can't be kept."""
+    def write(self, pool: Pool, shard: tuple[str, ...]) -> bool:
+        """Write a shard without tower outputs ahead of all jobs; False if it can't be kept."""
+        return self._fetch(pool, shard, with_features=False) is not None
+
+    def has(self, pool: Pool, shard: tuple[str, ...]) -> bool:
+        """Tell whether a shard was written."""
+        return self._path(pool, shard, with_features=False).exists()
+
+    def _see_shard(
+        self, pool: Pool, shard: tuple[str, ...], asked: Sequence[str], *, with_features: bool
+    ) -> Mapping[str, Seen] | None:
+        if pool.is_kept:
+            name = self._path(pool, shard, with_features=with_features).stem
+            if name not in self._open:
+                fetched = self._fetch(pool, shard, with_features=with_features)
+                if fetched is not None:
+                    self._open[name] = fetched
+            if name in self._open:
+                return self._open[name]
+        seen = self._prepare(pool, asked)
+        if seen and with_features:
+            seen = self._add_features(seen)
+        return None if seen is None else dict(zip(asked, seen, strict=True))
+
+    def _path(self, pool: Pool, shard: tuple[str, ...], *, with_features: bool) -> Path:
         identity = self.backbone.identity
         device = self.backbone.model.device.type if with_features else ""
-        name = content_id(
-            "prepared",
-            PREPARED_SCHEMA,
-            [pool.key, identity.path, identity.revision, transformers.__version__, with_features, device],
-        )
-        path = self.folder / f"{name}.safetensors"
-        if not path.exists() and not self._write(path, pool, with_features=with_features):
-            return None
-        try:
-            return _read_pool(path)
-        except (OSError, SafetensorError):
-            path.unlink(missing_ok=True)  # it can be made again
-            return None
+        about = [pool.key, shard, identity.path, identity.revision, transformers.__version__, with_features, device]
+        return self.folder / f"{content_id('prepared', PREPARED_SCHEMA, about)}.safetensors"
 
-    def _write(self, path: Path, pool: Pool, *, with_features: bool) -> bool:
-        probe = self._prepare(pool, pool.ids[:1], with_features=with_features)
-        if not probe or self._count_bytes() + _measure(probe[0]) * len(pool.ids) > self.max_bytes:
+    def _fetch(self, pool: Pool, shard: tuple[str, ...], *, with_features: bool) -> dict[str, Seen] | None:
+        """Open a shard's file, or write it first; None if it can't be kept."""
+        path = self._path(pool, shard, with_features=with_features)
+        for _ in range(2):
+            if not path.exists() and not self._write(path, pool, shard, with_features=with_features):
+                return None
+            try:
+                found = _read_shard(path)
+            except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+                found = None
+            if found is not None:
+                with suppress(OSError):
+                    os.utime(path)  # it was used
+                return found
+            path.unlink(missing_ok=True)  # damaged; it can be made again
+        return None
+
+    def _write(self, path: Path, pool: Pool, shard: tuple[str, ...], *, with_features: bool) -> bool:
+        if not self.max_bytes:
             return False
         with holding(path.with_suffix(".lock"), wait=True):
             if path.exists():
                 return True
-            seen = self._prepare(pool, pool.ids, with_features=with_features)
-            if seen is None:
+            seen = self._prepare_with_features(pool, shard) if with_features else self._prepare(pool, shard)
+            if not seen or not self._make_room(sum(_measure(one) for one in seen)):
                 return False
             try:
                 with replacing(path) as beside:
-                    save_file(_flatten(seen), beside, {"ids": json.dumps(pool.ids), "tail": seen[0].tail})
+                    _write_shard(beside, shard, seen)
             except (OSError, SafetensorError):
                 return False  # no room; what a job must write itself will say so
         path.with_suffix(".lock").unlink(missing_ok=True)
         return True
 
-    def _count_bytes(self) -> int:
-        return sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
+    def _make_room(self, needed: int) -> bool:
+        """Remove shards that were not used for longest until there is room; False if there can't be."""
+        files: list[tuple[float, int, Path]] = []
+        for file in self.folder.glob("*.safetensors"):
+            with suppress(OSError):
+                status = file.stat()
+                files.append((status.st_mtime, status.st_size, file))
+        total = sum(size for _, size, _ in files)
+        if needed > self.max_bytes:
+            return False
+        for _, size, file in sorted(files):
+            if total + needed <= self.max_bytes:
+                break
+            file.unlink(missing_ok=True)  # whoever has mapped it keeps it
+            total -= size
+        return True
 
-    def _prepare(self, pool: Pool, ids: Sequence[str], *, with_features: bool) -> list[Seen] | None:
-        seen = see_images(self.backbone, pool.read(ids))
-        if not seen or not with_features:
-            return seen
+    def _prepare(self, pool: Pool, ids: Sequence[str]) -> list[Seen] | None:
+        images = pool.read(ids)
+        if not images or not pool.is_kept:
+            return see_images(self.backbone, images)
+        if pool.key not in self._sights:
+            self._sights[pool.key] = find_sight(self.backbone, images[0])
+        sight = self._sights[pool.key]
+        return see_images(self.backbone, images) if sight is None else sight.see(self.backbone, images)
+
+    def _prepare_with_features(self, pool: Pool, shard: tuple[str, ...]) -> list[Seen] | None:
+        base = self._see_shard(pool, shard, shard, with_features=False)
+        return None if base is None else self._add_features([base[one] for one in shard])
+
+    def _add_features(self, seen: list[Seen]) -> list[Seen]:
         restore_weights(self.backbone)  # an earlier job may have left a tower that it trained
-        first = compute_features(self.backbone, seen[:1])
-        if first is None or not pays_off(self.backbone, len(seen[0].prompt), first[0]):
+        if not self._features_pay_off(seen):
             return seen
         features = compute_features(self.backbone, seen)
         assert features is not None
-        return [replace(one, image={**one.image, FEATURES: values}) for one, values in zip(seen, features, strict=True)]
+        return [_add(one, values) for one, values in zip(seen, features, strict=True)]
+
+    def _features_pay_off(self, seen: list[Seen]) -> bool:
+        first = compute_features(self.backbone, seen[:1])
+        return first is not None and pays_off(self.backbone, len(seen[0].prompt), first[0])
+
+
+def _add(seen: Seen, features: torch.Tensor) -> Seen:
+    stored = seen.image if isinstance(seen.image, Stored) else Stored(seen.image, None)
+    return replace(seen, image=Stored({**stored.tensors, FEATURES: features}, stored.table_CV))
+
+
+def _tensors(seen: Seen) -> Mapping[str, torch.Tensor]:
+    """Give an image's tensors as they are kept."""
+    return seen.image.tensors if isinstance(seen.image, Stored) else seen.image
 
 
 def _measure(seen: Seen) -> int:
-    return sum(values.numel() * values.element_size() for values in (*seen.image.values(), *seen.tokens.values()))
+    return sum(values.numel() * values.element_size() for values in (*_tensors(seen).values(), *seen.tokens.values()))
 
 
-def _flatten(seen: Sequence[Seen]) -> dict[str, torch.Tensor]:
+def _hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = xxhash.xxh3_128()
+    for name in sorted(tensors):
+        values = tensors[name]
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        if values.numel():
+            digest.update(values.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _write_shard(path: Path, ids: Sequence[str], seen: Sequence[Seen]) -> None:
     """Lay images out as tensors: one a key where shapes allow, else one an image."""
     flat = {
         "prompt": torch.tensor([token for one in seen for token in one.prompt]),
         "rows.prompt": torch.tensor([len(one.prompt) for one in seen]),
     }
-    for group, parts in (("image", [one.image for one in seen]), ("tokens", [one.tokens for one in seen])):
+    first = seen[0].image
+    if isinstance(first, Stored) and first.table_CV is not None:
+        flat["table"] = first.table_CV
+    for group, parts in (("image", [_tensors(one) for one in seen]), ("tokens", [one.tokens for one in seen])):
         for key in parts[0]:
             values = [part[key] for part in parts]
             if len({value.shape[1:] for value in values}) == 1:
@@ -146,16 +239,19 @@ def _flatten(seen: Sequence[Seen]) -> dict[str, torch.Tensor]:
                 flat[f"rows.{group}.{key}"] = torch.tensor([len(value) for value in values])
             else:
                 flat |= {f"{group}.{key}.{number}": value.contiguous() for number, value in enumerate(values)}
-    return flat
+    about = {"ids": ids, "tail": seen[0].tail, "hash": _hash_tensors(flat)}
+    save_file(flat, path, {"about": json.dumps(about)})  # several keys would be written in any order
 
 
-def _read_pool(path: Path) -> dict[str, Seen]:
-    """Map a pool's file into memory."""
+def _read_shard(path: Path) -> dict[str, Seen] | None:
+    """Map a shard into memory; None if it is not what was written."""
     with safe_open(path, framework="pt") as file:
-        about = file.metadata()
+        about = json.loads(file.metadata()["about"])
         names = set(file.keys())
         tensors: dict[str, Any] = {name: file.get_tensor(name) for name in names}
-    ids = json.loads(about["ids"])
+    if _hash_tensors(tensors) != about["hash"]:
+        return None
+    ids = about["ids"]
 
     def take(prefix: str) -> list[torch.Tensor]:
         if f"rows.{prefix}" in names:
@@ -163,18 +259,19 @@ def _read_pool(path: Path) -> dict[str, Seen]:
         return [tensors[f"{prefix}.{number}"] for number in range(len(ids))]
 
     columns = {
-        group: {
-            key: take(f"{group}.{key}")
-            for key in sorted({name.split(".")[1] for name in names if name.startswith(f"{group}.")})
-        }
-        for group in ("image", "tokens")
+        group: {key: take(f"{group}.{key}") for key in _list_keys(names, group)} for group in ("image", "tokens")
     }
+    table: torch.Tensor | None = tensors.get("table")
     return {
         one: Seen(
             prompt=prompt.tolist(),
             tail=about["tail"],
-            image={key: values[number] for key, values in columns["image"].items()},
+            image=Stored({key: values[number] for key, values in columns["image"].items()}, table),
             tokens={key: values[number] for key, values in columns["tokens"].items()},
         )
         for number, (one, prompt) in enumerate(zip(ids, take("prompt"), strict=True))
     }
+
+
+def _list_keys(names: Iterable[str], group: str) -> list[str]:
+    return sorted({name.split(".")[1] for name in names if name.startswith(f"{group}.")})

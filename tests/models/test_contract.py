@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ from cg_lab.models.backbone import (
     using_weights,
 )
 from cg_lab.models.batches import Example, collate
-from cg_lab.models.encoding import encode_questions, encode_seen, find_size, see_images
+from cg_lab.models.encoding import Seen, encode_questions, encode_seen, find_size, see_images
 from cg_lab.models.generating import write_answers
 from cg_lab.models.prepared import Pool, PreparedImages
 from cg_lab.models.scoring import score_options
@@ -216,13 +217,48 @@ def test_prepared_images_are_what_the_processor_gives(loaded: LoadedBackbone, tm
                 assert all(first.tokens[key].equal(second.tokens[key]) for key in second.tokens)
     files = list(tmp_path.glob("*.safetensors"))
     assert len(files) == (1 if find_tower(loaded) is None else 2)
-    for file in files:
-        file.write_bytes(file.read_bytes()[:100])  # such a file is no reason to fail
-    assert PreparedImages(loaded, tmp_path, max_gb=1).see(pool, ["a"]) is not None
-    assert len(list(tmp_path.glob("*.safetensors"))) == len(files) - 1
     full = PreparedImages(loaded, tmp_path / "full", max_gb=0)
     assert full.see(pool, ["a"]) is not None
     assert not (tmp_path / "full").exists()
+
+
+def test_a_damaged_shard_is_made_again(loaded: LoadedBackbone, tmp_path: Path) -> None:
+    """Cut short, or with one bit turned: its hash tells."""
+    images = dict(zip("abc", make_images(), strict=True))
+    pool = Pool(key="pool", ids=tuple(images), read=lambda ids: [images[one] for one in ids])
+
+    def see() -> list[Seen]:
+        found = PreparedImages(loaded, tmp_path, max_gb=1).see(pool, list(images))
+        assert found is not None
+        return found
+
+    plain = see()
+    (file,) = tmp_path.glob("*.safetensors")
+    whole = file.read_bytes()
+    turned = bytearray(whole)
+    turned[-40] ^= 4
+    for payload in (whole[:100], bytes(turned), b""):
+        file.unlink()  # what is mapped must not change
+        file.write_bytes(payload)
+        for first, second in zip(see(), plain, strict=True):
+            assert all(first.image[key].equal(second.image[key]) for key in second.image)
+        assert file.read_bytes() == whole
+
+
+def test_shards_that_were_not_used_for_longest_make_room(loaded: LoadedBackbone, tmp_path: Path) -> None:
+    images = dict(zip("abc", make_images(), strict=True))
+    pools = [
+        Pool(key=f"pool{number}", ids=tuple(images), read=lambda ids: [images[one] for one in ids])
+        for number in range(3)
+    ]
+    PreparedImages(loaded, tmp_path, max_gb=1).see(pools[0], ["a"])
+    (first,) = tmp_path.glob("*.safetensors")
+    prepared = PreparedImages(loaded, tmp_path, max_gb=2.5 * first.stat().st_size / 1e9)
+    os.utime(first, (1, 1))
+    for pool in pools[1:]:
+        assert prepared.see(pool, ["a", "c"]) is not None
+    assert not first.exists()
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 
 def test_a_frozen_tower_played_back_trains_as_one_that_runs(
