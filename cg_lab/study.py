@@ -52,6 +52,8 @@ class ImageSettings:
     """Share of each subset's rarest label that is tested on, where sides are drawn."""
     max_train: PositiveInt
     """Most training samples of a subset."""
+    max_test: PositiveInt | None
+    """Most test samples of a label; None for no bound."""
     min_per_label: PositiveInt
     """Labels with fewer images are left out."""
     look_alikes: Literal["moved", "kept"]

@@ -20,6 +20,7 @@ examples:
   python -m cg_lab sweep seeds=[0,1,2,3] targets=[ct-brain-mass]
   python -m cg_lab sweep data=manifest data.path=images.csv design=all_related study=mine
   python -m cg_lab plan -m design=two_source,folds finetune.learning_rate=1e-3,3e-4    one merged plan
+  python -m cg_lab data check data=med_mat data.release=Med-MAT        what the images are like
   python -m cg_lab explain ct-brain-mass                  why these sources
   python -m cg_lab sweep cluster=slurm --detach           submit and leave; a last task reports
   python -m cg_lab status --watch                         how far it is
@@ -48,6 +49,10 @@ class Arguments:
     """The only job that `sweep` runs."""
     wanted: tuple[str, ...] | None
     """Ids of the only jobs that are run; None for all."""
+    action: str
+    """What `data` does."""
+    each: int
+    """Samples of each side of each subset that `data preview` shows."""
     cells: bool
     watch: bool
     follow: bool
@@ -79,11 +84,13 @@ def parse_arguments(argv: list[str]) -> Arguments:
         command.add_argument("--config-name", default=CONFIG_NAME, help="primary configuration (default: %(default)s)")
         command.add_argument("--cfg", choices=["job"], help="print the resolved configuration and end")
         command.set_defaults(run=run)
-    parsed = parser.parse_args(_gather_overrides(argv))
+    # Overrides stand anywhere, as a Hydra user expects: `sweep a=1 -m b=2`, `~key`.
+    parsed = parser.parse_args([part for part in argv if not _is_override(part)])
+    overrides = (*parsed.overrides, *(part for part in argv if _is_override(part)))
     return Arguments(
         run=parsed.run,
         request=Request(
-            overrides=tuple(parsed.overrides),
+            overrides=overrides,
             config_dir=parsed.config_dir,
             config_name=parsed.config_name,
             multirun=parsed.multirun,
@@ -102,6 +109,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
         detach=getattr(parsed, "detach", False),
         job=getattr(parsed, "job", None),
         wanted=None,
+        action=getattr(parsed, "action", ""),
+        each=getattr(parsed, "each", 8),
         cells=getattr(parsed, "cells", False),
         watch=getattr(parsed, "watch", False),
         follow=getattr(parsed, "follow", False),
@@ -141,6 +150,16 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
                 nargs="+",
                 help="say how this plan differs from another (a plan.json, or the name of a study), or two jobs by id",
             )
+        case "data":
+            command.add_argument(
+                "action",
+                choices=["check", "preview", "prepare"],
+                help="check: say what the images are like; preview: write a page that shows them with their questions; "
+                "prepare: read them for the model ahead of all jobs",
+            )
+            command.add_argument(
+                "--each", type=int, default=8, metavar="N", help="samples of a side that preview shows (default: 8)"
+            )
         case "ui":
             command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
             command.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
@@ -165,12 +184,6 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
 def _split(parsed: argparse.Namespace, name: str) -> tuple[str, ...]:
     values: list[str] = getattr(parsed, name, None) or []
     return tuple(part for value in values for part in value.split(",") if part)
-
-
-def _gather_overrides(argv: list[str]) -> list[str]:
-    """Put overrides behind options, so that `sweep a=1 -m b=2` and `~key` are read as a Hydra user expects."""
-    options = [part for part in argv if not _is_override(part)]
-    return [*options, *(["--"] if len(options) < len(argv) else []), *(part for part in argv if _is_override(part))]
 
 
 def _is_override(part: str) -> bool:

@@ -180,8 +180,28 @@ def ui(arguments: Arguments) -> int:
     )
 
 
+def data(arguments: Arguments) -> int:
+    """Check, show or prepare the images of a study."""
+    runs = _read_runs(arguments)
+    if not runs:
+        return 0
+    from cg_lab.cli.images import check_images, prepare, preview_images
+    from cg_lab.results import open_results
+
+    layout = open_results(_root(runs[0].study))
+    match arguments.action:
+        case "check":
+            check_images(runs, layout)
+        case "preview":
+            preview_images(runs, layout, arguments.each)
+        case _:
+            prepare(_build_plan(runs), runs[0].study, layout)
+    return 0
+
+
 VERBS: dict[str, tuple[Run, str]] = {
     "plan": (plan, "print targets, arms, jobs and the time they take; write plan.json, graph and grid"),
+    "data": (data, "check a study's images, show them with their questions, or prepare them for the model"),
     "explain": (explain, "tell why a target is asked about with these sources, or what became of a cell or job"),
     "sweep": (sweep, "run what is missing of a study, mirror it to MLflow, and report"),
     "status": (status, "say how far a study is, what waits, runs, and failed"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
@@ -110,13 +111,18 @@ def _refuse(part: Part, faults: Sequence[str]) -> None:
         shown = list(faults[:FAULTS_SHOWN])
         if len(faults) > FAULTS_SHOWN:
             shown.append(f"... and {len(faults) - FAULTS_SHOWN} more")
-        raise list_faults(f"{', '.join(part.reading.rows.sources[:1])} has {plural}", shown)
+        raise list_faults(f"{_name_sources(part)} has {plural}", shown)
+
+
+def _name_sources(part: Part) -> str:
+    first, *others = part.reading.rows.sources or ["the listing"]
+    return f"{first} and {len(others)} more" if others else first
 
 
 class _Builder:
     def __init__(self, parts: Sequence[Part], folder: Path, tell: Tell | None, workers: int | None) -> None:
         self.parts, self.folder, self.tell, self.workers = parts, folder, tell, workers
-        self.tallies = [Tally(part.name or ", ".join(part.reading.rows.sources[:1])) for part in parts]
+        self.tallies = [Tally(part.name or _name_sources(part)) for part in parts]
         self.used = _Usable([], [], [], [])
         self.facts = pa.table({})
 
@@ -251,13 +257,14 @@ class _Builder:
     def split(self, *, moves_look_alikes: bool) -> About:
         """Deal sides, leave out labels that can't stand on both, and write the table."""
         labelled = self._label_rows()
-        match = self._find_match() if moves_look_alikes else None
-        sides = split_rows(labelled, match)
+        match = self._find_match()
+        sides = split_rows(labelled, match if moves_look_alikes else None)
         faults: dict[int, list[str]] = defaultdict(list)
         self._drop_one_sided(labelled, sides, faults)
         for part, found in faults.items():
             _refuse(self.parts[part], found)
-        return self._write(labelled, sides)
+        everything = np.arange(len(labelled.id))
+        return self._write(labelled, sides, match(everything, everything))
 
     def _label_rows(self) -> Labelled:
         pixels = np.array(self.facts["pixels"].to_pylist(), object)[np.array(self.used.fact, np.int64)]
@@ -304,12 +311,11 @@ class _Builder:
         """Make what finds look-alikes among rows."""
         facts = np.array(self.used.fact, np.int64)
         table = self.facts
-        hashes = np.array(table["dhash"].to_pylist(), object)
-        hashes = np.array([value or 0 for value in hashes], np.uint64)
-        blank = bytes(THUMBNAIL * THUMBNAIL)
-        thumbnails = np.frombuffer(b"".join(value or blank for value in table["thumbnail"].to_pylist()), np.uint8)
-        spread = np.nan_to_num(np.array(table["spread"].to_numpy(), np.float32))
-        gallery = Gallery(hashes, thumbnails.reshape(-1, THUMBNAIL * THUMBNAIL), spread)
+        hashes = table["dhash"].fill_null(0).to_numpy()
+        thumbnails = table["thumbnail"].combine_chunks().fill_null(bytes(THUMBNAIL**2))
+        pixels = np.frombuffer(thumbnails.buffers()[1], np.uint8).reshape(-1, THUMBNAIL**2)
+        spread = np.nan_to_num(table["spread"].to_numpy())
+        gallery = Gallery(hashes, pixels[thumbnails.offset :][: len(table)], spread)
 
         def match(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
             row_of = np.full(len(table), -1, np.int64)
@@ -358,9 +364,9 @@ class _Builder:
                 )
         return faults
 
-    def _write(self, rows: Labelled, sides: Sides) -> About:
+    def _write(self, rows: Labelled, sides: Sides, twins: np.ndarray) -> About:
         keep = np.flatnonzero(sides.side != "")
-        order = keep[np.lexsort([column[keep].astype(str) for column in (rows.id, sides.side, rows.subset)])]
+        order = keep[np.lexsort([pd.factorize(one[keep], sort=True)[0] for one in (rows.id, sides.side, rows.subset)])]
         used = order.tolist()
         digests = self.facts["digest"].to_pylist()
         questions = [self.parts[part].reading.rows.question.get(row) for part, row in self._pairs(used)]
@@ -393,6 +399,7 @@ class _Builder:
             instructions=instructions,
             shares=shares,
             shortcuts=tuple(shortcuts),
+            look_alikes=_count_look_alikes(rows.subset, twins),
         )
         folder = self.folder / "tables" / content
         write_table(folder, columns, about, {part.name: part.reading.place for part in self.parts})
@@ -480,6 +487,15 @@ class _Builder:
 
     def _origin(self, place: int) -> str:
         return self.parts[self.used.part[place]].reading.rows.origin[self.used.row[place]]
+
+
+def _count_look_alikes(subsets: Sequence[str], twins: np.ndarray) -> dict[str, tuple[int, int]]:
+    """Count images with a look-alike, equal ones too, in their own subset and in others."""
+    counts: dict[str, list[int]] = {}
+    for row in np.flatnonzero(twins >= 0).tolist():
+        is_other = subsets[row] != subsets[twins[row]]
+        counts.setdefault(subsets[row], [0, 0])[is_other] += 1
+    return {subset: (within, between) for subset, (within, between) in counts.items()}
 
 
 def _count_shares(subsets: Sequence[str], splits: Sequence[str]) -> dict[str, tuple[int, int]]:

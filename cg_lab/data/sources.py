@@ -166,6 +166,7 @@ def _build(parts: Mapping[str, ImageSettings], folder: Path, tell: Tell | None) 
                 seed=part.seed,
                 test_share=part.test_share,
                 max_train=part.max_train,
+                max_test=part.max_test,
                 keeps_own=part.split == "own",
             ),
             instructions=part.instructions or {},

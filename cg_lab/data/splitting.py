@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -31,6 +32,8 @@ class Rules:
     """Of each subset's rarest label."""
     max_train: int
     """Of a subset."""
+    max_test: int | None
+    """Of a label."""
     keeps_own: bool
     """Whether the source's own test side is kept where it has one."""
 
@@ -99,7 +102,7 @@ def split_rows(rows: Labelled, match: MatchLookAlikes | None) -> Sides:
         rules = rows.rules[int(rows.rule[members[0]])]
         is_own = rules.keeps_own and bool((rows.side[members] == TEST).any())
         test = (
-            _balance(members[rows.side[members] == TEST], rows.label, order, labels=set(rows.label[members]))
+            _balance(members[rows.side[members] == TEST], rows.label, order, set(rows.label[members]), rules.max_test)
             if is_own
             else _draw_test(members, rows.label, units, keys, order, rules)
         )
@@ -135,9 +138,9 @@ def _find_units(rows: Labelled) -> NDArray[np.int32]:
     count = len(rows.id)
     if not count:
         return np.zeros(0, np.int32)
-    films = np.unique(rows.pixels.astype(str), return_inverse=True)[1]
+    films = pd.factorize(rows.pixels)[0]
     grouped = np.flatnonzero(rows.group != "")
-    groups = np.unique(rows.group[grouped].astype(str), return_inverse=True)[1] + int(films.max()) + 1
+    groups = pd.factorize(rows.group[grouped])[0] + int(films.max()) + 1
     size = int(groups.max(initial=int(films.max()))) + 1
     links = coo_array((np.ones(len(grouped), bool), (films[grouped], groups)), shape=(size, size))
     return connected_components(links, directed=False)[1][films]
@@ -164,6 +167,8 @@ def _draw_test(
     """Take whole units until every label has its share of the rarest one, and balance what was taken."""
     counts = Counter(labels[members])
     quota = max(1, round(rules.test_share * min(counts.values())))
+    if rules.max_test is not None:
+        quota = min(quota, rules.max_test)
     by_unit: dict[int, list[int]] = defaultdict(list)
     for row in members[np.argsort(order[members], kind="stable")].tolist():
         by_unit[int(units[row])].append(row)
@@ -176,15 +181,16 @@ def _draw_test(
                 test.append(row)
         if sum(taken.values()) == quota * len(counts):
             break
-    return _balance(np.array(test, np.int64), labels, order, labels=set(counts))
+    return _balance(np.array(test, np.int64), labels, order, set(counts), rules.max_test)
 
 
 def _balance(
-    members: NDArray[np.int64], label: Text, order: NDArray[np.uint64], *, labels: set[str]
+    members: NDArray[np.int64], label: Text, order: NDArray[np.uint64], labels: set[str], most: int | None
 ) -> NDArray[np.int64]:
-    """Keep equally many rows of every label."""
+    """Keep equally many rows of every label, and `most` at most."""
     counts = Counter(label[members])
     fewest = min((counts[name] for name in labels), default=0)
+    fewest = fewest if most is None else min(fewest, most)
     kept: Counter[str] = Counter()
     chosen: list[int] = []
     for row in members[np.argsort(order[members], kind="stable")].tolist():
@@ -219,9 +225,10 @@ def _deal_letters(rows: Labelled, sides: Sides, order: NDArray[np.uint64]) -> No
 
 
 def _group(values: Text) -> dict[str, NDArray[np.int64]]:
-    order = np.argsort(values.astype(str), kind="stable")
-    names, starts = np.unique(values[order].astype(str), return_index=True)
-    return dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True)) if len(values) else {}
+    codes, names = pd.factorize(values, sort=True)
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(names)))
+    return dict(zip(names.tolist(), np.split(order, ends[:-1]), strict=True)) if len(values) else {}
 
 
 def _shuffle_key(seed: str, name: str) -> int:

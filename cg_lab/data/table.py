@@ -76,6 +76,8 @@ class About:
     shares: dict[str, tuple[int, int]]
     """First row and number of rows of each `subset/split`."""
     shortcuts: tuple[Shortcut, ...] = ()
+    look_alikes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Images of each subset that have a look-alike in it, and in another one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -139,6 +141,12 @@ class TableSource:
                 f"image '{origin}' below '{self.places[part].root}' has changed since it was split; plan again"
             )
         return picture.image
+
+    def forget(self, subset: str) -> None:
+        """Let go of a subset's samples."""
+        for split in Split:
+            for sample in self._sides.pop((subset, str(split)), ()):
+                self._origins.pop(sample.id, None)
 
     def read_labels(self, subset: str) -> tuple[str, ...]:
         """Give all labels of a subset, sorted."""

@@ -115,6 +115,11 @@ class SlurmCluster:
         runs = [PackRun(path, number, self._open_bench) for number in range(len(submission.packs))]
         return self._submit(parameters, runs)
 
+    def submit_all(self, runs: Sequence[Callable[[], object]]) -> str:
+        """Submit what can run at the same time as one array without packs."""
+        parameters = self._list_parameters("evaluation") | {"comment": "images", "array_parallelism": self.slots}
+        return self._submit(parameters, runs)
+
     def submit_last(self, run: Callable[[], None], after: Sequence[Submission]) -> str:
         """Submit what runs once all packs have ended, however they did."""
         parameters = self._list_parameters("report") | {"comment": "last"}
@@ -123,7 +128,7 @@ class SlurmCluster:
             parameters["dependency"] = ":".join(["afterany", *names])
         return self._submit(parameters, [run])
 
-    def _submit(self, parameters: dict[str, object], runs: Sequence[Callable[[], None]]) -> str:
+    def _submit(self, parameters: dict[str, object], runs: Sequence[Callable[[], object]]) -> str:
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from transformers.utils import logging
 
-from cg_lab.catalog import PhantomData
+from cg_lab.catalog import DataRef, PhantomData
 from cg_lab.data.asking import Exam, pose_shots, pose_test, pose_training, read_blanks
-from cg_lab.data.samples import DataSource, Sample, Split
+from cg_lab.data.samples import DataSource, Split
 from cg_lab.data.sources import open_source
 from cg_lab.evaluation.evaluate import Asked
 from cg_lab.execution.packs import Order
@@ -90,17 +90,7 @@ class Workset:
         """Encode questions about images that are prepared once for all jobs."""
         seen: dict[str, Seen] = {}
         for subset in dict.fromkeys(sample.subset for sample in exam.samples):
-            listed = {sample.id: sample for sample in self.source.read_samples(subset, split)}
-
-            def read(ids: Sequence[str], listed: dict[str, Sample] = listed) -> list[Image.Image]:
-                return self.source.read_images(tuple(listed[one] for one in ids))
-
-            pool = Pool(
-                key=content_id("pool", 1, [canonical_json(self.job.data), subset, split]),
-                ids=tuple(listed),
-                read=read,
-                is_kept=not isinstance(self.job.data, PhantomData),
-            )
+            pool = make_pool(self.source, self.job.data, subset, split)
             wanted = list(dict.fromkeys(sample.id for sample in exam.samples if sample.subset == subset))
             found = self.prepared.see(pool, wanted, with_features=with_features)
             if found is None:
@@ -112,6 +102,21 @@ class Workset:
                 for name, one in seen.items()
             }
         return encode_seen(self.backbone, exam.questions, [seen[sample.id] for sample in exam.samples])
+
+
+def make_pool(source: DataSource, data: DataRef, subset: str, split: Split) -> Pool:
+    """Give one side of a subset as images that are prepared together."""
+    listed = {sample.id: sample for sample in source.read_samples(subset, split)}
+
+    def read(ids: Sequence[str]) -> list[Image.Image]:
+        return source.read_images(tuple(listed[one] for one in ids))
+
+    return Pool(
+        key=content_id("pool", 1, [canonical_json(data), subset, split]),
+        ids=tuple(listed),
+        read=read,
+        is_kept=not isinstance(data, PhantomData),
+    )
 
 
 def open_workset(job: FinetuneJob | EvalJob, plan: Plan, order: Order, layout: Layout, threads: int) -> Workset:

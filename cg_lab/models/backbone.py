@@ -61,10 +61,7 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
         If the model can't be found, with how to get it.
 
     """
-    folder = find_local_folder(identity.path)
-    source = {"pretrained_model_name_or_path": str(folder) if folder else identity.path}
-    if folder is None:
-        source["revision"] = identity.revision
+    source = _find_source(identity)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     try:
@@ -78,6 +75,31 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
         ) from None
     model.to(torch.device(device))  # type: ignore[arg-type]
     return LoadedBackbone(identity=identity, model=model, processor=processor)
+
+
+def load_for_images(identity: Backbone) -> LoadedBackbone:
+    """Load the processor alone, which is all that reading images needs; there is no model.
+
+    Raises
+    ------
+    UserError
+        If it can't be found.
+
+    """
+    try:
+        return LoadedBackbone(identity=identity, model=None, processor=load_processor(_find_source(identity)))
+    except OSError as error:
+        raise UserError(
+            f"model.path: can't load the processor of '{identity.path}': {str(error).splitlines()[0]}"
+        ) from None
+
+
+def _find_source(identity: Backbone) -> dict[str, str]:
+    """Say where `from_pretrained` finds a model."""
+    folder = find_local_folder(identity.path)
+    if folder is not None:
+        return {"pretrained_model_name_or_path": str(folder)}
+    return {"pretrained_model_name_or_path": identity.path, "revision": identity.revision}
 
 
 def load_processor(source: dict[str, str]) -> Any:

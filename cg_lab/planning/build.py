@@ -124,7 +124,7 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         study=first.study,
         rule=first.rule,
         settings=tuple(settings),
-        catalogs=tuple(_describe(catalog) for catalog in catalogs),
+        catalogs=tuple(describe(catalog) for catalog in catalogs),
         contrasts=tuple(contrasts),
         cells=tuple(draft.cell for draft in drafts),
         finetunes=tuple(finetunes[job_id] for job_id in sorted(finetunes)),
@@ -196,7 +196,8 @@ def _name(contrast: Contrast, setting: str) -> Contrast:
     return replace(contrast, id=f"{setting}/{contrast.id}", setting=setting) if setting else contrast
 
 
-def _describe(catalog: Catalog) -> PlannedCatalog:
+def describe(catalog: Catalog) -> PlannedCatalog:
+    """Give a catalogue as a plan keeps it."""
     return PlannedCatalog(
         data=catalog.data,
         factors=catalog.factors,

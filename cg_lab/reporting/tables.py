@@ -21,7 +21,22 @@ def write_csv(path: Path, rows: list[Row]) -> None:
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: guard(cell) for name, cell in row.items()} for row in rows)
+
+
+def guard(cell: str) -> str:
+    """Put an apostrophe before what a spreadsheet would run as a formula; numbers stay.
+
+    >>> guard("=1+1"), guard("-0.25"), guard("-inf"), guard("ct-lung")
+    ("'=1+1", '-0.25', '-inf', 'ct-lung')
+    """
+    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def list_effects(effects: StudyEffects) -> list[Row]:

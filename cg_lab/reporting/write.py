@@ -69,8 +69,8 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
     for name, svg in figures.items():
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
     content = _gather(effects, figures, folder) | {"answers": list_answers(plan, readings.metrics)}
-    write_text(files.markdown, _templates().get_template("report.md.j2").render(content))
-    write_text(files.html, _templates().get_template("report.html.j2").render(content))
+    write_text(files.markdown, open_templates().get_template("report.md.j2").render(content))
+    write_text(files.html, open_templates().get_template("report.html.j2").render(content))
     return files
 
 
@@ -95,7 +95,8 @@ def _has_arm(effects: StudyEffects, arm: Arm) -> bool:
 
 
 @cache
-def _templates() -> jinja2.Environment:
+def open_templates() -> jinja2.Environment:
+    """Give the templates of pages."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=jinja2.select_autoescape(["html.j2"], default=False),
