@@ -31,9 +31,10 @@ from cg_lab.data.facts import THUMBNAIL
 from cg_lab.data.lookalikes import Gallery
 from cg_lab.data.pictures import Folder
 from cg_lab.models.backbone import LoadedBackbone, load_for_images
-from cg_lab.models.batches import join
+from cg_lab.models.batches import join_images
 from cg_lab.models.identity import identify_backbone
-from cg_lab.models.prepared import Pool, PreparedImages
+from cg_lab.models.prepared import SHARD, Pool, PreparedImages
+from cg_lab.models.stored import give_values
 
 CORES = 2
 SIDE = 336
@@ -75,17 +76,25 @@ def decode_and_resize(folder: Path, names: Sequence[str]) -> int:
     return total
 
 
-def prepare(folder: Path, cache_folder: Path, names: Sequence[str]) -> int:
-    """Prepare images into shards, as `data prepare` does."""
+@cache
+def open_prepared(folder: Path, cache_folder: Path, count: int) -> tuple[PreparedImages, Pool]:
+    """Open the images once in each process, as `data prepare` does."""
     pictures = Folder(folder)
-    pool = Pool(key=names[0], ids=tuple(names), read=lambda ids: [pictures.open(one).image for one in ids])
-    prepared = PreparedImages(open_backbone(SIDE), cache_folder, max_gb=100)
-    return sum(prepared.write(pool, shard) for shard in pool.list_shards())
+    names = tuple(f"{number}.jpg" for number in range(count))
+    pool = Pool(key="films", ids=names, read=lambda ids: [pictures.open(one).image for one in ids])
+    return PreparedImages(open_backbone(SIDE), cache_folder, max_gb=100), pool
+
+
+def prepare(folder: Path, cache_folder: Path, count: int, names: Sequence[str]) -> int:
+    """Prepare one shard."""
+    prepared, pool = open_prepared(folder, cache_folder, count)
+    assert prepared.write(pool, tuple(names))
+    return len(names)
 
 
 def time_on_cores(pool: ProcessPoolExecutor, work: Callable[..., int], *given: object, names: Sequence[str]) -> float:
-    """Time some work that is dealt to the cores in parts of 256."""
-    parts = [names[start : start + 256] for start in range(0, len(names), 256)]
+    """Time some work that is dealt to the cores in parts of a shard."""
+    parts = [names[start : start + SHARD] for start in range(0, len(names), SHARD)]
     begun = time.perf_counter()
     for job in [pool.submit(work, *given, part) for part in parts]:
         job.result()
@@ -99,26 +108,28 @@ def measure_prepare(count: int, rounds: int) -> None:
         folder.mkdir()
         list(pool.map(draw_films, [folder] * CORES, [0, count // 2], [count // 2, count]))
         names = [f"{number}.jpg" for number in range(count)]
-        warm = names[: 256 * CORES]
-        time_on_cores(pool, prepare, folder, Path(place) / "warm", names=warm)
+        time_on_cores(pool, prepare, folder, Path(place) / "warm", count, names=names[: 2 * CORES * SHARD])
         ours: list[float] = []
         peer: list[float] = []
         for turn in range(rounds):
             peer.append(time_on_cores(pool, decode_and_resize, folder, names=names))
-            ours.append(time_on_cores(pool, prepare, folder, Path(place) / f"cache{turn}", names=names))
+            ours.append(time_on_cores(pool, prepare, folder, Path(place) / f"cache{turn}", count, names=names))
             for file in (Path(place) / f"cache{turn}").iterdir():
                 file.unlink()
         ratio = statistics.median(first / second for first, second in zip(ours, peer, strict=True))
         print(
-            f"prepare {count:,} JPEGs of 512 x 512 for {SIDE} pixels on {CORES} cores: {statistics.median(ours):.1f} s, "
-            f"decoding and resizing with Pillow alone {statistics.median(peer):.1f} s: {ratio:.2f} x"
+            f"prepare {count:,} JPEGs of 512 x 512 for {SIDE} pixels on {CORES} cores: {statistics.median(ours):.1f} s;"
+            f" decoding and resizing with Pillow alone {statistics.median(peer):.1f} s: {ratio:.2f} x"
         )
 
 
 def measure_read(rounds: int) -> None:
-    """Read shards from the page cache into batches of floats, on one core; compare with copying as many floats."""
+    """Read shards from the page cache into batches on one core, as bytes, and as the values that models are given.
+
+    Compared with copying as many bytes, and as many floats, that lie in memory.
+    """
     torch.set_num_threads(1)
-    for side, count in ((48, 4096), (SIDE, 1024)):
+    for side, count in ((48, 8192), (SIDE, 2048)):
         generator = np.random.default_rng(0)
         with tempfile.TemporaryDirectory() as place:
             images = [Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(64)]
@@ -128,38 +139,38 @@ def measure_read(rounds: int) -> None:
                 read=lambda ids, images=images: [images[int(one) % 64] for one in ids],
             )
             PreparedImages(open_backbone(side), Path(place), 100).see(pool, pool.ids)
-            seconds: list[float] = []
-            opening: list[float] = []
-            copying: list[float] = []
-            stored = sum(file.stat().st_size for file in Path(place).iterdir())
-            floats = torch.rand(BATCH, 3, side, side)
+            size = sum(file.stat().st_size for file in Path(place).iterdir())
+            seconds: dict[str, list[float]] = {name: [] for name in ("open", "bytes", "values", "copy")}
+            plain = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8)
             for _ in range(rounds):
                 prepared = PreparedImages(open_backbone(side), Path(place), 100)
                 begun = time.perf_counter()
                 seen = prepared.see(pool, pool.ids)
-                opening.append(time.perf_counter() - begun)
+                seconds["open"].append(time.perf_counter() - begun)
                 assert seen is not None
-                order = generator.permutation(count)
-                begun = time.perf_counter()
-                for start in range(0, count, BATCH):
-                    join([seen[place].image["pixel_values"] for place in order[start : start + BATCH]])
-                seconds.append(time.perf_counter() - begun)
-                begun = time.perf_counter()
-                for _ in range(0, count, BATCH):
-                    torch.cat(list(floats.split(1)))
-                copying.append(time.perf_counter() - begun)
-            median = statistics.median(seconds)
-            ratio = statistics.median(first / second for first, second in zip(seconds, copying, strict=True))
+                parts = generator.permutation(count).reshape(-1, BATCH).tolist()
+                for name in ("copy", "bytes", "values"):
+                    begun = time.perf_counter()
+                    for part in parts:
+                        if name == "copy":
+                            torch.cat([plain[row : row + 1] for row in part])
+                            continue
+                        batch = join_images([seen[row].image for row in part])
+                        if name == "values":
+                            give_values(batch)
+                    seconds[name].append(time.perf_counter() - begun)
+            median = {name: statistics.median(values) for name, values in seconds.items()}
+            ratio = statistics.median(ours / copy for ours, copy in zip(seconds["bytes"], seconds["copy"], strict=True))
             print(
-                f"read at {side} x {side}: {count / median:,.0f} samples/s a core, "
-                f"{4 * 3 * side * side * count / median / 1e9:.2f} GB/s of floats from {stored / 1e6:.0f} MB of bytes, "
-                f"{ratio:.1f} x the time of joining as many floats in memory; "
-                f"opening and verifying them {stored / statistics.median(opening) / 1e9:.2f} GB/s"
+                f"read at {side} x {side}, one core: {count / median['bytes']:,.0f} samples/s and "
+                f"{size / median['bytes'] / 1e9:.2f} GB/s into batches, {ratio:.1f} x the time of copying in memory; "
+                f"{count / median['values']:,.0f} samples/s and {4 * size / median['values'] / 1e9:.2f} GB/s as values;"
+                f" opening and verifying shards {size / median['open'] / 1e9:.2f} GB/s"
             )
 
 
 def measure_look_alikes(count: int, rounds: int) -> None:
-    """Search many images, a tenth of which are stored twice; compare with looking at every pair of a twentieth of them."""
+    """Search many images, a tenth of them stored twice; compare with looking at every pair of a twentieth of them."""
     generator = np.random.default_rng(0)
     thumbnails = np.empty((count, THUMBNAIL**2), np.uint8)
     hashes = np.empty(count, np.uint64)
@@ -180,6 +191,7 @@ def measure_look_alikes(count: int, rounds: int) -> None:
     everything = np.arange(count)
     ours: list[float] = []
     peer: list[float] = []
+    found = everything
     few = count // 20
     for _ in range(rounds):
         begun = time.perf_counter()
@@ -191,15 +203,15 @@ def measure_look_alikes(count: int, rounds: int) -> None:
         peer.append((time.perf_counter() - begun) * (count / few) ** 2)
     assert (found[unique:] >= 0).all()
     print(
-        f"look-alikes among {count:,} images: {statistics.median(ours):.1f} s; every pair of hashes, from {few:,} images, "
-        f"would take {statistics.median(peer):.0f} s: {statistics.median(peer) / statistics.median(ours):.0f} x"
+        f"look-alikes among {count:,} images: {statistics.median(ours):.1f} s; every pair of hashes, from {few:,} "
+        f"images, would take {statistics.median(peer):.0f} s: {statistics.median(peer) / statistics.median(ours):.0f} x"
     )
 
 
 def measure_plan(release: Path, rounds: int) -> None:
     """Plan over a release: the first time, when every image is opened, and again; compare with reading its JSON."""
     with tempfile.TemporaryDirectory() as results:
-        command = [sys.executable, "-m", "cg_lab", "plan", "data=med_mat", f"data.release={release}", "design=two_source",
+        command = [sys.executable, "-m", "cg_lab", "plan", "data=med_mat", f"data.release={release}",
                    "targets=[ct-lung-cancer-04]", "seeds=[0]", f"results_dir={results}", "study=large"]  # fmt: skip
         first = time_process(command)
         again = [time_process(command) for _ in range(rounds)]
@@ -210,8 +222,8 @@ def measure_plan(release: Path, rounds: int) -> None:
         reading = time.perf_counter() - begun
         seconds, memory = statistics.median(one for one, _ in again), max(peak for _, peak in again)
         print(
-            f"plan over {records:,} records: {seconds:.1f} s and {memory:.2f} GB at most; the first time, opening every "
-            f"image, {first[0]:.0f} s and {first[1]:.2f} GB; reading the JSON alone takes {reading:.1f} s"
+            f"plan over {records:,} records: {seconds:.1f} s and {memory:.2f} GB at most; the first time, opening "
+            f"every image, {first[0]:.0f} s and {first[1]:.2f} GB; reading the JSON alone takes {reading:.1f} s"
         )
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/release.py FOLDER [--records 2360000] [--present 0.4]
 
-All 37 files of the merged subsets, one record an image, labels that can be told by where a bright spot is; of the images
-so many are there. docs/data.md tells what to do with it.
+All 37 files of the merged subsets, one record an image, labels that can be told by where a bright spot is; so many of
+the images are there. docs/data.md tells what to do with it.
 """
 
 from __future__ import annotations

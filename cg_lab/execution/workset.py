@@ -19,8 +19,8 @@ from cg_lab.mat import Subset
 from cg_lab.models.backbone import LoadedBackbone, load_backbone
 from cg_lab.models.batches import Example
 from cg_lab.models.encoding import Seen, encode_questions, encode_seen
-from cg_lab.models.pixels import Stored
 from cg_lab.models.prepared import Pool, PreparedImages
+from cg_lab.models.stored import Stored
 from cg_lab.models.tower import FEATURES
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob, Protocol

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from cg_lab.models.stored import give_values
 from cg_lab.models.tower import FEATURES
 
 
@@ -26,7 +27,7 @@ def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[t
         Logits of the token before each answer token, and that token; N is the number of answer tokens.
 
     """
-    inputs = {key: value for key, value in batch.items() if key not in {"labels", FEATURES}}
+    inputs = give_values({key: value for key, value in batch.items() if key not in {"labels", FEATURES}})
     if FEATURES in batch:
         model.tower_features = batch[FEATURES]
     hidden_BTD = model.model(**inputs).last_hidden_state

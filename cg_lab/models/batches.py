@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
+
+from cg_lab.models.stored import TABLE, Stored, find_table, give_values
 
 IGNORED = -100
 """Label of tokens that no loss is taken at."""
@@ -69,16 +71,23 @@ def collate(
             for example, row in zip(examples, rows, strict=True)
         ]
         batch[key] = join([values[None] for values in long], on_left=on_left)
-    for key in examples[0].image:
-        batch[key] = join([example.image[key] for example in examples])
-    return batch
+    return batch | join_images([example.image for example in examples])
+
+
+def join_images(images: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Join images; those that are kept as bytes as bytes, with their table."""
+    table_CV = find_table(images)
+    if table_CV is None:
+        return {key: join([image[key] for image in images]) for key in images[0]}
+    stored = [cast(Stored, image).tensors for image in images]
+    return {key: join([tensors[key] for tensors in stored]) for key in stored[0]} | {TABLE: table_CV}
 
 
 def move_batch(model: Any, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Put a batch where a model is, with numbers of its kind."""
+    """Put a batch where a model is, with numbers of its kind; bytes become values there."""
+    moved = give_values({key: values.to(model.device) for key, values in batch.items()})
     return {
-        key: values.to(model.device, model.dtype if values.is_floating_point() else values.dtype)
-        for key, values in batch.items()
+        key: values.to(dtype=model.dtype) if values.is_floating_point() else values for key, values in moved.items()
     }
 
 

@@ -1,9 +1,9 @@
-"""Images as bytes, where a processor only scales their values at the end: a quarter of the room, and no rounding."""
+"""Find out how images can be kept as bytes: whether a processor only scales their values at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,54 +12,10 @@ from PIL import Image
 
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.encoding import Seen, see_images
+from cg_lab.models.stored import PIXELS, VALUES, Stored, look_up
 
-PIXELS = "pixels"
-"""Name of the bytes; what models are given is called `pixel_values`."""
-VALUES = "pixel_values"
-
-
-class Stored(Mapping[str, torch.Tensor]):
-    """What a processor gives of one image; pixel values are looked up when they are asked for.
-
-    Parameters
-    ----------
-    tensors
-        By the model's names, or with bytes `pixels` (1, 3, height, width) in place of `pixel_values`.
-    table_CV
-        What the processor makes of each of the 256 values of each colour; None without bytes.
-
-    """
-
-    __slots__ = ("table_CV", "tensors")
-
-    def __init__(self, tensors: Mapping[str, torch.Tensor], table_CV: torch.Tensor | None) -> None:
-        self.tensors = tensors
-        self.table_CV = table_CV
-
-    def __getitem__(self, key: str) -> torch.Tensor:
-        """Give a tensor, with its first axis."""
-        if key == VALUES and self.table_CV is not None:
-            return look_up(self.tensors[PIXELS], self.table_CV)
-        return self.tensors[key]
-
-    def __iter__(self) -> Iterator[str]:
-        """Name what there is."""
-        return (VALUES if key == PIXELS else key for key in self.tensors)
-
-    def __len__(self) -> int:
-        """Count what there is."""
-        return len(self.tensors)
-
-    def without(self, key: str) -> Stored:
-        """Leave one out."""
-        return Stored({name: values for name, values in self.tensors.items() if name != key}, self.table_CV)
-
-
-def look_up(pixels_NCHW: torch.Tensor, table_CV: torch.Tensor) -> torch.Tensor:
-    """Give the processor's values of bytes."""
-    offsets = torch.arange(0, table_CV.numel(), table_CV.shape[1], dtype=torch.int32)[:, None, None]
-    places = (pixels_NCHW.to(torch.int32) + offsets).view(-1)
-    return table_CV.view(-1).index_select(0, places).view(pixels_NCHW.shape)
+Shape = Callable[[Image.Image], np.ndarray]
+"""Gives an image as (3, height, width) of bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,19 +26,12 @@ class Sight:
     """Of any image."""
     table_CV: torch.Tensor
     """Values by colour and byte."""
+    shape: Shape
 
-    def see(self, backbone: LoadedBackbone, images: Sequence[Image.Image]) -> list[Seen]:
-        """Give images as bytes."""
-        pixels = [_shape(backbone, image) for image in images]
-        return [
-            Seen(
-                prompt=self.frame.prompt,
-                tail=self.frame.tail,
-                image=Stored({PIXELS: torch.from_numpy(values)[None]}, self.table_CV),
-                tokens=self.frame.tokens,
-            )
-            for values in pixels
-        ]
+    def see(self, image: Image.Image) -> Seen:
+        """Give an image as bytes."""
+        pixels = torch.from_numpy(self.shape(image))[None]
+        return replace(self.frame, image=Stored({PIXELS: pixels}, self.table_CV))
 
 
 def find_sight(backbone: LoadedBackbone, image: Image.Image) -> Sight | None:
@@ -100,23 +49,58 @@ def find_sight(backbone: LoadedBackbone, image: Image.Image) -> Sight | None:
         return None
     if any(one.prompt != seen[0].prompt or one.tail != seen[0].tail for one in seen):
         return None
+    processor = backbone.processor.image_processor
+
+    def let_processor(image: Image.Image) -> np.ndarray:
+        given: Any = processor(images=[_to_rgb(image)], do_rescale=False, do_normalize=False)
+        return np.ascontiguousarray(np.asarray(given[VALUES][0]))
+
     try:
         table_CV = _read_table(backbone)
-        pixels = [torch.from_numpy(_shape(backbone, probe))[None] for probe in probes]
+        for shape in (_find_geometry(processor), let_processor):
+            if shape is not None and all(
+                _is_same(shape(probe), table_CV, one) for probe, one in zip(probes, seen, strict=True)
+            ):
+                return Sight(frame=seen[0], table_CV=table_CV, shape=shape)
     except (TypeError, ValueError, KeyError, IndexError):
-        return None  # a processor of its own kind
-    for one, values in zip(seen, pixels, strict=True):
-        if values.dtype != torch.uint8 or values.shape != one.image[VALUES].shape:
-            return None
-        if not look_up(values, table_CV).equal(one.image[VALUES]):
-            return None
-    return Sight(frame=seen[0], table_CV=table_CV)
+        pass  # a processor of its own kind
+    return None
 
 
-def _shape(backbone: LoadedBackbone, image: Image.Image) -> np.ndarray:
-    """Resize and crop as the processor does, (3, height, width) of bytes."""
-    given: Any = backbone.processor.image_processor(images=[image.convert("RGB")], do_rescale=False, do_normalize=False)
-    return np.ascontiguousarray(np.asarray(given[VALUES][0]))
+def _is_same(pixels: np.ndarray, table_CV: torch.Tensor, seen: Seen) -> bool:
+    values = torch.from_numpy(pixels)[None]
+    if values.dtype != torch.uint8 or values.shape != seen.image[VALUES].shape:
+        return False
+    return look_up(values, table_CV).equal(seen.image[VALUES])
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _find_geometry(processor: Any) -> Shape | None:
+    """Give what CLIP's and like processors do to an image's shape, without their conversions; None for others."""
+    size, crop = dict(processor.size), dict(getattr(processor, "crop_size", None) or {})
+    if not getattr(processor, "do_resize", False) or set(size) not in ({"shortest_edge"}, {"height", "width"}):
+        return None
+    is_cropped = bool(getattr(processor, "do_center_crop", False))
+    if is_cropped and set(crop) != {"height", "width"}:
+        return None
+
+    def shape(image: Image.Image) -> np.ndarray:
+        width, height = image.size
+        if "shortest_edge" in size:
+            short, edge = min(width, height), size["shortest_edge"]
+            target = (edge, int(edge * height / short)) if width <= height else (int(edge * width / short), edge)
+        else:
+            target = (size["width"], size["height"])
+        resized = _to_rgb(image).resize(target, Image.Resampling(processor.resample))
+        if is_cropped:
+            left, top = (target[0] - crop["width"]) // 2, (target[1] - crop["height"]) // 2
+            resized = resized.crop((left, top, left + crop["width"], top + crop["height"]))
+        return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+
+    return shape
 
 
 def _read_table(backbone: LoadedBackbone) -> torch.Tensor:

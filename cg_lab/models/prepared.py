@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
-import xxhash
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 
 from cg_lab.locks import holding
 from cg_lab.models.backbone import LoadedBackbone, restore_weights
 from cg_lab.models.encoding import Seen, see_images
-from cg_lab.models.pixels import Sight, Stored, find_sight
+from cg_lab.models.pixels import Sight, find_sight
+from cg_lab.models.shards import measure, read_shard, write_shard
+from cg_lab.models.stored import Stored
 from cg_lab.models.tower import FEATURES, compute_features, find_tower, pays_off
 from cg_lab.serialize import content_id, replacing
 
@@ -93,7 +91,8 @@ class PreparedImages:
 
     def write(self, pool: Pool, shard: tuple[str, ...]) -> bool:
         """Write a shard without tower outputs ahead of all jobs; False if it can't be kept."""
-        return self._fetch(pool, shard, with_features=False) is not None
+        path = self._path(pool, shard, with_features=False)
+        return path.exists() or self._write(path, pool, shard, with_features=False)
 
     def has(self, pool: Pool, shard: tuple[str, ...]) -> bool:
         """Tell whether a shard was written."""
@@ -128,7 +127,7 @@ class PreparedImages:
             if not path.exists() and not self._write(path, pool, shard, with_features=with_features):
                 return None
             try:
-                found = _read_shard(path)
+                found = read_shard(path)
             except (OSError, SafetensorError, KeyError, TypeError, ValueError):
                 found = None
             if found is not None:
@@ -145,11 +144,11 @@ class PreparedImages:
             if path.exists():
                 return True
             seen = self._prepare_with_features(pool, shard) if with_features else self._prepare(pool, shard)
-            if not seen or not self._make_room(sum(_measure(one) for one in seen)):
+            if not seen or not self._make_room(sum(measure(one) for one in seen)):
                 return False
             try:
                 with replacing(path) as beside:
-                    _write_shard(beside, shard, seen)
+                    write_shard(beside, shard, seen)
             except (OSError, SafetensorError):
                 return False  # no room; what a job must write itself will say so
         path.with_suffix(".lock").unlink(missing_ok=True)
@@ -173,13 +172,15 @@ class PreparedImages:
         return True
 
     def _prepare(self, pool: Pool, ids: Sequence[str]) -> list[Seen] | None:
-        images = pool.read(ids)
-        if not images or not pool.is_kept:
-            return see_images(self.backbone, images)
+        if not ids or not pool.is_kept:
+            return see_images(self.backbone, pool.read(ids))
         if pool.key not in self._sights:
-            self._sights[pool.key] = find_sight(self.backbone, images[0])
+            self._sights[pool.key] = find_sight(self.backbone, pool.read(ids[:1])[0])
         sight = self._sights[pool.key]
-        return see_images(self.backbone, images) if sight is None else sight.see(self.backbone, images)
+        if sight is None:
+            return see_images(self.backbone, pool.read(ids))
+        # One after the other: an image is resized while it is still in the processor's cache.
+        return [sight.see(image) for one in ids for image in pool.read([one])]
 
     def _prepare_with_features(self, pool: Pool, shard: tuple[str, ...]) -> list[Seen] | None:
         base = self._see_shard(pool, shard, shard, with_features=False)
@@ -201,77 +202,3 @@ class PreparedImages:
 def _add(seen: Seen, features: torch.Tensor) -> Seen:
     stored = seen.image if isinstance(seen.image, Stored) else Stored(seen.image, None)
     return replace(seen, image=Stored({**stored.tensors, FEATURES: features}, stored.table_CV))
-
-
-def _tensors(seen: Seen) -> Mapping[str, torch.Tensor]:
-    """Give an image's tensors as they are kept."""
-    return seen.image.tensors if isinstance(seen.image, Stored) else seen.image
-
-
-def _measure(seen: Seen) -> int:
-    return sum(values.numel() * values.element_size() for values in (*_tensors(seen).values(), *seen.tokens.values()))
-
-
-def _hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = xxhash.xxh3_128()
-    for name in sorted(tensors):
-        values = tensors[name]
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        if values.numel():
-            digest.update(values.contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _write_shard(path: Path, ids: Sequence[str], seen: Sequence[Seen]) -> None:
-    """Lay images out as tensors: one a key where shapes allow, else one an image."""
-    flat = {
-        "prompt": torch.tensor([token for one in seen for token in one.prompt]),
-        "rows.prompt": torch.tensor([len(one.prompt) for one in seen]),
-    }
-    first = seen[0].image
-    if isinstance(first, Stored) and first.table_CV is not None:
-        flat["table"] = first.table_CV
-    for group, parts in (("image", [_tensors(one) for one in seen]), ("tokens", [one.tokens for one in seen])):
-        for key in parts[0]:
-            values = [part[key] for part in parts]
-            if len({value.shape[1:] for value in values}) == 1:
-                flat[f"{group}.{key}"] = torch.cat(values)
-                flat[f"rows.{group}.{key}"] = torch.tensor([len(value) for value in values])
-            else:
-                flat |= {f"{group}.{key}.{number}": value.contiguous() for number, value in enumerate(values)}
-    about = {"ids": ids, "tail": seen[0].tail, "hash": _hash_tensors(flat)}
-    save_file(flat, path, {"about": json.dumps(about)})  # several keys would be written in any order
-
-
-def _read_shard(path: Path) -> dict[str, Seen] | None:
-    """Map a shard into memory; None if it is not what was written."""
-    with safe_open(path, framework="pt") as file:
-        about = json.loads(file.metadata()["about"])
-        names = set(file.keys())
-        tensors: dict[str, Any] = {name: file.get_tensor(name) for name in names}
-    if _hash_tensors(tensors) != about["hash"]:
-        return None
-    ids = about["ids"]
-
-    def take(prefix: str) -> list[torch.Tensor]:
-        if f"rows.{prefix}" in names:
-            return list(tensors[prefix].split(tensors[f"rows.{prefix}"].tolist()))
-        return [tensors[f"{prefix}.{number}"] for number in range(len(ids))]
-
-    columns = {
-        group: {key: take(f"{group}.{key}") for key in _list_keys(names, group)} for group in ("image", "tokens")
-    }
-    table: torch.Tensor | None = tensors.get("table")
-    return {
-        one: Seen(
-            prompt=prompt.tolist(),
-            tail=about["tail"],
-            image=Stored({key: values[number] for key, values in columns["image"].items()}, table),
-            tokens={key: values[number] for key, values in columns["tokens"].items()},
-        )
-        for number, (one, prompt) in enumerate(zip(ids, take("prompt"), strict=True))
-    }
-
-
-def _list_keys(names: Iterable[str], group: str) -> list[str]:
-    return sorted({name.split(".")[1] for name in names if name.startswith(f"{group}.")})

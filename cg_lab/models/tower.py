@@ -10,7 +10,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from cg_lab.models.backbone import VISION_PREFIXES, LoadedBackbone
-from cg_lab.models.batches import join, move_batch
+from cg_lab.models.batches import join_images, move_batch
 from cg_lab.models.encoding import Seen
 
 FEATURES = "tower_features"
@@ -78,7 +78,7 @@ def compute_features(backbone: LoadedBackbone, seen: Sequence[Seen]) -> list[tor
 
 
 def _look(backbone: LoadedBackbone, seen: Sequence[Seen]) -> None:
-    image = {key: join([one.image[key] for one in seen]) for key in seen[0].image}
+    image = join_images([one.image for one in seen])
     backbone.model.model.get_image_features(**move_batch(backbone.model, image))
 
 
