@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cg_lab import __version__
 from cg_lab.errors import UserError
 from cg_lab.planning.jobs import share_parts
 from cg_lab.planning.plan import PLAN_SCHEMA, Plan
 from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob
 from cg_lab.serialize import content_id, parse, parse_json, read_json, write_json, write_text
+from cg_lab.version import __version__
 
 ADAPTER_CONFIG = "adapter_config.json"
 """Tells a folder of adapters from one of whole weights, as peft names it."""

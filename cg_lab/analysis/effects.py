@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean, subtract, summarize
+from cg_lab.analysis.proportions import compare_mcnemar, is_binary, share_recovered, wilson_interval
+from cg_lab.analysis.summary import Asked, Gains, Summary, pool_gains, summarize_study
 from cg_lab.analysis.verdict import Evidence, Verdict, decide
 from cg_lab.arms import Arm
 from cg_lab.mat import Subset
@@ -39,6 +41,8 @@ class ArmEffect:
     chance: float
     accuracy: Interval | None
     """None if no cell of the arm has a result."""
+    wilson: tuple[float, float] | None
+    """Of a single seed's accuracy, where answers are right or wrong and no question belongs to a group."""
     over_zero_shot: Interval | None
     """Paired gain on identical questions; None for the arm itself and where one side is missing."""
     over_unrelated: Interval | None
@@ -56,6 +60,12 @@ class ContrastEffect:
     arms: tuple[ArmEffect, ...]
     over_blind: Interval | None
     """The main arm with the image against itself without."""
+    recovered: Interval | None
+    """Share of the ceiling's gain over the untouched backbone that the main arm has; None unless there is a gain."""
+    mcnemar: Mapping[Arm, float]
+    """Exact p-values of the main arm against others, where answers are right or wrong."""
+    losses: Mapping[str, Interval]
+    """Gain of the main arm over training without the element of a factor."""
     p_holm: float | None
     """Adjusted p-value behind the verdict; None where nothing could be tested."""
     verdict: Verdict
@@ -89,6 +99,8 @@ class StudyEffects:
     plan: Plan
     contrasts: tuple[ContrastEffect, ...]
     pooled: tuple[PooledEffect, ...]
+    summaries: tuple[Summary, ...]
+    """Over held-out questions whose main arm does not see the target."""
     missing: tuple[MissingCell, ...]
 
 
@@ -98,8 +110,14 @@ class _Measured:
     target: Subset
     arms: tuple[ArmEffect, ...]
     over_blind: Interval | None
-    replicates: Mapping[Arm, FloatArray]
-    """Bootstrap replicates of the related arm's gain over another arm."""
+    gains: Mapping[Arm, Gains]
+    """Of the main arm over another arm, with bootstrap replicates."""
+    losses: Mapping[str, Gains]
+    """Of the main arm over training without an element, by factor."""
+    means: Mapping[Arm, FloatArray]
+    """Accuracy of each seed."""
+    recovered: Interval | None
+    mcnemar: Mapping[Arm, float]
 
 
 def compute_effects(plan: Plan, scores: Mapping[str, Scores], reasons: Mapping[str, str]) -> StudyEffects:
@@ -125,9 +143,31 @@ def compute_effects(plan: Plan, scores: Mapping[str, Scores], reasons: Mapping[s
         for cell in plan.cells
         if cell.eval_job not in scores
     )
+    asked = [
+        Asked(
+            groups=_name_groups(plan, part.contrast),
+            gains=part.gains,
+            losses=part.losses,
+            means=part.means,
+            main=part.contrast.main.arm if part.contrast.main else None,
+        )
+        for part in measured
+        if not part.contrast.sees_target
+    ]
     return StudyEffects(
-        plan=plan, contrasts=_judge(measured, missing, plan.rule), pooled=_pool(measured, resampling), missing=missing
+        plan=plan,
+        contrasts=_judge(measured, missing, plan.rule),
+        pooled=_pool(measured, resampling),
+        summaries=summarize_study(asked, resampling),
+        missing=missing,
     )
+
+
+def _name_groups(plan: Plan, contrast: Contrast) -> tuple[str, ...]:
+    """Name what a question is pooled with: others of its direction, and others with an element in common."""
+    factors = plan.find_catalog(contrast).factors
+    elements = [f"{factor}={value}" for factor, value in zip(factors, contrast.view, strict=True)]
+    return (*([f"direction={contrast.direction}"] if contrast.direction else []), *elements)
 
 
 def _measure(
@@ -155,6 +195,7 @@ def _measure(
             num_questions=plan.find_subset(contrast, key[2]).num_test if part is None else len(part[1].questions),
             chance=by_arm[key][0].proof.chance,
             accuracy=_interval(part[1], resampling) if part else None,
+            wilson=_wilson(part[1], resampling.confidence) if part else None,
             over_zero_shot=_first(gain(key, Arm.ZERO_SHOT)),
             over_unrelated=_first(gain(key, Arm.UNRELATED)),
             over_related=_first(gain(key, Arm.RELATED)),
@@ -163,15 +204,41 @@ def _measure(
         for key, part in stacked.items()
     )
     against = {
-        over: gain((main, "", target), over) if main else None for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND)
+        over: gain((main, "", target), over) if main else None
+        for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND, Arm.CEILING)
     }
+    ceiling = gain((Arm.CEILING, "", target), Arm.ZERO_SHOT)
+    above = against[Arm.ZERO_SHOT]
+    own = stacked.get((main, "", target)) if main else None
+    without = {
+        key[1]: _compare(own, part, resampling) for key, part in stacked.items() if key[0] is Arm.WITHOUT and main
+    }
+    others = {over: stacked.get((over, "", target)) for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.CEILING)}
     return _Measured(
         contrast=contrast,
         target=plan.find_subset(contrast, target),
         arms=arms,
         over_blind=_first(against[Arm.BLIND]),
-        replicates={over: found[1] for over, found in against.items() if found},
+        gains={over: (found[0].estimate, found[1]) for over, found in against.items() if found},
+        losses={factor: (found[0].estimate, found[1]) for factor, found in without.items() if found},
+        means={
+            arm: part[1].correct_SQ.mean(axis=1)
+            for arm, part in {**others, **({main: own} if main else {})}.items()
+            if part is not None
+        },
+        recovered=share_recovered(above, ceiling, resampling.confidence) if above and ceiling else None,
+        mcnemar={
+            over: compare_mcnemar(own[1], part[1])
+            for over, part in others.items()
+            if own and part and is_binary(own[1]) and is_binary(part[1])
+        },
     )
+
+
+def _wilson(scores: Scores, confidence: float) -> tuple[float, float] | None:
+    if len(scores.correct_SQ) > 1 or scores.groups != scores.questions or not is_binary(scores):
+        return None
+    return wilson_interval(int(scores.correct_SQ.sum()), scores.correct_SQ.size, confidence)
 
 
 def _stack(cells: list[Cell], scores: Mapping[str, Scores]) -> tuple[tuple[int, ...], Scores] | None:
@@ -241,6 +308,12 @@ def _judge(measured: list[_Measured], missing: tuple[MissingCell, ...], rule: Ru
             target=part.target,
             arms=part.arms,
             over_blind=part.over_blind,
+            recovered=part.recovered,
+            mcnemar=part.mcnemar,
+            losses={
+                factor: summarize(loss, replicates_R, rule.confidence)
+                for factor, (loss, replicates_R) in part.losses.items()
+            },
             p_holm=decision.p_holm,
             verdict=decision.verdict,
             reason=decision.reason,
@@ -277,28 +350,7 @@ def _pool(measured: list[_Measured], resampling: Resampling) -> tuple[PooledEffe
     """
     pooled: list[PooledEffect] = []
     for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND):
-        parts = [part for part in measured if over in part.replicates and not part.contrast.sees_target]
-        if not parts:
-            continue
-        replicates_CR = np.stack([part.replicates[over] for part in parts])
-        generator = np.random.default_rng(resampling.seed + 1)
-        weights_RC = generator.multinomial(
-            len(parts), np.full(len(parts), 1 / len(parts)), size=resampling.num_resamples
-        )
-        mean_R = np.asarray((replicates_CR.T * weights_RC).sum(axis=1) / len(parts), dtype=np.float64)
-        estimate = float(np.mean([_gain_of(part, over) for part in parts]))
-        pooled.append(
-            PooledEffect(over=over, num_contrasts=len(parts), gain=summarize(estimate, mean_R, resampling.confidence))
-        )
+        parts = [part.gains[over] for part in measured if over in part.gains and not part.contrast.sees_target]
+        if parts:
+            pooled.append(PooledEffect(over=over, num_contrasts=len(parts), gain=pool_gains(parts, resampling)))
     return tuple(pooled)
-
-
-def _gain_of(part: _Measured, over: Arm) -> float:
-    gains = {
-        Arm.ZERO_SHOT: _gain_of_main(part, "over_zero_shot"),
-        Arm.UNRELATED: _gain_of_main(part, "over_unrelated"),
-        Arm.BLIND: part.over_blind,
-    }
-    gain = gains[over]
-    assert gain is not None
-    return gain.estimate

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cg_lab import __version__
 from cg_lab.config import CONFIG_NAME, Request, list_choices
 from cg_lab.execution.selection import Selection
+from cg_lab.version import __version__
 
 Run = Callable[["Arguments"], int]
 
@@ -51,6 +51,10 @@ class Arguments:
     """Ids of the only jobs that are run; None for all."""
     action: str
     """What `data` does."""
+    form: str | None
+    """Format of the tables that `report` writes beside the report."""
+    studies: tuple[str, ...]
+    """Two studies that `report` compares; empty for the report of one."""
     each: int
     """Samples of each side of each subset that `data preview` shows."""
     cells: bool
@@ -110,6 +114,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
         job=getattr(parsed, "job", None),
         wanted=None,
         action=getattr(parsed, "action", ""),
+        form=getattr(parsed, "format", None),
+        studies=tuple(getattr(parsed, "studies", None) or ()),
         each=getattr(parsed, "each", 8),
         cells=getattr(parsed, "cells", False),
         watch=getattr(parsed, "watch", False),
@@ -150,24 +156,35 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
                 nargs="+",
                 help="say how this plan differs from another (a plan.json, or the name of a study), or two jobs by id",
             )
-        case "data":
-            command.add_argument(
-                "action",
-                choices=["check", "preview", "prepare"],
-                help="check: say what the images are like; preview: write a page that shows them with their questions; "
-                "prepare: read them for the model ahead of all jobs",
-            )
-            command.add_argument(
-                "--each", type=int, default=8, metavar="N", help="samples of a side that preview shows (default: 8)"
-            )
-        case "ui":
-            command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-            command.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
-            command.add_argument(
-                "--allow-remote", action="store_true", help="listen on other addresses than this machine's own"
-            )
+        case "report" | "data" | "ui":
+            _add_showing(name, command)
         case _:
             pass
+
+
+def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
+    """Add what says how something is shown."""
+    if name == "report":
+        command.add_argument("studies", nargs="*", metavar="STUDY", help="two studies to compare, by name")
+        command.add_argument(
+            "--format", choices=["md", "latex", "csv", "parquet"], help="also write tables so, and figures as PDF"
+        )
+    elif name == "data":
+        command.add_argument(
+            "action",
+            choices=["check", "preview", "prepare"],
+            help="check: say what the images are like; preview: write a page that shows them with their questions; "
+            "prepare: read them for the model ahead of all jobs",
+        )
+        command.add_argument(
+            "--each", type=int, default=8, metavar="N", help="samples of a side that preview shows (default: 8)"
+        )
+    else:
+        command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+        command.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
+        command.add_argument(
+            "--allow-remote", action="store_true", help="listen on other addresses than this machine's own"
+        )
 
 
 def _add_selection(command: argparse.ArgumentParser) -> None:

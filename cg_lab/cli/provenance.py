@@ -9,7 +9,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from cg_lab import __version__
+from cg_lab.version import __version__
 
 PACKAGES = ("torch", "transformers", "numpy", "hydra-core", "submitit", "mlflow", "networkx")
 

@@ -247,6 +247,16 @@ def show_effects(layout: Layout, study: str) -> None:
     console.print(table)
 
 
+def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of texts."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in head:
+        table.add_column(escape(name))
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _console().print(table)
+
+
 def tell_time(seconds: float) -> str:
     """Say a duration.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cg_lab.errors import UserError
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cg_lab.cli.arguments import Arguments, Run
     from cg_lab.cli.runs import PlannedRun
     from cg_lab.planning.plan import Plan
+    from cg_lab.reporting.formats import Format
     from cg_lab.results import Layout
     from cg_lab.study import Study
 
@@ -136,9 +137,28 @@ def report(arguments: Arguments) -> int:
     from cg_lab.reporting.write import write_report
 
     layout = _existing(study)
+    if arguments.studies:
+        return _compare(layout, arguments.studies)
     _planned(study, layout)
     write_report(layout, study.study)
     show_effects(layout, study.study)
+    if arguments.form:
+        from cg_lab.reporting.formats import write_tables
+
+        for path in write_tables(layout, study.study, cast("Format", arguments.form)):
+            print(f"written  {path}")
+    return 0
+
+
+def _compare(layout: Layout, studies: tuple[str, ...]) -> int:
+    """Print two studies side by side."""
+    if len(studies) != 2:
+        raise UserError(f"report: two studies to compare, or none: not {len(studies)} ({', '.join(studies)})")
+    from cg_lab.cli.show import show_table
+    from cg_lab.reporting.formats import compare_studies
+
+    table = compare_studies(layout, *studies)
+    show_table(list(table.columns), table.to_numpy().tolist())
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Figures of a report as SVG text, the same bytes for the same numbers."""
+"""Figures of a report: matplotlib figures, and as SVG the same bytes for the same numbers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ COLOURS = {
     Arm.BLIND: "#CC79A7",
 }
 """Of the palette that colour-blind readers can tell apart (Okabe and Ito 2008)."""
+FACTOR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 SHOWN = tuple(COLOURS)
 MOST_PANELS = 24
 """Held-out questions, or curves, that a figure shows; the tables have all."""
@@ -46,8 +47,8 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw_arms(effects: StudyEffects) -> str:
-    """Draw accuracy by arm for each held-out question: dots with 95 % intervals, the chance line dashed."""
+def plot_arms(effects: StudyEffects) -> Figure:
+    """Plot accuracy by arm for each held-out question: dots with 95 % intervals, the chance line dashed."""
     with mpl.rc_context(STYLE):
         names = name_questions(effects.plan)
         shown = effects.contrasts[:MOST_PANELS]
@@ -60,7 +61,7 @@ def draw_arms(effects: StudyEffects) -> str:
         for number, contrast in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
             _draw_contrast(axes, contrast, arms, names[contrast.contrast.id])
-        return _to_svg(figure, "Accuracy by arm for each held-out question, with 95 percent intervals")
+        return _entitle(figure, "Accuracy by arm for each held-out question, with 95 percent intervals")
 
 
 def _list_arms(contrasts: Sequence[ContrastEffect]) -> list[tuple[Arm, str]]:
@@ -84,8 +85,8 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[tuple[Ar
     axes.set_title(f"{name}: {contrast.verdict}", loc="left", fontsize=10, fontweight="bold")
 
 
-def draw_forest(effects: StudyEffects) -> str:
-    """Draw the related arm's paired gains, held-out questions above and their mean below."""
+def plot_forest(effects: StudyEffects) -> Figure:
+    """Plot the related arm's paired gains, held-out questions above and their mean below."""
     groups = (
         (Arm.ZERO_SHOT, "over zero-shot", lambda part: _related(part, "over_zero_shot")),
         (Arm.UNRELATED, "over unrelated", lambda part: _related(part, "over_unrelated")),
@@ -116,11 +117,47 @@ def draw_forest(effects: StudyEffects) -> str:
             else:
                 axes.tick_params(left=False, labelleft=False)
         figure.supxlabel("gain of related training, percentage points", fontsize=10)
-        return _to_svg(figure, "Paired gains of related training with 95 percent intervals")
+        return _entitle(figure, "Paired gains of related training with 95 percent intervals")
 
 
-def draw_curves(effects: StudyEffects) -> str | None:
-    """Draw accuracy along each curve, means over the held-out questions at each level; None without curves."""
+def plot_losses(effects: StudyEffects) -> Figure | None:
+    """Plot what related training loses without the subsets of one element, by factor; None where nothing was left out.
+
+    As Med-MAT's figure 4: each held-out question a row, each factor a colour, the mean over questions below.
+    """
+    shown = [part for part in effects.contrasts if part.losses][:MOST_ROWS]
+    if not shown:
+        return None
+    factors = list(dict.fromkeys(factor for part in shown for factor in part.losses))
+    pooled = {
+        part.arm: part.value for part in effects.summaries if (part.measure, part.group) == ("loss_without", "all")
+    }
+    by_id = name_questions(effects.plan)
+    names = [by_id[part.contrast.id] for part in shown] + ["all together"]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9.2, 0.2 * len(names) * len(factors) + 1.2), layout="constrained")
+        axes = figure.add_subplot()
+        for number, factor in enumerate(factors):
+            colour = FACTOR_COLOURS[number % len(FACTOR_COLOURS)]
+            rows = [part.losses.get(factor) for part in shown] + [pooled.get(factor)]
+            for row, interval in enumerate(rows):
+                if interval is not None:
+                    place = row + (number - (len(factors) - 1) / 2) * 0.22
+                    _draw_interval(axes, place, interval, colour, marker="D" if row == len(names) - 1 else "o")
+            axes.plot([], [], color=colour, marker="o", linewidth=2.2, label=f"without {factor}")
+        axes.axvline(0, color="#555555", linewidth=1, zorder=0)
+        axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:+.0f}" if value else "0")
+        _name_rows(axes, names)
+        figure.supxlabel(
+            "accuracy of related training over training without the element, percentage points", fontsize=10
+        )
+        figure.legend(loc="outside upper right", ncols=len(factors), frameon=False, fontsize=9)
+        return _entitle(figure, "What related training loses without one element, with 95 percent intervals")
+
+
+def plot_curves(effects: StudyEffects) -> Figure | None:
+    """Plot accuracy along each curve, means over the held-out questions at each level; None without curves."""
     curves: dict[str, list[ContrastEffect]] = {}
     for contrast in effects.contrasts:
         if contrast.contrast.level is not None:
@@ -151,7 +188,7 @@ def draw_curves(effects: StudyEffects) -> str | None:
             axes.set_title(_name_curve(name, contrasts), loc="left", fontsize=10, fontweight="bold")
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
-        return _to_svg(figure, "Accuracy along each curve, with 95 percent intervals")
+        return _entitle(figure, "Accuracy along each curve, with 95 percent intervals")
 
 
 def _name_curve(name: str, contrasts: list[ContrastEffect]) -> str:
@@ -180,7 +217,7 @@ def _draw_curve(axes: Axes, contrasts: list[ContrastEffect], arm: Arm) -> None:
             axes.plot([level] * 2, [points[level][0].low, points[level][0].high], color=COLOURS[arm], linewidth=1.2)
 
 
-def _draw_interval(axes: Axes, row: int, interval: Interval, colour: str, marker: str = "o") -> None:
+def _draw_interval(axes: Axes, row: float, interval: Interval, colour: str, marker: str = "o") -> None:
     axes.plot([interval.low, interval.high], [row, row], color=colour, linewidth=2.2, solid_capstyle="round")
     axes.plot(interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white")
 
@@ -198,8 +235,26 @@ def _related(contrast: ContrastEffect, gain: str) -> Interval | None:
     return effect.over_zero_shot if gain == "over_zero_shot" else effect.over_unrelated
 
 
-def _to_svg(figure: Figure, title: str) -> str:
+def _entitle(figure: Figure, title: str) -> Figure:
+    """Name a figure; files that it is saved to carry the name."""
+    figure.set_label(title)
+    return figure
+
+
+def to_svg(figure: Figure) -> str:
+    """Give a figure as SVG text with its letters as letters."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Title": title})
+    with mpl.rc_context(STYLE):
+        metadata = {"Date": None, "Creator": None, "Title": str(figure.get_label())}
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def to_pdf(figure: Figure) -> bytes:
+    """Give a figure as a page of PDF, for papers."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({**STYLE, "pdf.fonttype": 42}):
+        metadata = {"CreationDate": None, "Creator": None, "Producer": None, "Title": str(figure.get_label())}
+        figure.savefig(buffer, format="pdf", metadata=metadata)
+    return buffer.getvalue()

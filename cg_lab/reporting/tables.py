@@ -55,6 +55,20 @@ def list_effects(effects: StudyEffects) -> list[Row]:
     ]
 
 
+def list_summaries(effects: StudyEffects) -> list[Row]:
+    """Make a row for each number over several held-out questions."""
+    return [
+        {
+            "measure": part.measure,
+            "arm": part.arm,
+            "questions": part.group,
+            "num_questions": str(part.num_questions),
+            **_interval("value", part.value, with_p=part.measure in {"gain", "loss_without"}),
+        }
+        for part in effects.summaries
+    ]
+
+
 def list_cells(effects: StudyEffects, readings: Readings) -> list[Row]:
     """Make a row for each planned cell, done or missing."""
     missing = {cell.cell: cell.reason for cell in effects.missing}
@@ -126,11 +140,16 @@ def _row_of_effect(effects: StudyEffects, contrast: ContrastEffect, arm: ArmEffe
         "num_questions": str(arm.num_questions),
         "chance": _number(arm.chance),
         **_interval("accuracy", arm.accuracy, with_p=False),
+        "accuracy_wilson_low": _number(arm.wilson[0] if arm.wilson else None),
+        "accuracy_wilson_high": _number(arm.wilson[1] if arm.wilson else None),
         **_interval("gain_over_zero_shot", arm.over_zero_shot),
         **_interval("gain_over_unrelated", arm.over_unrelated),
         **_interval("gain_over_related", arm.over_related),
         **_interval("gain_over_ceiling", arm.over_ceiling),
         **_interval("gain_over_blind", contrast.over_blind if is_main else None),
+        **_interval("recovered_share", contrast.recovered if is_main else None, with_p=False),
+        "mcnemar_p_over_zero_shot": _number(contrast.mcnemar.get(Arm.ZERO_SHOT) if is_main else None),
+        "mcnemar_p_over_unrelated": _number(contrast.mcnemar.get(Arm.UNRELATED) if is_main else None),
         "p_holm": _number(contrast.p_holm) if is_main else "",
         "verdict": contrast.verdict if is_main else "",
         "verdict_reason": contrast.reason if is_main else "",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
+from cg_lab.analysis.summary import Summary
 from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import Arm
 from cg_lab.mat import Kind
@@ -50,6 +52,41 @@ def points(interval: Interval) -> str:
     """Write a gain with its interval, in percentage points."""
     estimate, low, high = (round(value * 100) for value in (interval.estimate, interval.low, interval.high))
     return f"{estimate:+d} points [{low:+d}, {high:+d}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One number over several held-out questions, in words."""
+
+    what: str
+    group: str
+    num_questions: int
+    value: str
+    interval: str
+
+
+def list_told(summaries: Iterable[Summary]) -> list[Told]:
+    """Put numbers over several held-out questions in words: shares in percent, differences in points."""
+    told: list[Told] = []
+    for part in summaries:
+        over = Arm(part.arm.removeprefix("over ")) if part.arm.removeprefix("over ") in set(Arm) else None
+        name = ARM_NAMES[over] if over else part.arm
+        is_gain = part.measure in {"gain", "loss_without"}
+        what = {
+            "gain": f"gain of related training over {name}",
+            "loss_without": f"gain of related training over training without the target's {name}",
+            "iqm": f"accuracy of {name}, mean between the quartiles",
+            "probability_of_improvement": f"chance that a seed of related training is better than {name}",
+        }[part.measure]
+        numbers = [part.value.estimate, part.value.low, part.value.high]
+        value, low, high = (f"{number * 100:+.0f}" if is_gain else percent(number) for number in numbers)
+        told.append(
+            Told(
+                what=what, group=part.group.replace("=", ": "), num_questions=part.num_questions,
+                value=f"{value} points" if is_gain else value, interval=f"{low} to {high}",
+            )
+        )  # fmt: skip
+    return told
 
 
 def _ask(plan: Plan) -> str:

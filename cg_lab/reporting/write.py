@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from matplotlib.figure import Figure
 
 from cg_lab.analysis.effects import StudyEffects, compute_effects
 from cg_lab.analysis.verdict import RULE
 from cg_lab.arms import Arm
 from cg_lab.reporting.answers import list_answers
-from cg_lab.reporting.figures import MOST_PANELS, draw_arms, draw_curves, draw_forest
+from cg_lab.reporting.figures import MOST_PANELS, plot_arms, plot_curves, plot_forest, plot_losses, to_svg
 from cg_lab.reporting.maps import draw_graph, draw_grid
 from cg_lab.reporting.names import ARM_MEANINGS, ARM_NAMES, name_arm, name_questions
 from cg_lab.reporting.read import read_scores
-from cg_lab.reporting.tables import list_cells, list_effects, write_csv
-from cg_lab.reporting.words import percent, points, tell_story
+from cg_lab.reporting.tables import list_cells, list_effects, list_summaries, write_csv
+from cg_lab.reporting.words import list_told, percent, points, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, write_text
 
@@ -58,20 +59,32 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
     )
     write_csv(files.effects_csv, list_effects(effects))
     write_csv(files.cells_csv, list_cells(effects, readings))
-    curves = draw_curves(effects)
-    figures = {
-        "arms": draw_arms(effects),
-        "forest": draw_forest(effects),
-        "grid": draw_grid(plan),
-        "graph": draw_graph(plan),
-        **({"curves": curves} if curves else {}),
-    }
+    if effects.summaries:
+        write_csv(folder / "summary.csv", list_summaries(effects))
+    figures = draw_figures(effects)
     for name, svg in figures.items():
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
     content = _gather(effects, figures, folder) | {"answers": list_answers(plan, readings.metrics)}
     write_text(files.markdown, open_templates().get_template("report.md.j2").render(content))
     write_text(files.html, open_templates().get_template("report.html.j2").render(content))
     return files
+
+
+def plot_figures(effects: StudyEffects) -> dict[str, Figure]:
+    """Plot what there is to plot, by name."""
+    plotted = {
+        "arms": plot_arms(effects),
+        "forest": plot_forest(effects),
+        "curves": plot_curves(effects),
+        "losses": plot_losses(effects),
+    }
+    return {name: figure for name, figure in plotted.items() if figure is not None}
+
+
+def draw_figures(effects: StudyEffects) -> dict[str, str]:
+    """Draw all figures and maps as SVG, by name."""
+    drawn = {name: to_svg(figure) for name, figure in plot_figures(effects).items()}
+    return {**drawn, "grid": draw_grid(effects.plan), "graph": draw_graph(effects.plan)}
 
 
 def _gather(effects: StudyEffects, figures: dict[str, str], folder: Path) -> dict[str, Any]:
@@ -84,6 +97,7 @@ def _gather(effects: StudyEffects, figures: dict[str, str], folder: Path) -> dic
         "rule": RULE,
         "arms": [(ARM_NAMES[arm], ARM_MEANINGS[arm]) for arm in Arm if _has_arm(effects, arm)],
         "names": name_questions(effects.plan),
+        "summaries": list_told(effects.summaries),
         "name_arm": name_arm,
         "most_panels": MOST_PANELS,
         "provenance": read_json(provenance) if provenance.exists() else {},

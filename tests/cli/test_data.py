@@ -26,8 +26,10 @@ def overrides(tmp_path: Path) -> list[str]:
             label = ("<script>alert(1)</script>", "ورم", "=cmd|' /C calc'!A0")[number % 3]
             lines.append(f'{name},"{label}",{",".join(elements)},p{place}{number // 2}')
     (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\nabsent.png,ورم,CT,Lung,Cancer,\n", encoding="utf-8")
-    return ["data=manifest", f"data.path={tmp_path}/manifest.csv", "design=all_related", "seeds=[0]", "data.max_train=12",
-            f"results_dir={tmp_path}/results", "tracking=none", "study=small"]  # fmt: skip
+    return [
+        "data=manifest", f"data.path={tmp_path}/manifest.csv", "data.max_train=12", "design=all_related", "seeds=[0]",
+        f"results_dir={tmp_path}/results", "tracking=none", "study=small",
+    ]  # fmt: skip
 
 
 def test_check_says_what_images_are_like(overrides: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,8 +76,10 @@ def test_prepare_fills_the_cache_that_jobs_start_from(
 def test_phantoms_are_checked_and_shown_but_need_no_preparation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = [f"results_dir={tmp_path}", "data.modalities=[CT,MRI]", "data.areas=[Lung,Brain]", "data.tasks=[Mass,Bleed]",
-              "data.targets=null", "data.train_per_subset=8", "data.test_per_subset=8", "design=all_related"]  # fmt: skip
+    common = [
+        f"results_dir={tmp_path}", "data.modalities=[CT,MRI]", "data.areas=[Lung,Brain]", "data.tasks=[Mass,Bleed]",
+        "data.targets=null", "data.train_per_subset=8", "data.test_per_subset=8", "design=all_related",
+    ]  # fmt: skip
     for action in ("check", "preview", "prepare"):
         assert main(["data", action, *common]) == 0
     told = capsys.readouterr().out

@@ -1,0 +1,82 @@
+"""Proportions and pairs of them, where each answer is right or wrong and counts once."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from statistics import NormalDist
+
+import numpy as np
+
+from cg_lab.analysis.bootstrap import FloatArray, Interval, Scores, summarize
+
+
+def wilson_interval(num_right: int, num_asked: int, confidence: float) -> tuple[float, float]:
+    """Give Wilson's score interval of a proportion (Wilson 1927); it takes questions for independent.
+
+    >>> low, high = wilson_interval(8, 10, 0.95)
+    >>> round(low, 4), round(high, 4)
+    (0.4902, 0.9433)
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, weight = num_right / num_asked, z * z / num_asked
+    middle = (share + weight / 2) / (1 + weight)
+    half = math.sqrt(weight * share * (1 - share) + weight * weight / 4) / (1 + weight)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def is_binary(scores: Scores) -> bool:
+    """Tell whether answers are right or wrong, and not overlaps of boxes."""
+    return bool(np.isin(scores.correct_SQ, (0.0, 1.0)).all())
+
+
+def compare_mcnemar(first: Scores, second: Scores) -> float:
+    """Give the exact two-sided p-value of McNemar's test on one seed's paired answers, seeds taken by majority.
+
+    Of several seeds a question counts as right where more than half of them answer it so; halves are dropped, as are
+    questions that both arms answer alike.
+    """
+    right_1, right_2 = (_majority(scores) for scores in (first, second))
+    gained = int(((right_1 > 0) & (right_2 < 0)).sum())
+    lost = int(((right_1 < 0) & (right_2 > 0)).sum())
+    return sign_test(gained, lost)
+
+
+def sign_test(gained: int, lost: int) -> float:
+    """Give the exact two-sided p-value of a fair coin that fell so.
+
+    >>> sign_test(8, 1), sign_test(0, 0)
+    (0.0390625, 1.0)
+    """
+    total, fewer = gained + lost, min(gained, lost)
+    tail = sum(math.comb(total, count) for count in range(fewer + 1))
+    return min(1.0, float(Fraction(2 * tail, 2**total)))
+
+
+def _majority(scores: Scores) -> FloatArray:
+    """Give 1 where most seeds are right, -1 where most are wrong, 0 for halves."""
+    return np.sign(scores.correct_SQ.mean(axis=0) - 0.5)
+
+
+def share_recovered(
+    related: tuple[Interval, FloatArray], ceiling: tuple[Interval, FloatArray], confidence: float
+) -> Interval | None:
+    """Give the part of what training on the target itself gains that related training gains too.
+
+    Parameters
+    ----------
+    related, ceiling
+        Gains over the untouched backbone with bootstrap replicates of the same draws.
+    confidence
+        Of the interval.
+
+    Returns
+    -------
+    None unless the ceiling's gain is above zero with confidence: the share of nothing is nothing.
+
+    """
+    (gain, gains_R), (whole, wholes_R) = related, ceiling
+    if whole.low <= 0:
+        return None
+    kept = wholes_R > 0
+    return summarize(gain.estimate / whole.estimate, gains_R[kept] / wholes_R[kept], confidence)

@@ -1,0 +1,154 @@
+"""Tables of a study in other formats, and two studies side by side."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal, get_args
+
+import pandas as pd
+
+from cg_lab.analysis.bootstrap import Interval
+from cg_lab.analysis.effects import ContrastEffect, StudyEffects, compute_effects
+from cg_lab.arms import Arm
+from cg_lab.reporting.figures import to_pdf
+from cg_lab.reporting.frames import StudyView, open_study, to_frame
+from cg_lab.reporting.names import ARM_NAMES, name_questions
+from cg_lab.reporting.read import read_scores
+from cg_lab.reporting.tables import list_cells, list_effects, list_summaries
+from cg_lab.reporting.words import points
+from cg_lab.reporting.write import plot_figures
+from cg_lab.results import Layout, read_plan
+from cg_lab.serialize import replacing, write_text
+
+Format = Literal["md", "latex", "csv", "parquet"]
+FORMATS: tuple[str, ...] = get_args(Format)
+COLUMNS = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.RELATED, Arm.CEILING, Arm.BLIND)
+
+
+def write_tables(layout: Layout, study: str, form: Format) -> list[Path]:
+    """Write a study's tables in a format, and its figures as PDF.
+
+    Parameters
+    ----------
+    layout, study
+        Which study.
+    form
+        `md` and `latex` give one table to print, a row for each held-out question; `csv` and `parquet` all numbers.
+
+    Returns
+    -------
+    The files, in `tables/` and `figures/` of the study's folder.
+
+    Raises
+    ------
+    UserError
+        If the study has no readable plan.
+
+    """
+    plan = read_plan(layout.plan(study))
+    readings = read_scores(plan, layout)
+    effects = compute_effects(plan, readings.scores, readings.reasons)
+    folder = layout.study(study)
+    written: list[Path] = []
+    if form in {"md", "latex"}:
+        path = folder / "tables" / f"results.{'tex' if form == 'latex' else form}"
+        table = tabulate(effects)
+        text = _to_markdown(table) if form == "md" else table.to_latex(index=False, escape=True)
+        write_text(path, text)
+        written.append(path)
+    else:
+        rows = {"effects": list_effects(effects), "cells": list_cells(effects, readings)}
+        for name, content in {**rows, "summary": list_summaries(effects)}.items():
+            path = folder / "tables" / f"{name}.{form}"
+            with replacing(path) as beside:
+                frame = to_frame(content)
+                frame.to_csv(beside, index=False) if form == "csv" else frame.to_parquet(beside, index=False)
+            written.append(path)
+    for name, figure in plot_figures(effects).items():
+        path = folder / "figures" / f"{name}.pdf"
+        with replacing(path) as beside:
+            beside.write_bytes(to_pdf(figure))
+        written.append(path)
+    return written
+
+
+def tabulate(effects: StudyEffects) -> pd.DataFrame:
+    """Make the table that a paper prints: a row for each held-out question."""
+    names = name_questions(effects.plan)
+    return pd.DataFrame([_tabulate_one(part, names[part.contrast.id]) for part in effects.contrasts])
+
+
+def _tabulate_one(part: ContrastEffect, name: str) -> dict[str, str]:
+    arms = {effect.arm: effect for effect in part.arms if effect.subset == part.target.name and not effect.variant}
+    main = part.main
+    row = {"held out": name, "trained on": " + ".join(part.contrast.related)}
+    for arm in COLUMNS:
+        effect = main if arm is Arm.RELATED else arms.get(arm)
+        row[ARM_NAMES[arm]] = f"{effect.accuracy.estimate * 100:.1f}" if effect and effect.accuracy else "-"
+    gain = main.over_unrelated if main else None
+    row["gain over unrelated"] = points(gain).replace(" points", "") if gain else "-"
+    return {**row, "verdict": str(part.verdict)}
+
+
+def _to_markdown(table: pd.DataFrame) -> str:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    head = [str(name) for name in table.columns]
+    body = [line([str(cell) for cell in row]) for row in table.itertuples(index=False)]
+    return "\n".join([line(head), line(["---"] * len(head)), *body]) + "\n"
+
+
+def compare_studies(layout: Layout, first: str, second: str) -> pd.DataFrame:
+    """Put the held-out questions of two studies side by side.
+
+    Questions are the same if their target, direction, level and sources are. The interval of the difference takes the
+    studies for independent.
+
+    Parameters
+    ----------
+    layout
+        Where both lie.
+    first, second
+        Their names.
+
+    Raises
+    ------
+    UserError
+        If one of them is not there.
+
+    """
+    views = [open_study(layout.study(name)) for name in (first, second)]
+    found = [_list_gains(view) for view in views]
+    rows: list[dict[str, str]] = []
+    for key in dict.fromkeys([*found[0], *found[1]]):
+        row = {"held out": key[0], "trained on": key[1]}
+        for name, gains in zip((first, second), found, strict=True):
+            gain, verdict = gains.get(key, (None, "not asked"))
+            row |= {f"{name}: gain over unrelated": points(gain) if gain else "-", f"{name}: verdict": verdict}
+        pair = [gains[key][0] for gains in found if key in gains]
+        row["difference"] = points(_subtract(pair[1], pair[0])) if len(pair) == 2 and all(pair) else "-"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _list_gains(view: StudyView) -> dict[tuple[str, str], tuple[Interval | None, str]]:
+    effects = view.computed
+    names = name_questions(effects.plan)
+    return {
+        (names[part.contrast.id], " + ".join(part.contrast.related)): (
+            part.main.over_unrelated if part.main else None,
+            str(part.verdict),
+        )
+        for part in effects.contrasts
+    }
+
+
+def _subtract(one: Interval | None, other: Interval | None) -> Interval:
+    assert one is not None
+    assert other is not None
+    middle = one.estimate - other.estimate
+    low = middle - math.hypot(one.estimate - one.low, other.high - other.estimate)
+    high = middle + math.hypot(one.high - one.estimate, other.estimate - other.low)
+    return Interval(estimate=middle, low=low, high=high, p_value=1.0)

@@ -1,0 +1,117 @@
+"""A finished study as DataFrames and figures, for notebooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cg_lab.analysis.effects import StudyEffects, compute_effects
+from cg_lab.errors import UserError, suggest
+from cg_lab.planning.plan import Plan
+from cg_lab.reporting.read import Readings, read_scores
+from cg_lab.reporting.tables import Row, list_cells, list_effects, list_summaries
+from cg_lab.reporting.write import plot_figures
+from cg_lab.results import Layout, read_plan
+
+TEXT = ("seeds", "seed", "variant", "related", "unrelated")
+"""Columns that are text even where all cells look like numbers."""
+
+
+@dataclass
+class StudyView:
+    """What a study planned and found; computed from its files when asked for.
+
+    The columns are those of effects.csv, cells.csv, summary.csv and predictions.parquet, which docs/files.md explains.
+    """
+
+    folder: Path
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the study does: held-out questions, cells, jobs."""
+        return read_plan(self.folder / "plan.json")
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """Accuracy, paired gains and verdicts: a row for each arm of each held-out question."""
+        return to_frame(list_effects(self.computed))
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Numbers over several held-out questions."""
+        return to_frame(list_summaries(self.computed))
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """A row for each planned number, done or missing, with its proof of validity."""
+        return to_frame(list_cells(self.computed, self._readings))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """A row for each question of each finished evaluation; `eval_job` joins it to `cells`."""
+        layout = self._layout
+        parts = [
+            pd.read_parquet(layout.predictions(job.id)).assign(eval_job=job.id)
+            for job in self.plan.evals
+            if job.id in self._readings.scores
+        ]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """The report's figures by name; each can be shown, changed and saved."""
+        return plot_figures(self.computed)
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.folder.parents[1])
+
+    @cached_property
+    def _readings(self) -> Readings:
+        return read_scores(self.plan, self._layout)
+
+    @cached_property
+    def computed(self) -> StudyEffects:
+        """All effects as the report has them, with intervals as objects."""
+        return compute_effects(self.plan, self._readings.scores, self._readings.reasons)
+
+
+def open_study(folder: str | Path) -> StudyView:
+    """Open a study, finished or not.
+
+    Parameters
+    ----------
+    folder
+        Such as `results/studies/phantom_compositional_two_source`.
+
+    Raises
+    ------
+    UserError
+        If no study lies there, with the names of those that do.
+
+    """
+    path = Path(folder)
+    if not (path / "plan.json").exists():
+        known = [found.parent.name for found in path.parent.glob("*/plan.json")]
+        raise UserError(f"open_study: no study in '{path}'; {suggest(path.name, known)}")
+    return StudyView(path)
+
+
+def to_frame(rows: list[Row]) -> pd.DataFrame:
+    """Give rows as a DataFrame: numbers as numbers, flags as booleans, nothing as missing."""
+    frame = pd.DataFrame(rows)
+    for name in frame.columns:
+        filled = frame[name][frame[name] != ""]
+        if name in TEXT or filled.empty:
+            continue
+        if set(filled) <= {"true", "false"}:
+            frame[name] = frame[name].map({"true": True, "false": False})
+        else:
+            numbers = pd.to_numeric(frame[name], errors="coerce")
+            if numbers.notna().sum() == len(filled):
+                frame[name] = numbers
+    return frame

@@ -1,0 +1,107 @@
+"""Intervals and tests, checked against scipy and statsmodels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, trim_mean
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, adjust_holm, summarize
+from cg_lab.analysis.proportions import compare_mcnemar, is_binary, share_recovered, sign_test, wilson_interval
+from cg_lab.analysis.summary import Asked, _interquartile_mean, _probability_of_improvement, summarize_study
+from cg_lab.arms import Arm
+
+RESAMPLING = Resampling(num_resamples=2000, seed=0, confidence=0.95)
+
+
+def make_scores(correct: np.ndarray) -> Scores:
+    names = tuple(map(str, range(correct.shape[1])))
+    return Scores(questions=names, groups=names, correct_SQ=correct.astype(float))
+
+
+@pytest.mark.parametrize(("right", "asked"), [(0, 1), (0, 40), (7, 40), (40, 40), (120, 240), (999, 1000)])
+def test_wilson_is_that_of_scipy_and_statsmodels(right: int, asked: int) -> None:
+    for confidence in (0.8, 0.95, 0.99):
+        ours = wilson_interval(right, asked, confidence)
+        scipy = binomtest(right, asked).proportion_ci(confidence, method="wilson")
+        assert ours == pytest.approx((scipy.low, scipy.high), abs=1e-12)
+        assert ours == pytest.approx(proportion_confint(right, asked, 1 - confidence, "wilson"), abs=1e-12)
+
+
+def test_mcnemar_is_that_of_statsmodels() -> None:
+    generator = np.random.default_rng(0)
+    for size in (5, 40, 240, 3000):
+        first, second = (generator.random((1, size)) < share for share in (0.55, 0.4))
+        table = [[(first & second).sum(), (first & ~second).sum()], [(~first & second).sum(), (~first & ~second).sum()]]
+        expected = mcnemar(np.array(table), exact=True).pvalue
+        assert compare_mcnemar(make_scores(first), make_scores(second)) == pytest.approx(expected, rel=1e-9)
+    assert sign_test(3, 9) == pytest.approx(binomtest(3, 12).pvalue)
+
+
+def test_mcnemar_takes_the_majority_of_seeds() -> None:
+    first = make_scores(np.array([[1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 1, 0]]))
+    assert compare_mcnemar(first, make_scores(np.zeros((1, 4)))) == sign_test(3, 0)
+    assert compare_mcnemar(first, make_scores(np.array([[0, 1, 1, 0], [1, 0, 0, 1]]))) == 1.0  # halves are dropped
+    assert not is_binary(make_scores(np.array([[0.4, 1.0]])))
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    p_values = tuple(np.random.default_rng(1).random(12) ** 3)
+    assert adjust_holm(p_values) == pytest.approx(tuple(multipletests(p_values, method="holm")[1]))
+
+
+def test_the_recovered_share_is_a_ratio_and_its_interval_covers_it() -> None:
+    """Simulated gains of known ratio; without a ceiling there is no share."""
+    generator = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        noise = generator.normal(0, 0.02, 2)
+        draws = generator.normal(0, 0.02, (2, 2000))
+        parts = [
+            (Interval(estimate=mean + off, low=low, high=1, p_value=0), mean + off + draw)
+            for mean, off, draw, low in zip((0.2, 0.4), noise, draws, (0.1, 0.3), strict=True)
+        ]
+        share = share_recovered(parts[0], parts[1], 0.95)
+        assert share is not None
+        covered += share.low <= 0.5 <= share.high
+    assert 0.92 <= covered / 400 <= 0.98
+    flat = (Interval(estimate=0.0, low=-0.1, high=0.1, p_value=1), draws[0])
+    assert share_recovered(parts[0], flat, 0.95) is None
+
+
+def test_robust_means_are_those_of_scipy_and_chances_those_of_counting() -> None:
+    runs = [np.random.default_rng(number).random(4) for number in range(5)]
+    assert _interquartile_mean(runs) == pytest.approx(float(trim_mean(np.concatenate(runs), 0.25)))
+    first, second = np.array([0.1, 0.5, 0.9]), np.array([0.5, 0.2])
+    wins = np.mean([(a > b) + 0.5 * (a == b) for a in first for b in second])
+    assert _probability_of_improvement([first, second]) == pytest.approx(wins)
+
+
+def test_questions_are_pooled_all_together_and_by_what_they_share() -> None:
+    def ask(gain: float, *groups: str) -> Asked:
+        replicates = gain + np.random.default_rng(0).normal(0, 0.01, 2000)
+        means = {Arm.RELATED: np.array([0.5 + gain, 0.6 + gain]), Arm.ZERO_SHOT: np.array([0.5])}
+        return Asked(
+            groups=groups, gains={Arm.ZERO_SHOT: (gain, replicates)}, losses={"task": (gain / 2, replicates / 2)},
+            means=means, main=Arm.RELATED,
+        )  # fmt: skip
+
+    asked = [ask(0.1, "area=Lung", "task=Mass"), ask(0.3, "area=Lung"), ask(0.2, "area=Brain")]
+    found = {(part.measure, part.arm, part.group): part for part in summarize_study(asked, RESAMPLING)}
+    assert found["gain", "over zero_shot", "all"].value.estimate == pytest.approx(0.2)
+    assert found["gain", "over zero_shot", "area=Lung"].value.estimate == pytest.approx(0.2)
+    assert found["gain", "over zero_shot", "area=Lung"].num_questions == 2
+    assert found["loss_without", "task", "all"].value.estimate == pytest.approx(0.1)
+    assert ("gain", "over zero_shot", "area=Brain") not in found
+    assert found["probability_of_improvement", "over zero_shot", "all"].value.estimate == 1.0
+    assert found["iqm", "related", "all"].value.low <= 0.75 <= found["iqm", "related", "all"].value.high
+
+
+def test_bootstrap_p_values_are_those_of_the_interval() -> None:
+    values = np.random.default_rng(0).normal(0.3, 0.1, 5000)
+    interval = summarize(0.3, values, 0.95)
+    assert interval.low > 0
+    assert interval.p_value == pytest.approx(2 * (1 + (values <= 0).sum()) / 5001)
