@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cg_lab.arms import Arm
 from cg_lab.execution.packs import read_submissions
@@ -372,3 +374,24 @@ def test_what_sbatch_refuses_is_told_in_its_own_words(tmp_path: Path) -> None:
     output = finish(start(tmp_path, "cluster.partition=nowhere"), status=2)
     assert "cluster=slurm: sbatch refused" in output
     assert "invalid partition" in output.lower()
+
+
+def test_images_are_prepared_by_tasks_of_an_array(tmp_path: Path) -> None:
+    """The files are those that this machine writes."""
+    lines = ["image,label,modality,area,task"]
+    for place, elements in enumerate(("CT,Lung,Mass", "CT,Brain,Bleed", "MRI,Brain,Mass", "US,Breast,Level")):
+        for number in range(16):
+            pixels = np.random.default_rng([place, number]).integers(0, 255, (32, 32), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"{place}-{number}.png")
+            lines.append(f"{place}-{number}.png,{('no', 'yes')[number % 2]},{elements}")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    common = ["data=manifest", f"data.path={tmp_path}/manifest.csv", "design=all_related", "seeds=[0]", "study=s"]
+    for name, cluster in (("here", ()), ("there", CLUSTER)):
+        command = [sys.executable, "-m", "cg_lab", "data", "prepare", *common, *cluster]
+        subprocess.run([*command, f"results_dir={tmp_path / name}"], check=True, timeout=240)
+    here, there = (
+        {file.name: file.read_bytes() for file in (tmp_path / name / "prepared").glob("*.safetensors")}
+        for name in ("here", "there")
+    )
+    assert here
+    assert here == there
