@@ -53,6 +53,8 @@ class Arguments:
     """What `data` does."""
     form: str | None
     """Format of the tables that `report` writes beside the report."""
+    published: Path | None
+    """Folder of a paper's tables that `report` writes instead."""
     studies: tuple[str, ...]
     """Two studies that `report` compares; empty for the report of one."""
     each: int
@@ -115,6 +117,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         wanted=None,
         action=getattr(parsed, "action", ""),
         form=getattr(parsed, "format", None),
+        published=getattr(parsed, "published", None),
         studies=tuple(getattr(parsed, "studies", None) or ()),
         each=getattr(parsed, "each", 8),
         cells=getattr(parsed, "cells", False),
@@ -168,6 +171,9 @@ def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("studies", nargs="*", metavar="STUDY", help="two studies to compare, by name")
         command.add_argument(
             "--format", choices=["md", "latex", "csv", "parquet"], help="also write tables so, and figures as PDF"
+        )
+        command.add_argument(
+            "--published", type=Path, metavar="FOLDER", help="write a paper's tables instead, from its CSV files"
         )
     elif name == "data":
         command.add_argument(

@@ -133,6 +133,12 @@ def report(arguments: Arguments) -> int:
     if not runs:
         return 0
     study = runs[0].study
+    if arguments.published is not None:
+        from cg_lab.reporting.published import write_published
+
+        for path in write_published(arguments.published, _root(study) / "published"):
+            print(f"written  {path}")
+        return 0
     from cg_lab.cli.show import show_effects
     from cg_lab.reporting.write import write_report
 

@@ -386,6 +386,10 @@ class _Builder:
             "listed": [self.parts[part].reading.rows.where(row) for part, row in self._pairs(used)],
         }
         shares = _count_shares(columns["subset"], columns["split"])
+        notes = self._list_notes(rows, sides)
+        if not used:
+            reasons = [f"{note.subject}: {note.count} x {note.reason}" for note in notes] or ["it lists nothing"]
+            raise list_faults("no image is left", reasons)
         subsets, instructions = self._describe(rows, sides, shares)
         content = _hash_content(columns, instructions, [part.rules.seed for part in self.parts])
         shortcuts = self._find_shortcuts(rows, sides, order)
@@ -395,7 +399,7 @@ class _Builder:
             factors=self.parts[0].reading.factors,
             subsets=tuple(subsets),
             tied=next((part.reading.tied for part in self.parts if part.reading.tied is not None), None),
-            notes=(*self._list_notes(rows, sides), *_note_shortcuts(shortcuts)),
+            notes=(*notes, *_note_shortcuts(shortcuts)),
             instructions=instructions,
             shares=shares,
             shortcuts=tuple(shortcuts),

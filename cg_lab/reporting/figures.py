@@ -61,7 +61,7 @@ def plot_arms(effects: StudyEffects) -> Figure:
         for number, contrast in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
             _draw_contrast(axes, contrast, arms, names[contrast.contrast.id])
-        return _entitle(figure, "Accuracy by arm for each held-out question, with 95 percent intervals")
+        return entitle(figure, "Accuracy by arm for each held-out question, with 95 percent intervals")
 
 
 def _list_arms(contrasts: Sequence[ContrastEffect]) -> list[tuple[Arm, str]]:
@@ -117,7 +117,7 @@ def plot_forest(effects: StudyEffects) -> Figure:
             else:
                 axes.tick_params(left=False, labelleft=False)
         figure.supxlabel("gain of related training, percentage points", fontsize=10)
-        return _entitle(figure, "Paired gains of related training with 95 percent intervals")
+        return entitle(figure, "Paired gains of related training with 95 percent intervals")
 
 
 def plot_losses(effects: StudyEffects) -> Figure | None:
@@ -153,7 +153,7 @@ def plot_losses(effects: StudyEffects) -> Figure | None:
             "accuracy of related training over training without the element, percentage points", fontsize=10
         )
         figure.legend(loc="outside upper right", ncols=len(factors), frameon=False, fontsize=9)
-        return _entitle(figure, "What related training loses without one element, with 95 percent intervals")
+        return entitle(figure, "What related training loses without one element, with 95 percent intervals")
 
 
 def plot_curves(effects: StudyEffects) -> Figure | None:
@@ -188,7 +188,7 @@ def plot_curves(effects: StudyEffects) -> Figure | None:
             axes.set_title(_name_curve(name, contrasts), loc="left", fontsize=10, fontweight="bold")
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
-        return _entitle(figure, "Accuracy along each curve, with 95 percent intervals")
+        return entitle(figure, "Accuracy along each curve, with 95 percent intervals")
 
 
 def _name_curve(name: str, contrasts: list[ContrastEffect]) -> str:
@@ -235,7 +235,7 @@ def _related(contrast: ContrastEffect, gain: str) -> Interval | None:
     return effect.over_zero_shot if gain == "over_zero_shot" else effect.over_unrelated
 
 
-def _entitle(figure: Figure, title: str) -> Figure:
+def entitle(figure: Figure, title: str) -> Figure:
     """Name a figure; files that it is saved to carry the name."""
     figure.set_label(title)
     return figure

@@ -54,7 +54,7 @@ def write_tables(layout: Layout, study: str, form: Format) -> list[Path]:
     if form in {"md", "latex"}:
         path = folder / "tables" / f"results.{'tex' if form == 'latex' else form}"
         table = tabulate(effects)
-        text = _to_markdown(table) if form == "md" else table.to_latex(index=False, escape=True)
+        text = to_markdown(table) if form == "md" else table.to_latex(index=False, escape=True)
         write_text(path, text)
         written.append(path)
     else:
@@ -91,7 +91,9 @@ def _tabulate_one(part: ContrastEffect, name: str) -> dict[str, str]:
     return {**row, "verdict": str(part.verdict)}
 
 
-def _to_markdown(table: pd.DataFrame) -> str:
+def to_markdown(table: pd.DataFrame) -> str:
+    """Write a table of texts as Markdown."""
+
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

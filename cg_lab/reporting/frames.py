@@ -106,6 +106,7 @@ def to_frame(rows: list[Row]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     for name in frame.columns:
         filled = frame[name][frame[name] != ""]
+        frame[name] = frame[name].where(frame[name] != "", None)
         if name in TEXT or filled.empty:
             continue
         if set(filled) <= {"true", "false"}:

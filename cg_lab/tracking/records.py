@@ -11,10 +11,10 @@ from cg_lab.locks import find_holder
 from cg_lab.planning.plan import Cell, Plan, Setting
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.results import EvalResult, Failure, Layout, read_eval_result, read_finetune_result
-from cg_lab.serialize import content_id, to_plain
+from cg_lab.serialize import content_id, read_json, to_plain
 from cg_lab.tracking.jobs import JobState, Point, RunStatus, digest_curve, read_job
 
-RECORD_SCHEMA = 1
+RECORD_SCHEMA = 2
 """Raised when equal files come to give other runs, so that the next mirroring brings all of them up to date."""
 DIGITS = 9
 """Of differences, so that 0.3 - 0.2 is shown as 0.1."""
@@ -104,6 +104,7 @@ def _record_study(plan: Plan, layout: Layout, shared: dict[str, str], jobs: list
             "design": designs,
             "jobs_done": f"{num_done} of {len(jobs)}",
             "jobs_failed": str(num_failed) if num_failed else "",
+            **_tell_origin(folder / "provenance.json"),
         },
         params={
             "design": designs,
@@ -121,6 +122,20 @@ def _record_study(plan: Plan, layout: Layout, shared: dict[str, str], jobs: list
         start_ms=min(starts, default=None),
         end_ms=max(ends, default=None) if status not in {"SCHEDULED", "RUNNING"} else None,
     )
+
+
+def _tell_origin(path: Path) -> dict[str, str]:
+    """Say with which code and versions a study was made."""
+    if not path.exists():
+        return {}
+    origin = read_json(path)
+    told = {
+        "git_commit": origin.get("git_commit") or "",
+        "git_dirty": str(bool(origin.get("git_dirty"))).lower() if origin.get("git_commit") else "",
+        "command": origin.get("command") or "",
+        "python": origin.get("python") or "",
+    }
+    return told | {f"version.{name}": str(version) for name, version in (origin.get("versions") or {}).items()}
 
 
 def _find_study_status(jobs: list[JobState], *, is_driven: bool) -> RunStatus:

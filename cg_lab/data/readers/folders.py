@@ -30,8 +30,10 @@ class Levels:
     known: Mapping[str, Subset] | None
     """Subsets of a catalogue by name; their elements then need not stand in folders."""
 
-    def check(self, given: tuple[str, ...] = ()) -> None:
+    def check(self, given: tuple[str, ...] = (), *, setting: str = "data.levels") -> None:
         """Refuse levels that say too little, too much, or the same twice; `given` is known from elsewhere.
+
+        A setting other than levels may name what images are, such as columns.
 
         Raises
         ------
@@ -40,7 +42,8 @@ class Levels:
 
         """
         allowed = (*self.factors, *ALSO)
-        faults = [f"level '{name}' is none of {', '.join(allowed)}" for name in self.names if name not in allowed]
+        kind = setting.rpartition(".")[2].removesuffix("s")
+        faults = [f"{kind} '{name}' is none of {', '.join(allowed)}" for name in self.names if name not in allowed]
         faults += [
             f"'{name}' is there twice"
             for name in dict.fromkeys(self.names)
@@ -48,17 +51,17 @@ class Levels:
         ]
         faults += [f"data.elements.{name}: no such factor" for name in self.elements if name not in self.factors]
         if "label" not in (*self.names, *given):
-            faults.append("no level is the label")
+            faults.append(f"no {kind} is the label")
         if self.known is None:
             faults += [
-                f"factor '{factor}' is neither a level nor in data.elements"
+                f"factor '{factor}' is neither a {kind} nor in data.elements"
                 for factor in self.factors
                 if factor not in self.names and factor not in self.elements and factor not in given
             ]
         elif "subset" not in self.names:
-            faults.append("with data.subsets a level must be the subset")
+            faults.append(f"with data.subsets a {kind} must be the subset")
         if faults:
-            raise list_faults(f"data.levels: [{', '.join(self.names)}] can't be used", faults)
+            raise list_faults(f"{setting}: [{', '.join(self.names)}] can't be used", faults)
 
 
 class Collector:

@@ -147,7 +147,9 @@ def read_hub_set(wanted: HubSet, folder: Path, levels: Levels, tell: Tell | None
 
     """
     roles = tuple(role for role in wanted.columns if role != "image")
-    Levels(names=roles, elements=levels.elements, factors=levels.factors, known=levels.known).check()
+    Levels(names=roles, elements=levels.elements, factors=levels.factors, known=levels.known).check(
+        setting="data.columns"
+    )
     target = copy_rows(wanted, folder, tell)
     collector = Collector(levels, wanted.path)
     for line, text in enumerate((target / LISTING).read_text(encoding="utf-8").splitlines(), 1):

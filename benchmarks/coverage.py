@@ -1,0 +1,115 @@
+"""How often intervals cover what is true, in simulated studies with known effects.
+
+    python benchmarks/coverage.py [--studies 2000]
+
+A question is answered right with a probability that depends on how hard it is and on how good the seed's model came
+out; both arms are asked the same questions. For each shape: coverage of the 95 % interval of the paired gain, its mean
+width, and how often any gain is claimed after Holm's adjustment over four held-out questions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cg_lab.analysis.bootstrap import Resampling, Scores, adjust_holm, resample_mean, subtract, summarize
+
+TARGETS = 4
+RESAMPLES = 1000
+BASE = 0.4
+"""Accuracy of the arm that is compared with, at a question of middling difficulty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """One kind of study."""
+
+    seeds: int
+    questions: int
+    group: int
+    """Questions of a patient, equally hard."""
+    spread: float
+    """Standard deviation of seeds in log-odds."""
+    gain: float
+
+
+SHAPES = tuple(
+    Shape(seeds=seeds, questions=240, group=group, spread=spread, gain=gain)
+    for seeds in (1, 3, 5, 10)
+    for spread in ((0.0,) if seeds == 1 else (0.0, 0.2, 0.4))
+    for group, gain in ((1, 0.2), (1, 0.0), (6, 0.2))
+)
+
+
+def draw(shape: Shape, generator: np.random.Generator, share: float, hard_Q: NDArray[np.float64]) -> Scores:
+    """Let the seeds of one arm answer."""
+    seeds_S1 = generator.normal(0, shape.spread, (shape.seeds, 1))
+    odds = np.log(share / (1 - share)) + seeds_S1 + hard_Q
+    right = generator.random(odds.shape) < 1 / (1 + np.exp(-odds))
+    names = tuple(map(str, range(shape.questions)))
+    groups = tuple(str(number // shape.group) for number in range(shape.questions))
+    return Scores(questions=names, groups=groups, correct_SQ=right.astype(float))
+
+
+def find_truth(shape: Shape) -> float:
+    """Give the mean gain over all seeds and questions there could be."""
+    noise = np.random.default_rng(0).normal(0, np.hypot(1, shape.spread), 2_000_000)
+
+    def accuracy(share: float) -> float:
+        return float((1 / (1 + np.exp(-(np.log(share / (1 - share)) + noise)))).mean())
+
+    return accuracy(BASE + shape.gain) - accuracy(BASE)
+
+
+def simulate(shape: Shape, studies: int, first: int) -> tuple[float, float, float]:
+    """Give coverage, mean width, and the share of studies that claim a gain."""
+    truth = find_truth(shape)
+    resampling = Resampling(num_resamples=RESAMPLES, seed=0, confidence=0.95)
+    covered = claimed = 0
+    width = 0.0
+    for study in range(first, first + studies):
+        generator = np.random.default_rng([study, shape.seeds, int(100 * shape.spread), int(100 * shape.gain)])
+        p_values: list[float] = []
+        for _ in range(TARGETS):
+            hard_Q = np.repeat(generator.normal(0, 1, shape.questions // shape.group), shape.group)
+            difference = subtract(
+                draw(shape, generator, BASE + shape.gain, hard_Q), draw(shape, generator, BASE, hard_Q)
+            )
+            replicates = resample_mean(difference, resampling)
+            interval = summarize(float(difference.correct_SQ.mean()), replicates, 0.95)
+            covered += interval.low <= truth <= interval.high
+            width += interval.high - interval.low
+            p_values.append(interval.p_value)
+        claimed += min(adjust_holm(tuple(p_values))) <= 0.05
+    return covered / (studies * TARGETS), width / (studies * TARGETS), claimed / studies
+
+
+def main() -> None:
+    """Simulate all shapes on all cores, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=2000)
+    given = parser.parse_args()
+    begun = time.monotonic()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    print("| seeds | spread of seeds | questions a group | true gain | coverage | width | claims after Holm |")
+    print("|---|---|---|---|---|---|---|")
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        jobs = [pool.submit(simulate, shape, given.studies, 0) for shape in SHAPES]
+        for shape, job in zip(SHAPES, jobs, strict=True):
+            coverage, width, claimed = job.result()
+            print(
+                f"| {shape.seeds} | {shape.spread:g} | {shape.group} | {find_truth(shape) * 100:+.1f} | "
+                f"{coverage:.1%} | {width * 100:.1f} | {claimed:.1%} |",
+                flush=True,
+            )
+    print(f"\n{given.studies} studies of {TARGETS} held-out questions each, {time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
