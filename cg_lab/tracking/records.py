@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from cg_lab.arms import Arm
+from cg_lab.catalog import DataRef
 from cg_lab.locks import find_holder
 from cg_lab.planning.plan import Cell, Plan, Setting
 from cg_lab.planning.work import FinetuneJob, Mixture
@@ -19,6 +21,18 @@ RECORD_SCHEMA = 2
 DIGITS = 9
 """Of differences, so that 0.3 - 0.2 is shown as 0.1."""
 STUDY_FILES = ("plan.json", "config.yaml", "provenance.json", "effects.csv", "cells.csv", "report.md", "report.html")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Samples that a run was trained on or asked about."""
+
+    name: str
+    """Of the subset."""
+    digest: str
+    """Of the data and the subset; the same samples have the same one in every study."""
+    context: Literal["training", "testing"]
+    num_samples: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +53,8 @@ class Record:
     """Single values."""
     curve: tuple[Point, ...] = ()
     artifacts: tuple[Path, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    """Shown as MLflow's datasets."""
     start_ms: int | None = None
     end_ms: int | None = None
 
@@ -177,6 +193,7 @@ def _record_finetune(job: FinetuneJob, state: JobState, shared: dict[str, str], 
         },
         metrics={} if seconds is None else {"seconds": seconds},
         curve=state.curve,
+        inputs=tuple(_make_input(job.data, part.subset, "training", part.count) for part in job.mixture.parts),
         start_ms=state.start_ms,
         end_ms=state.end_ms,
     )
@@ -198,6 +215,7 @@ class _CellRecorder:
         self.shared = shared
         self.results = results
         self.states = states
+        self.data = {job.id: job.data for job in plan.evals}
         self.contrasts = {contrast.id: contrast for contrast in plan.contrasts}
         self.num_contrasts = Counter(contrast.target for contrast in plan.contrasts)
         self.plan = plan
@@ -229,6 +247,7 @@ class _CellRecorder:
             params={**facts, "backbone": self._setting(cell).backbone.name, "num_train": str(cell.proof.num_train)},
             metrics=self._measure(cell),
             artifacts=(predictions,) if state.status == "FINISHED" and predictions.exists() else (),
+            inputs=(_make_input(self.data[cell.eval_job], cell.subset, "testing", cell.proof.num_test),),
             start_ms=state.start_ms,
             end_ms=state.end_ms,
         )
@@ -290,6 +309,11 @@ class _CellRecorder:
             if other is not None and cell.arm is not over:
                 metrics[name] = round(accuracy - other, DIGITS)
         return metrics
+
+
+def _make_input(data: DataRef, subset: str, context: Literal["training", "testing"], num_samples: int) -> Input:
+    digest = content_id("input", 1, [data, subset, context])
+    return Input(name=subset, digest=digest, context=context, num_samples=num_samples)
 
 
 def _name_sources(mixture: Mixture | None) -> str:

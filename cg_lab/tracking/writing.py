@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from cg_lab.tracking.jobs import Point, digest_curve
-from cg_lab.tracking.records import Record
+from cg_lab.tracking.records import Input, Record
 from cg_lab.tracking.store import FINGERPRINT_TAG, KEY_TAG, KnownRun, Store, set_start
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import DatasetInput, Metric, Run
 
 JOB_TAG = "cg_lab.job"
 CURVE_TAG = "cg_lab.curve"
@@ -78,6 +78,8 @@ def _fill(store: Store, record: Record, run: Run) -> None:
     run_id = run.info.run_id
     _set_status(store, record, run)
     _upload(store, record, run)
+    if record.inputs and not (run.inputs and run.inputs.dataset_inputs):
+        store.client.log_inputs(run_id, [_to_dataset(part) for part in record.inputs])
     time_ms = record.end_ms or record.start_ms or run.info.start_time
     metrics = [Metric(key, value, time_ms, 0) for key, value in record.metrics.items() if key not in run.data.metrics]
     metrics += [_to_metric(point) for point in record.curve[_count_mirrored(record, run) or 0 :]]
@@ -96,6 +98,17 @@ def _fill(store: Store, record: Record, run: Run) -> None:
         params=[Param(key, value) for key, value in _give_params(record).items() if key not in run.data.params],
         tags=[RunTag(key, value) for key, value in tags.items() if value and run.data.tags.get(key) != value],
     )
+
+
+def _to_dataset(part: Input) -> DatasetInput:
+    """Give what MLflow shows as a dataset: its name, digest and context; the samples themselves stay where they are."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        name=part.name, digest=part.digest, source_type="cg_lab", source=json.dumps({"subset": part.name}),
+        profile=json.dumps({"num_samples": part.num_samples}),
+    )  # fmt: skip
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", part.context)])
 
 
 def _to_metric(point: Point) -> Metric:

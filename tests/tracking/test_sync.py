@@ -98,6 +98,20 @@ def test_cells_are_found_by_arm_and_by_an_element_of_the_target(lab: Any) -> Non
     assert not lab.search("tags.arm = 'related' and tags.modality = 'US'")
 
 
+def test_runs_name_the_subsets_that_they_were_trained_on_and_asked_about(lab: Any) -> None:
+    """Once, however often they are mirrored; equal samples have equal digests."""
+    lab.sync()
+    lab.sync()
+    runs = lab.search()
+    for job in lab.plan.finetunes:
+        inputs = runs[f"finetune:{job.id}"].inputs.dataset_inputs
+        assert sorted(part.dataset.name for part in inputs) == sorted(part.subset for part in job.mixture.parts)
+        assert {tag.value for part in inputs for tag in part.tags} == {"training"}
+    cells = [cell for cell in lab.plan.cells if f"cell:{cell.key}" in runs]
+    digests = {(cell.subset, runs[f"cell:{cell.key}"].inputs.dataset_inputs[0].dataset.digest) for cell in cells}
+    assert len(digests) == len({cell.subset for cell in cells})
+
+
 def test_statuses_are_true(lab: Any) -> None:
     running, killed, failed = lab.plan.finetunes[:3]
     lab.log(running.id, ("started", {"host": "node-1"}))
