@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -227,13 +226,19 @@ def measure_plan(release: Path, rounds: int) -> None:
         )
 
 
+WRAPPER = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""Asks for a process's memory from a small one: a fork begins with the memory of its parent."""
+
+
 def time_process(command: list[str]) -> tuple[float, float]:
-    """Give seconds and peak memory in GB of a process and its own."""
+    """Give seconds and peak memory in GB of a process."""
     begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
-    return time.perf_counter() - begun, usage.ru_maxrss * 1024 / 1e9
+    done = subprocess.run([sys.executable, "-c", WRAPPER, *command], check=True, capture_output=True, text=True)
+    return time.perf_counter() - begun, int(done.stdout) * 1024 / 1e9
 
 
 def main() -> None:

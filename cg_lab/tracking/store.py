@@ -107,9 +107,9 @@ def opening(layout: Layout, study: str, tracking_uri: str | None) -> Iterator[St
             finally:
                 _disconnect(uri, database)
     except ImportError as error:
-        raise TrackingError(f"tracking.uri: {_hide_password(uri)} needs a package: {error}") from error
+        raise TrackingError(f"tracking.uri: {hide_password(uri)} needs a package: {error}") from error
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise TrackingError(f"{_hide_password(uri)} refused: {_first_line(error)}") from error
+        raise TrackingError(f"{hide_password(uri)} refused: {_first_line(error)}") from error
 
 
 @contextmanager
@@ -238,10 +238,10 @@ def set_start(store: Store, run_id: str, start_ms: int) -> None:
             connection.execute("UPDATE runs SET start_time = ? WHERE run_uuid = ?", (start_ms, run_id))
 
 
-def _hide_password(uri: str) -> str:
+def hide_password(uri: str) -> str:
     """Leave out what stands between a user's name and the host.
 
-    >>> _hide_password("postgresql://me:secret@host/mlflow")
+    >>> hide_password("postgresql://me:secret@host/mlflow")
     'postgresql://me:***@host/mlflow'
     """
     return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:***@", uri)

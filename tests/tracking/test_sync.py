@@ -16,6 +16,7 @@ from cg_lab.locks import holding
 from cg_lab.planning.plan import Arm
 from cg_lab.results import Layout, write_plan
 from cg_lab.tracking import TrackingError, is_synced, sync_study, writing
+from cg_lab.tracking.table import read_runs
 
 
 def snapshot(lab: Any) -> dict[str, Any]:
@@ -110,6 +111,24 @@ def test_runs_name_the_subsets_that_they_were_trained_on_and_asked_about(lab: An
     cells = [cell for cell in lab.plan.cells if f"cell:{cell.key}" in runs]
     digests = {(cell.subset, runs[f"cell:{cell.key}"].inputs.dataset_inputs[0].dataset.digest) for cell in cells}
     assert len(digests) == len({cell.subset for cell in cells})
+
+
+def test_all_runs_are_read_back_as_one_table(lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+    frame = read_runs(f"sqlite:///{lab.layout.database.resolve()}", lab.plan.study).set_index("run_id")
+    found = lab.search()
+    assert len(frame) == len(found)
+    for run in found.values():
+        row = frame.loc[run.info.run_id]
+        assert (row["name"], row["status"]) == (run.info.run_name, run.info.status)
+        assert row["start_time"].value // 1_000_000 == run.info.start_time
+        for prefix, values in (("params", run.data.params), ("metrics", run.data.metrics), ("tags", run.data.tags)):
+            mine = row[[name for name in frame.columns if name.startswith(f"{prefix}.")]].dropna()
+            assert {name.removeprefix(f"{prefix}."): value for name, value in mine.items()} == values
+    assert read_runs(f"sqlite:///{lab.layout.database.resolve()}", "no such study").empty
+    with pytest.raises(TrackingError, match="can't be read"):
+        read_runs(f"sqlite:///{lab.layout.root}/none/mlflow.db", "s")
 
 
 def test_statuses_are_true(lab: Any) -> None:

@@ -1,0 +1,76 @@
+"""All runs of a study as one table, read from MLflow's database itself: paging through its client takes 4 ms a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from cg_lab.tracking.store import TrackingError, hide_password
+
+RUNS = """
+    SELECT runs.run_uuid, runs.name, runs.status, runs.start_time, runs.end_time FROM runs
+    JOIN experiments ON experiments.experiment_id = runs.experiment_id
+    WHERE experiments.name = :study AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
+"""
+VALUES = """
+    SELECT part.run_uuid, part.key, part.value FROM {table} AS part
+    JOIN runs ON runs.run_uuid = part.run_uuid JOIN experiments ON experiments.experiment_id = runs.experiment_id
+    WHERE experiments.name = :study AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
+"""
+PARTS = {"params": "params", "metrics": "latest_metrics", "tags": "tags"}
+"""Prefixes of columns, as `mlflow.search_runs` names them, and the tables that they stand in."""
+
+
+def read_runs(uri: str, study: str) -> pd.DataFrame:
+    """Read a study's runs.
+
+    Parameters
+    ----------
+    uri
+        Of a database that MLflow keeps runs in: `sqlite:///...` or `postgresql://...`; not of a server.
+    study
+        Name of the study, and of MLflow's experiment.
+
+    Returns
+    -------
+    A row for each run: `run_id`, `name`, `status`, `start_time`, `end_time` (UTC), and `params.*`, `metrics.*`,
+    `tags.*` as `mlflow.search_runs` names them.
+
+    Raises
+    ------
+    TrackingError
+        If there is no such database.
+
+    """
+    try:
+        engine = create_engine(uri)
+        with engine.connect() as connection:
+            runs = connection.execute(text(RUNS), {"study": study}).all()
+            parts = {
+                prefix: connection.execute(text(VALUES.format(table=table)), {"study": study}).all()
+                for prefix, table in PARTS.items()
+            }
+        engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        raise TrackingError(f"{hide_password(uri)} can't be read: {str(error).splitlines()[0]}") from None
+    index = [run[0] for run in runs]
+    frame = pd.DataFrame(runs, columns=["run_id", "name", "status", "start_time", "end_time"])
+    for name in ("start_time", "end_time"):
+        frame[name] = pd.to_datetime(frame[name], unit="ms", utc=True)
+    columns = {name: values for prefix, rows in parts.items() for name, values in _gather(prefix, rows, index)}
+    return pd.concat([frame, pd.DataFrame(columns)], axis=1)
+
+
+def _gather(prefix: str, rows: Iterable[Any], index: list[str]) -> Iterable[tuple[str, list[object]]]:
+    """Lay values out by key, one for each run."""
+    places = {run: place for place, run in enumerate(index)}
+    columns: dict[str, list[object]] = {}
+    for run, key, value in rows:
+        if key not in columns:
+            columns[key] = [None] * len(index)
+        columns[key][places[run]] = value
+    return ((f"{prefix}.{key}", columns[key]) for key in sorted(columns))
