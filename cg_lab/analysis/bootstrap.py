@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,19 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+FEW_GROUPS = 1_000
 ROWS_AT_ONCE = 500
 """Resamples held as floats at one time, so that a test set of ten thousand questions fits in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """An estimate with its two-sided percentile interval."""
+    """An estimate with its two-sided interval."""
 
     estimate: float
     low: float
     high: float
     p_value: float
-    """Two-sided bootstrap p-value of the estimate being zero."""
+    """Two-sided, of the estimate being zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,42 +72,50 @@ def resample_mean(scores: Scores, resampling: Resampling) -> FloatArray:
     Array of shape (num_resamples,).
 
     """
-    _, group_of = np.unique(np.array(scores.groups), return_inverse=True)
-    num_groups = int(group_of.max()) + 1
-    num_seeds = scores.correct_SQ.shape[0]
+    group_of = _number_groups(scores.groups)
+    num_groups, num_seeds = int(group_of.max()) + 1, scores.correct_SQ.shape[0]
     sizes_G = np.bincount(group_of, minlength=num_groups).astype(np.float64)
     sums_SG = np.stack([np.bincount(group_of, weights=row, minlength=num_groups) for row in scores.correct_SQ])
-    draws = _draw_groups(num_groups, resampling)
-    generator = np.random.default_rng(resampling.seed)
-    generator.bit_generator.state = draws.state_after
-    drawn_RS = generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resampling.num_resamples)
+    counts_RG = _draw_groups(num_groups, resampling)
     means_RS = np.concatenate(
         [
             (part_RG @ sums_SG.T) / (part_RG @ sizes_G)[:, None]
             for start in range(0, resampling.num_resamples, ROWS_AT_ONCE)
-            for part_RG in (draws.counts_RG[start : start + ROWS_AT_ONCE].astype(np.float64),)
+            for part_RG in (counts_RG[start : start + ROWS_AT_ONCE].astype(np.float64, copy=False),)
         ]
     )
+    drawn_RS = _draw_seeds(num_seeds, resampling)
     return np.asarray((means_RS * drawn_RS).sum(axis=1) / num_seeds, dtype=np.float64)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draws:
-    counts_RG: NDArray[np.uint16]  # resample, group; how often each group was drawn
-    state_after: Mapping[str, Any]
-    """Of the generator, which goes on to draw seeds."""
+@lru_cache(maxsize=64)
+def _number_groups(groups: tuple[str, ...]) -> NDArray[np.int64]:
+    """Give groups numbers, which all arms of a test set share."""
+    return np.unique(np.array(groups), return_inverse=True)[1].astype(np.int64)
+
+
+@lru_cache(maxsize=8)
+def _draw_seeds(num_seeds: int, resampling: Resampling) -> NDArray[np.int64]:
+    """Draw seeds with replacement: how often each is in each resample."""
+    generator = np.random.default_rng([resampling.seed, num_seeds])
+    return generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resampling.num_resamples)
 
 
 @lru_cache(maxsize=2)
-def _draw_groups(num_groups: int, resampling: Resampling) -> _Draws:
-    """Draw groups with replacement; all arms of a test set share these draws, which take most of a report's time."""
+def _draw_groups(num_groups: int, resampling: Resampling) -> NDArray[Any]:
+    """Draw groups with replacement; all arms of a test set share these draws, which take most of a report's time.
+
+    Few groups are kept as floats, which need not be converted again.
+    """
     generator = np.random.default_rng(resampling.seed)
     shares_G = np.full(num_groups, 1 / num_groups)
-    counts_RG = np.empty((resampling.num_resamples, num_groups), dtype=np.uint16)
+    counts_RG = np.empty(
+        (resampling.num_resamples, num_groups), dtype=np.float64 if num_groups <= FEW_GROUPS else np.uint16
+    )
     for start in range(0, resampling.num_resamples, ROWS_AT_ONCE):
         part_RG = counts_RG[start : start + ROWS_AT_ONCE]
         part_RG[:] = generator.multinomial(num_groups, shares_G, size=len(part_RG))
-    return _Draws(counts_RG=counts_RG, state_after=generator.bit_generator.state)
+    return counts_RG
 
 
 def summarize(estimate: float, replicates_R: FloatArray, confidence: float) -> Interval:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean, subtract, summarize
-from cg_lab.analysis.proportions import compare_mcnemar, is_binary, share_recovered, wilson_interval
+from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean, subtract
+from cg_lab.analysis.components import estimate_accuracy, estimate_mean
+from cg_lab.analysis.proportions import compare_mcnemar, is_binary, share_recovered
 from cg_lab.analysis.summary import Asked, Gains, Summary, pool_gains, summarize_study
 from cg_lab.analysis.verdict import Evidence, Verdict, decide
 from cg_lab.arms import Arm
@@ -41,8 +42,6 @@ class ArmEffect:
     chance: float
     accuracy: Interval | None
     """None if no cell of the arm has a result."""
-    wilson: tuple[float, float] | None
-    """Of a single seed's accuracy, where answers are right or wrong and no question belongs to a group."""
     over_zero_shot: Interval | None
     """Paired gain on identical questions; None for the arm itself and where one side is missing."""
     over_unrelated: Interval | None
@@ -114,6 +113,8 @@ class _Measured:
     """Of the main arm over another arm, with bootstrap replicates."""
     losses: Mapping[str, Gains]
     """Of the main arm over training without an element, by factor."""
+    without: Mapping[str, Interval]
+    """The same, as intervals."""
     means: Mapping[Arm, FloatArray]
     """Accuracy of each seed."""
     recovered: Interval | None
@@ -180,11 +181,15 @@ def _measure(
     target = contrast.target
     main = contrast.main.arm if contrast.main else None
 
-    def gain(key: tuple[Arm, str, str], over: Arm) -> tuple[Interval, FloatArray] | None:
+    def pair(key: tuple[Arm, str, str], over: Arm) -> Scores | None:
         other = (over, "", target)
         if key[2] != target or key == other:
             return None
-        return _compare(stacked.get(key), stacked.get(other), resampling)
+        return _pair(stacked.get(key), stacked.get(other))
+
+    def gain(key: tuple[Arm, str, str], over: Arm) -> Interval | None:
+        difference = pair(key, over)
+        return estimate_mean(difference, resampling.confidence) if difference else None
 
     arms = tuple(
         ArmEffect(
@@ -194,39 +199,41 @@ def _measure(
             seeds=part[0] if part else (),
             num_questions=plan.find_subset(contrast, key[2]).num_test if part is None else len(part[1].questions),
             chance=by_arm[key][0].proof.chance,
-            accuracy=_interval(part[1], resampling) if part else None,
-            wilson=_wilson(part[1], resampling.confidence) if part else None,
-            over_zero_shot=_first(gain(key, Arm.ZERO_SHOT)),
-            over_unrelated=_first(gain(key, Arm.UNRELATED)),
-            over_related=_first(gain(key, Arm.RELATED)),
-            over_ceiling=_first(gain(key, Arm.CEILING)) if main is Arm.MULTI_TASK else None,
+            accuracy=estimate_accuracy(part[1], resampling.confidence) if part else None,
+            over_zero_shot=gain(key, Arm.ZERO_SHOT),
+            over_unrelated=gain(key, Arm.UNRELATED),
+            over_related=gain(key, Arm.RELATED),
+            over_ceiling=gain(key, Arm.CEILING) if main is Arm.MULTI_TASK else None,
         )
         for key, part in stacked.items()
     )
-    against = {
-        over: gain((main, "", target), over) if main else None
-        for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND, Arm.CEILING)
-    }
-    ceiling = gain((Arm.CEILING, "", target), Arm.ZERO_SHOT)
-    above = against[Arm.ZERO_SHOT]
     own = stacked.get((main, "", target)) if main else None
-    without = {
-        key[1]: _compare(own, part, resampling) for key, part in stacked.items() if key[0] is Arm.WITHOUT and main
-    }
     others = {over: stacked.get((over, "", target)) for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.CEILING)}
+    against = {
+        over: difference
+        for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND)
+        if main and (difference := pair((main, "", target), over)) is not None
+    }
+    without = {
+        key[1]: difference
+        for key, part in stacked.items()
+        if key[0] is Arm.WITHOUT and (difference := _pair(own, part)) is not None
+    }
+    ceiling = pair((Arm.CEILING, "", target), Arm.ZERO_SHOT)
     return _Measured(
         contrast=contrast,
         target=plan.find_subset(contrast, target),
         arms=arms,
-        over_blind=_first(against[Arm.BLIND]),
-        gains={over: (found[0].estimate, found[1]) for over, found in against.items() if found},
-        losses={factor: (found[0].estimate, found[1]) for factor, found in without.items() if found},
+        over_blind=gain((main, "", target), Arm.BLIND) if main else None,
+        gains={over: _draw(difference, resampling) for over, difference in against.items()},
+        losses={factor: _draw(difference, resampling) for factor, difference in without.items()},
+        without={factor: estimate_mean(difference, resampling.confidence) for factor, difference in without.items()},
         means={
             arm: part[1].correct_SQ.mean(axis=1)
             for arm, part in {**others, **({main: own} if main else {})}.items()
             if part is not None
         },
-        recovered=share_recovered(above, ceiling, resampling.confidence) if above and ceiling else None,
+        recovered=_recover(against.get(Arm.ZERO_SHOT), ceiling, resampling),
         mcnemar={
             over: compare_mcnemar(own[1], part[1])
             for over, part in others.items()
@@ -235,10 +242,14 @@ def _measure(
     )
 
 
-def _wilson(scores: Scores, confidence: float) -> tuple[float, float] | None:
-    if len(scores.correct_SQ) > 1 or scores.groups != scores.questions or not is_binary(scores):
+def _recover(related: Scores | None, ceiling: Scores | None, resampling: Resampling) -> Interval | None:
+    if related is None or ceiling is None or estimate_mean(ceiling, resampling.confidence).low <= 0:
         return None
-    return wilson_interval(int(scores.correct_SQ.sum()), scores.correct_SQ.size, confidence)
+    return share_recovered(_draw(related, resampling), _draw(ceiling, resampling), resampling.confidence)
+
+
+def _draw(difference: Scores, resampling: Resampling) -> Gains:
+    return float(difference.correct_SQ.mean()), resample_mean(difference, resampling)
 
 
 def _stack(cells: list[Cell], scores: Mapping[str, Scores]) -> tuple[tuple[int, ...], Scores] | None:
@@ -256,12 +267,8 @@ def _stack(cells: list[Cell], scores: Mapping[str, Scores]) -> tuple[tuple[int, 
     return tuple(cell.seed for cell in scored if cell.seed is not None), together
 
 
-def _compare(
-    first: tuple[tuple[int, ...], Scores] | None,
-    second: tuple[tuple[int, ...], Scores] | None,
-    resampling: Resampling,
-) -> tuple[Interval, FloatArray] | None:
-    """Pair two arms on the seeds that both have; an arm without seeds meets them all."""
+def _pair(first: tuple[tuple[int, ...], Scores] | None, second: tuple[tuple[int, ...], Scores] | None) -> Scores | None:
+    """Subtract an arm from another on the seeds that both have; an arm without seeds meets them all."""
     if first is None or second is None:
         return None
     (seeds_1, scores_1), (seeds_2, scores_2) = first, second
@@ -271,21 +278,11 @@ def _compare(
             return None
         scores_1 = _take_seeds(scores_1, [seeds_1.index(seed) for seed in common])
         scores_2 = _take_seeds(scores_2, [seeds_2.index(seed) for seed in common])
-    difference = subtract(scores_1, scores_2)
-    replicates_R = resample_mean(difference, resampling)
-    return summarize(float(difference.correct_SQ.mean()), replicates_R, resampling.confidence), replicates_R
+    return subtract(scores_1, scores_2)
 
 
 def _take_seeds(scores: Scores, rows: list[int]) -> Scores:
     return Scores(questions=scores.questions, groups=scores.groups, correct_SQ=scores.correct_SQ[rows])
-
-
-def _interval(scores: Scores, resampling: Resampling) -> Interval:
-    return summarize(float(scores.correct_SQ.mean()), resample_mean(scores, resampling), resampling.confidence)
-
-
-def _first(found: tuple[Interval, FloatArray] | None) -> Interval | None:
-    return found[0] if found else None
 
 
 def _judge(measured: list[_Measured], missing: tuple[MissingCell, ...], rule: Rule) -> tuple[ContrastEffect, ...]:
@@ -310,10 +307,7 @@ def _judge(measured: list[_Measured], missing: tuple[MissingCell, ...], rule: Ru
             over_blind=part.over_blind,
             recovered=part.recovered,
             mcnemar=part.mcnemar,
-            losses={
-                factor: summarize(loss, replicates_R, rule.confidence)
-                for factor, (loss, replicates_R) in part.losses.items()
-            },
+            losses=part.without,
             p_holm=decision.p_holm,
             verdict=decision.verdict,
             reason=decision.reason,

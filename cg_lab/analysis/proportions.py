@@ -59,24 +59,18 @@ def _majority(scores: Scores) -> FloatArray:
 
 
 def share_recovered(
-    related: tuple[Interval, FloatArray], ceiling: tuple[Interval, FloatArray], confidence: float
-) -> Interval | None:
+    related: tuple[float, FloatArray], ceiling: tuple[float, FloatArray], confidence: float
+) -> Interval:
     """Give the part of what training on the target itself gains that related training gains too.
 
     Parameters
     ----------
     related, ceiling
-        Gains over the untouched backbone with bootstrap replicates of the same draws.
+        Gains over the untouched backbone with bootstrap replicates of the same draws; the ceiling's is above zero.
     confidence
         Of the interval.
 
-    Returns
-    -------
-    None unless the ceiling's gain is above zero with confidence: the share of nothing is nothing.
-
     """
     (gain, gains_R), (whole, wholes_R) = related, ceiling
-    if whole.low <= 0:
-        return None
     kept = wholes_R > 0
-    return summarize(gain.estimate / whole.estimate, gains_R[kept] / wholes_R[kept], confidence)
+    return summarize(gain / whole, gains_R[kept] / wholes_R[kept], confidence)

@@ -9,8 +9,8 @@ from cg_lab.analysis.bootstrap import Interval, adjust_holm
 
 RULE = (
     "composes: the related model beats the untouched backbone, the unrelated model and its own blind run, each on "
-    "identical questions; the largest of the three bootstrap p-values is adjusted over all held-out questions (Holm) "
-    "and must stay at or below 1 - confidence. "
+    "identical questions; the largest of the three p-values (t tests over seeds and questions) is adjusted over all "
+    "held-out questions (Holm) and must stay at or below 1 - confidence. "
     "harms: the related model falls below both the untouched backbone and the unrelated model by the same test. "
     "cannot say: a cell is missing, the target is trained on by intent, an element of the target is covered by no "
     "related subset, or the target's own "

@@ -140,8 +140,6 @@ def _row_of_effect(effects: StudyEffects, contrast: ContrastEffect, arm: ArmEffe
         "num_questions": str(arm.num_questions),
         "chance": _number(arm.chance),
         **_interval("accuracy", arm.accuracy, with_p=False),
-        "accuracy_wilson_low": _number(arm.wilson[0] if arm.wilson else None),
-        "accuracy_wilson_high": _number(arm.wilson[1] if arm.wilson else None),
         **_interval("gain_over_zero_shot", arm.over_zero_shot),
         **_interval("gain_over_unrelated", arm.over_unrelated),
         **_interval("gain_over_related", arm.over_related),

@@ -227,9 +227,10 @@ def _explain_methods(plan: Plan) -> tuple[str, ...]:
         )
     paragraphs.append(_tell_reading(plan))
     paragraphs.append(
-        f"Statistics: {plan.rule.confidence:.0%} percentile intervals from {plan.rule.resamples:,} bootstrap draws that resample "
-        f"questions (patients or look-alike groups as wholes, where known) and seeds, crossed; gains are paired on identical questions, "
-        f"and on the seed. Pooled gains resample the held-out questions too."
+        f"Statistics: {plan.rule.confidence:.0%} intervals with questions (patients or look-alike groups as wholes, where known) and seeds as "
+        f"crossed random effects, from a two-way analysis of variance with Satterthwaite's degrees of freedom; of one seed's accuracy Wilson's. "
+        f"Gains are paired on identical questions, and on the seed. Pooled gains and shares of the ceiling's gain come from {plan.rule.resamples:,} "
+        f"bootstrap draws of questions and seeds, pooled ones of held-out questions too."
     )
     return tuple(paragraphs)
 

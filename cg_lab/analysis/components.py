@@ -1,0 +1,89 @@
+"""Intervals of means over seeds and questions, from the variance that each of them brings in."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cg_lab.analysis.bootstrap import FloatArray, Interval, Scores
+from cg_lab.analysis.proportions import is_binary, wilson_interval
+from cg_lab.analysis.student import find_quantile, find_tail
+
+
+def estimate_mean(scores: Scores, confidence: float) -> Interval:
+    """Estimate the mean over all seeds and questions there could be.
+
+    Seeds and questions (whole groups) are crossed random effects. The variance of the mean is put together from the
+    mean squares of a two-way analysis of variance, `(MS_seeds + MS_questions - MS_rest) / (seeds * questions)`, and
+    never taken to be less than the rest alone; its degrees of freedom are Satterthwaite's (1946), so that few seeds
+    give the wide interval of a t distribution. With one seed it says nothing about other seeds.
+
+    Parameters
+    ----------
+    scores
+        Of one arm, or the difference of two on the same questions.
+    confidence
+        Of the two-sided interval.
+
+    Returns
+    -------
+    The mean with its interval, and the p-value of a t test of the mean being zero.
+
+    """
+    mean = float(scores.correct_SQ.mean())
+    error, freedom = _find_error(_take_groups(scores))
+    if math.isinf(error):
+        return Interval(estimate=mean, low=-1.0, high=1.0, p_value=1.0)
+    half = find_quantile((1 + confidence) / 2, freedom) * error
+    p_value = 2 * find_tail(abs(mean) / error, freedom) if error > 0 else float(mean == 0)
+    return Interval(estimate=mean, low=mean - half, high=mean + half, p_value=min(1.0, p_value))
+
+
+def estimate_accuracy(scores: Scores, confidence: float) -> Interval:
+    """Estimate an arm's accuracy: of one seed's right and wrong answers without groups by Wilson's interval (1927).
+
+    Limits beyond 0 and 1 are cut off.
+    """
+    found = estimate_mean(scores, confidence)
+    low, high = max(0.0, found.low), min(1.0, found.high)
+    if len(scores.correct_SQ) == 1 and scores.groups == scores.questions and is_binary(scores):
+        low, high = wilson_interval(int(scores.correct_SQ.sum()), scores.correct_SQ.size, confidence)
+    return Interval(estimate=found.estimate, low=low, high=high, p_value=found.p_value)
+
+
+def _take_groups(scores: Scores) -> FloatArray:
+    """Give one value for each seed and group, whose mean is the mean over questions.
+
+    Groups differ in size, so that a mean is a ratio of sums; the values are its linear part: the mean, and the group's
+    sum less the mean times its size, times groups over questions.
+    """
+    if scores.groups == scores.questions:
+        return scores.correct_SQ
+    _, codes = np.unique(np.array(scores.groups), return_inverse=True)
+    group_of: NDArray[np.int64] = codes.astype(np.int64)
+    sizes_G = np.bincount(group_of).astype(np.float64)
+    sums_SG = np.stack([np.bincount(group_of, weights=row) for row in scores.correct_SQ])
+    mean = float(scores.correct_SQ.mean())
+    return mean + (sums_SG - mean * sizes_G) * (len(sizes_G) / len(group_of))
+
+
+def _find_error(values_SG: FloatArray) -> tuple[float, float]:
+    """Give the standard error of the mean, and its degrees of freedom."""
+    num_seeds, num_groups = values_SG.shape
+    mean = float(values_SG.mean())
+    if num_groups == 1:
+        return math.inf, 1.0
+    questions = num_seeds * float(((values_SG.mean(axis=0) - mean) ** 2).sum()) / (num_groups - 1)
+    if num_seeds == 1:
+        return math.sqrt(questions / num_groups), float(num_groups - 1)
+    seeds = num_groups * float(((values_SG.mean(axis=1) - mean) ** 2).sum()) / (num_seeds - 1)
+    total = float(((values_SG - mean) ** 2).sum())
+    free = (num_seeds - 1) * (num_groups - 1)
+    rest = max(0.0, total - seeds * (num_seeds - 1) - questions * (num_groups - 1)) / free
+    whole = max(seeds + questions - rest, rest)
+    if whole <= 0:
+        return 0.0, float(free)
+    parts = seeds**2 / (num_seeds - 1) + questions**2 / (num_groups - 1) + rest**2 / free
+    return math.sqrt(whole / (num_seeds * num_groups)), max(1.0, whole**2 / parts)
