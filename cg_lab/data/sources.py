@@ -299,6 +299,8 @@ def _sign_folder(folder: str, update: Callable[[bytes], None]) -> None:
         with os.scandir(folder) as entries:
             for entry in entries:
                 try:
+                    if entry.is_dir():
+                        continue  # the results folder may be one of them
                     status = entry.stat()
                 except OSError:
                     continue  # a link to nothing

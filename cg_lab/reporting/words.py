@@ -133,6 +133,11 @@ def _answer(effects: StudyEffects) -> str:
     return start + (f" {lead}, {', '.join(others)}." if others else "") + mean
 
 
+FEW_SEEDS = {
+    1: "One seed says nothing about how results vary from training to training: intervals are about this very model.",
+    2: "Two seeds tell little about how results vary from training to training: intervals are wide, and still too narrow where seeds differ much.",
+    3: "So few seeds make intervals wide where results vary from training to training; five seeds halve those of three.",
+}
 MOST_TOLD = 24
 """Held-out questions that are put in words; the tables have all."""
 
@@ -180,9 +185,7 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
         f"{worst * 100:.0f} points may go unseen with one seed."
     ]
     if len(seeds) < 5:
-        said.append(
-            "So few seeds tell little about how results vary from training to training: where they differ much, intervals are too narrow and p-values too small."
-        )
+        said.append(FEW_SEEDS.get(len(seeds), FEW_SEEDS[3]))
     uncovered = dict.fromkeys(
         contrast.contrast.target for contrast in effects.contrasts if not contrast.contrast.fully_covered
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
@@ -244,3 +245,21 @@ def test_labels_of_all_scripts_are_kept_and_one_form_of_unicode_is_used(tmp_path
     labels = {"ورم": 8, "תקין": 8, "=1+1": 8, "cafe\u0301": 8, "می\u200cشود": 8}
     catalog, _ = read(write(tmp_path, labels))
     assert set(catalog.subsets[0].labels) == {"ورم", "תקין", "=1+1", "caf\u00e9", "می\u200cشود"}
+
+
+@pytest.mark.slow
+def test_a_million_lines_most_of_them_without_an_image_are_read_counted_and_split(tmp_path: Path) -> None:
+    path = write(tmp_path, {"no": 40, "yes": 40})
+    with path.open("a") as file:
+        file.writelines(f"absent/{number}.png,{('no', 'yes')[number % 2]},a,CT,Lung,a\n" for number in range(1_000_000))
+    began = time.monotonic()
+    catalog, source = read(path)
+    assert time.monotonic() - began < 120
+    assert (catalog.subsets[0].num_train, catalog.subsets[0].num_test) == (60, 20)
+    (note,) = catalog.notes
+    assert note.count == 1_000_000
+    assert len(note.examples) == 20
+    assert len(source.read_images(source.read_samples("a", Split.TEST))) == 20
+    began = time.monotonic()
+    assert read(path)[0] == catalog
+    assert time.monotonic() - began < 5

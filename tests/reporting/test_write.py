@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from cg_lab.evaluation.evaluate import PREDICTIONS
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
+from cg_lab.reporting.tables import write_csv
 from cg_lab.reporting.write import ReportFiles, write_report
 from cg_lab.results import EvalResult, Failure, Layout, write_failure, write_plan, write_result
 
@@ -160,3 +162,8 @@ def test_how_answers_were_read_stands_beside_the_arm_that_it_is_about(made: tupl
     assert (cells.loc[is_first, "parse_failures"] == 0.25).all()
     assert cells.loc[~is_first, "parse_failures"].isna().all()
     assert {job.protocol.by for job in plan.evals} == {"likelihood", "both"}
+
+
+def test_cells_that_a_spreadsheet_would_run_begin_with_an_apostrophe(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [{"target": "=cmd|' /C calc'!A0", "gain": "-0.250000", "name": "@sum"}])
+    assert (tmp_path / "a.csv").read_text().splitlines()[1] == "'=cmd|' /C calc'!A0,-0.250000,'@sum"
