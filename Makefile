@@ -1,7 +1,7 @@
 # Every target sets up what it needs; `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install sweep test test-fast check slurm faults bench lock clean
+.PHONY: help install sweep test test-fast check slurm mlflow faults bench lock clean
 SHELL := /bin/bash
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -38,7 +38,7 @@ sweep: .venv/.installed  ## plan, fine-tune, evaluate, track and report the defa
 	$(RUN) -m cg_lab sweep $(ARGS)
 
 test: .venv/.installed  ## all tests that this machine can run, fast ones first; installs Chromium if it is missing
-	bash tests/install_system_packages.sh chromium
+	bash tests/install_system_packages.sh chromium postgresql
 	$(RUN) -m pytest -q -m "$(FAST)" $(ARGS)
 	$(RUN) -m pytest -q -m "$(EXTRA)" --durations=5 $(ARGS)
 
@@ -54,6 +54,10 @@ check: .venv/.installed  ## format, lint, types, import contracts, fast tests
 
 slurm:  ## install and start a Slurm on this machine, for tests (root; Debian); tests/slurm/stop.sh stops it
 	bash tests/slurm/start.sh
+
+mlflow: .venv/.installed  ## run an MLflow server with PostgreSQL for a team; ARGS="--port 5001" (installs Debian's PostgreSQL if it is missing)
+	bash tests/install_system_packages.sh postgresql
+	$(RUN) -m cg_lab server $(ARGS)
 
 faults: .venv/.installed slurm  ## let everything go wrong on that Slurm: kills, preemption, time limits, silence, a full disk
 	$(RUN) -m pytest -v -m slurm --durations=0 $(ARGS)

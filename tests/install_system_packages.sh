@@ -9,6 +9,7 @@ is_present() {
         slurm-wlm) command -v slurmctld && command -v slurmd && command -v sbatch ;;
         munge) command -v munged ;;
         slurmdbd) command -v slurmdbd ;;
+        postgresql) ls /usr/lib/postgresql/*/bin/initdb || command -v initdb ;;
         mariadb-server) command -v mariadbd ;;
         python3-venv) python3 -c 'import ensurepip, venv' ;;
         *) return 1 ;;

@@ -159,7 +159,7 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
                 nargs="+",
                 help="say how this plan differs from another (a plan.json, or the name of a study), or two jobs by id",
             )
-        case "report" | "data" | "ui":
+        case "report" | "data" | "ui" | "server":
             _add_showing(name, command)
         case _:
             pass
@@ -187,7 +187,9 @@ def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
         )
     else:
         command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-        command.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
+        command.add_argument(
+            "--port", type=int, default=5000 if name == "ui" else 5001, help="port to listen on (default: %(default)s)"
+        )
         command.add_argument(
             "--allow-remote", action="store_true", help="listen on other addresses than this machine's own"
         )

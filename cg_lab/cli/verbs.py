@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -206,6 +207,31 @@ def ui(arguments: Arguments) -> int:
     )
 
 
+def server(arguments: Arguments) -> int:
+    """Run an MLflow server with a PostgreSQL of its own, until Ctrl-C."""
+    runs = _read_runs(arguments, with_catalog=False)
+    if not runs:
+        return 0
+    from cg_lab.tracking import running_server
+
+    folder = _root(runs[0].study) / "mlflow-server"
+    here = {"127.0.0.1", "localhost"}
+    if arguments.host not in here and not arguments.allow_remote:
+        raise UserError(
+            f"--host {arguments.host}: whoever reaches the server can change and delete runs; add --allow-remote if "
+            "all who reach this address may"
+        )
+    for sign in (signal.SIGTERM, signal.SIGINT):  # which a shell's background jobs ignore
+        signal.signal(sign, signal.default_int_handler)
+    with running_server(folder, arguments.host, arguments.port) as process:
+        url = f"http://{arguments.host}:{arguments.port}"
+        print(f"MLflow on {url}, PostgreSQL behind it; Ctrl-C stops both")
+        print(f"mirror studies to it with tracking.uri={url}", flush=True)
+        process.wait()
+    print(f"the server ended by itself; its log is {folder / 'server.log'}", file=sys.stderr)
+    return 1
+
+
 def data(arguments: Arguments) -> int:
     """Check, show or prepare the images of a study."""
     runs = _read_runs(arguments)
@@ -236,6 +262,7 @@ VERBS: dict[str, tuple[Run, str]] = {
     "retry": (retry, "run again what failed, or what is chosen"),
     "report": (report, "write effects.csv, report.md and report.html from what is there"),
     "sync": (sync, "mirror a study's files to MLflow"),
+    "server": (server, "run an MLflow server with PostgreSQL, which a team mirrors its studies to"),
     "ui": (ui, "open the MLflow UI on this machine"),
 }
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from cg_lab.tracking.server import running_server
 from cg_lab.tracking.store import TrackingError
 from cg_lab.tracking.sync import SyncReport, is_synced, sync_study
 from cg_lab.tracking.ui import UiCommand, build_ui_command, run_ui
 
-__all__ = ["SyncReport", "TrackingError", "UiCommand", "build_ui_command", "is_synced", "run_ui", "sync_study"]
+__all__ = [
+    "SyncReport",
+    "TrackingError",
+    "UiCommand",
+    "build_ui_command",
+    "is_synced",
+    "run_ui",
+    "running_server",
+    "sync_study",
+]

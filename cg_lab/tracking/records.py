@@ -18,6 +18,8 @@ from cg_lab.tracking.jobs import JobState, Point, RunStatus, digest_curve, read_
 
 RECORD_SCHEMA = 2
 """Raised when equal files come to give other runs, so that the next mirroring brings all of them up to date."""
+MAX_NAME = 250
+"""Characters of a run's name."""
 DIGITS = 9
 """Of differences, so that 0.3 - 0.2 is shown as 0.1."""
 STUDY_FILES = ("plan.json", "config.yaml", "provenance.json", "effects.csv", "cells.csv", "report.md", "report.html")
@@ -112,7 +114,7 @@ def _record_study(plan: Plan, layout: Layout, shared: dict[str, str], jobs: list
     return Record(
         key="study",
         job_id=plan.study,
-        name=f"study {plan.study}",
+        name=shorten(f"study {plan.study}"),
         status=status,
         tags={
             "kind": "study",
@@ -172,7 +174,7 @@ def _record_finetune(job: FinetuneJob, state: JobState, shared: dict[str, str], 
     return Record(
         key=f"finetune:{job.id}",
         job_id=job.id,
-        name=f"tune s{job.seed} {sources}{shuffled}",
+        name=shorten(f"tune s{job.seed} {sources}{shuffled}"),
         status=state.status,
         tags={
             "kind": "finetune",
@@ -233,7 +235,7 @@ class _CellRecorder:
         return Record(
             key=f"cell:{cell.key}",
             job_id=cell.eval_job,
-            name=self._name(cell),
+            name=shorten(self._name(cell)),
             status=state.status,
             tags={
                 "kind": "cell",
@@ -314,6 +316,15 @@ class _CellRecorder:
 def _make_input(data: DataRef, subset: str, context: Literal["training", "testing"], num_samples: int) -> Input:
     digest = content_id("input", 1, [data, subset, context])
     return Input(name=subset, digest=digest, context=context, num_samples=num_samples)
+
+
+def shorten(name: str) -> str:
+    """Cut a run's name to what PostgreSQL's column takes.
+
+    >>> len(shorten("x" * 300)), shorten("tune s0 ct-lung-mass")
+    (250, 'tune s0 ct-lung-mass')
+    """
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 4]} ..."
 
 
 def _name_sources(mixture: Mixture | None) -> str:

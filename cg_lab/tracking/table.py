@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from cg_lab.tracking.store import TrackingError, hide_password
@@ -49,11 +49,8 @@ def read_runs(uri: str, study: str) -> pd.DataFrame:
     try:
         engine = create_engine(uri)
         with engine.connect() as connection:
-            runs = connection.execute(text(RUNS), {"study": study}).all()
-            parts = {
-                prefix: connection.execute(text(VALUES.format(table=table)), {"study": study}).all()
-                for prefix, table in PARTS.items()
-            }
+            runs = _fetch(connection, RUNS, study)
+            parts = {prefix: _fetch(connection, VALUES.format(table=table), study) for prefix, table in PARTS.items()}
         engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
         raise TrackingError(f"{hide_password(uri)} can't be read: {str(error).splitlines()[0]}") from None
@@ -63,6 +60,11 @@ def read_runs(uri: str, study: str) -> pd.DataFrame:
         frame[name] = pd.to_datetime(frame[name], unit="ms", utc=True)
     columns = {name: values for prefix, rows in parts.items() for name, values in _gather(prefix, rows, index)}
     return pd.concat([frame, pd.DataFrame(columns)], axis=1)
+
+
+def _fetch(connection: Connection, query: str, study: str) -> list[Any]:
+    """Take the driver's own rows, which are plain tuples."""
+    return connection.execute(text(query), {"study": study}).cursor.fetchall()  # type: ignore[union-attr]
 
 
 def _gather(prefix: str, rows: Iterable[Any], index: list[str]) -> Iterable[tuple[str, list[object]]]:

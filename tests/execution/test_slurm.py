@@ -376,6 +376,7 @@ def test_what_sbatch_refuses_is_told_in_its_own_words(tmp_path: Path) -> None:
     assert "invalid partition" in output.lower()
 
 
+@pytest.mark.faults
 def test_images_are_prepared_by_tasks_of_an_array(tmp_path: Path) -> None:
     """The files are those that this machine writes."""
     lines = ["image,label,modality,area,task"]

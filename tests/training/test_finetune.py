@@ -94,6 +94,7 @@ def test_an_interrupted_fine_tune_ends_with_the_same_weights_bit_for_bit(
     assert all(whole[name].equal(cut[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_trains_what_a_whole_one_trains(
     backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
 ) -> None:

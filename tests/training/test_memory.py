@@ -76,6 +76,7 @@ def test_computation_is_in_bfloat16_and_trained_weights_are_not(
     assert {values.dtype for values in saved.values()} == {torch.bfloat16}
 
 
+@pytest.mark.slow
 def test_activations_computed_twice_change_nothing(
     backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
 ) -> None:
@@ -86,6 +87,7 @@ def test_activations_computed_twice_change_nothing(
     assert all(torch.allclose(ends[0][name], ends[1][name], atol=1e-5) for name in ends[0])
 
 
+@pytest.mark.slow
 def test_batches_by_length_are_the_same_after_an_interruption_in_a_later_epoch(
     backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
 ) -> None:
@@ -100,6 +102,7 @@ def test_batches_by_length_are_the_same_after_an_interruption_in_a_later_epoch(
     assert all(ends[0][name].equal(ends[1][name]) for name in ends[0])
 
 
+@pytest.mark.slow
 def test_batches_by_length_pad_less_and_see_every_sample_once(
     backbone: LoadedBackbone, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

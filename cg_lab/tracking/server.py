@@ -1,0 +1,196 @@
+"""A tracking server for a team: MLflow in front of a PostgreSQL of its own, started from Debian's packages."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cg_lab.errors import UserError
+from cg_lab.locks import find_holder, holding
+from cg_lab.serialize import content_id
+from cg_lab.tracking.store import ENVIRONMENT
+
+SYSTEM_FOLDER = Path("/var/lib/cg_lab-mlflow")
+"""Of databases that root starts: PostgreSQL refuses root, and its user may not look into root's own folders."""
+ANSWER_S = 120.0
+"""How long the server may take to answer for the first time: it makes its tables."""
+
+
+def find_postgres() -> Path:
+    """Find PostgreSQL's programs, which Debian keeps out of PATH.
+
+    Raises
+    ------
+    UserError
+        If there are none, with the package that has them.
+
+    """
+    on_path = shutil.which("initdb")
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    found = (
+        Path(on_path).parent
+        if on_path
+        else next((path for path in reversed(folders) if (path / "initdb").exists()), None)
+    )
+    if found is None:
+        raise UserError("server: no PostgreSQL on this machine; on Debian and Ubuntu: apt-get install postgresql")
+    return found
+
+
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[str]:
+    """Run a PostgreSQL on 127.0.0.1 alone, and give the URI of its database `mlflow`.
+
+    Parameters
+    ----------
+    folder
+        Keeps the password; the database too, unless root starts it.
+
+    Raises
+    ------
+    UserError
+        If PostgreSQL is missing or does not start, with its log.
+
+    """
+    programs = find_postgres()
+    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / "postgres"
+    if os.geteuid() == 0:
+        data = SYSTEM_FOLDER / content_id("server", 1, str(folder.resolve()))
+        data.mkdir(parents=True, exist_ok=True)
+        shutil.chown(data, "postgres", "postgres")
+    password = _make_password(folder / "password")
+    if not (data / "PG_VERSION").exists():
+        _initialize(programs, data, password)
+    port = _find_port()
+    if _is_running(programs, data):
+        _run(programs / "pg_ctl", "-D", data, "-w", "-m", "fast", "stop")  # its starter was killed
+    log = data / "server.log"
+    options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -p {port}"
+    try:
+        _run(programs / "pg_ctl", "-D", data, "-w", "-l", log, "-o", options, "start")
+    except subprocess.CalledProcessError:
+        raise UserError(f"server: PostgreSQL does not start; its log is {log}") from None
+    try:
+        _make_database(port, password)
+        yield f"postgresql+psycopg://postgres:{password}@127.0.0.1:{port}/mlflow"
+    finally:
+        _run(programs / "pg_ctl", "-D", data, "-w", "-m", "fast", "stop")
+
+
+def _is_running(programs: Path, data: Path) -> bool:
+    try:
+        _run(programs / "pg_ctl", "-D", data, "status")
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
+def _make_password(path: Path) -> str:
+    if not path.exists():
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(24))
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _initialize(programs: Path, data: Path, password: str) -> None:
+    # The password goes through a file: a command line can be read by others.
+    file = data.with_name(f".{data.name}.password")
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as written:
+        written.write(password)
+    if os.geteuid() == 0:
+        shutil.chown(file, "postgres", "postgres")
+    try:
+        _run(programs / "initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256",
+             f"--pwfile={file}")  # fmt: skip
+    finally:
+        file.unlink()
+
+
+def _make_database(port: int, password: str) -> None:
+    import psycopg
+
+    with psycopg.connect(
+        host="127.0.0.1", port=port, user="postgres", password=password, dbname="postgres", autocommit=True
+    ) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = 'mlflow'").fetchone() is None:
+            connection.execute("CREATE DATABASE mlflow")
+
+
+def _run(*command: str | Path) -> None:
+    """Run one of PostgreSQL's programs, as its own user where root asks."""
+    words = [str(word) for word in command]
+    if os.geteuid() == 0:
+        words = ["runuser", "-u", "postgres", "--", *words]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+
+def _find_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running_server(folder: Path, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run MLflow's server before a PostgreSQL; both end with the block.
+
+    Raises
+    ------
+    UserError
+        If one of them does not start.
+
+    """
+    with _alone(folder), running_postgres(folder) as uri:
+        environment = {**ENVIRONMENT, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
+        artifacts = (folder / "artifacts").resolve()
+        command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", artifacts.as_uri(),
+                   "--host", host, "--port", str(port), "--workers", "2"]  # fmt: skip
+        with (folder / "server.log").open("ab") as log:
+            server = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            _wait(server, host, port, folder / "server.log")
+            yield server
+        finally:
+            _stop(server)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Refuse a second server with the same database."""
+    with holding(folder / "lock") as held:
+        if not held:
+            raise UserError(f"server: {find_holder(folder / 'lock')} runs one with {folder} already")
+        yield
+
+
+def _wait(server: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
+    deadline = time.monotonic() + ANSWER_S
+    while time.monotonic() < deadline and server.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, port)) == 0:  # noqa: S104
+                return
+        time.sleep(0.2)
+    raise UserError(f"server: the server does not answer on {host}:{port}; its log is {log}")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server and its workers."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        if server.poll() is None:
+            os.killpg(server.pid, sign)
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                continue
