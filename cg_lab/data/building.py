@@ -192,7 +192,7 @@ class _Builder:
     # Labels and duplicates
 
     def drop_unusable_labels(self) -> None:
-        """Refuse or merge nothing here: labels that are too rare are left out, and look-alike spellings are refused."""
+        """Leave out labels that are too rare, and refuse two spellings of one label."""
         counts: Counter[tuple[int, str, str]] = Counter(
             (part, self._subset(part, row), self._label(part, row))
             for part, row in zip(self.used.part, self.used.row, strict=True)

@@ -9,16 +9,14 @@ from typing import Literal, get_args
 import pandas as pd
 
 from cg_lab.analysis.bootstrap import Interval
-from cg_lab.analysis.effects import ContrastEffect, StudyEffects, compute_effects
+from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.arms import Arm
 from cg_lab.reporting.figures import to_pdf
-from cg_lab.reporting.frames import StudyView, open_study, to_frame
+from cg_lab.reporting.frames import StudyView, open_study
 from cg_lab.reporting.names import ARM_NAMES, name_questions
-from cg_lab.reporting.read import read_scores
-from cg_lab.reporting.tables import list_cells, list_effects, list_summaries
+from cg_lab.reporting.tables import guard
 from cg_lab.reporting.words import points
-from cg_lab.reporting.write import plot_figures
-from cg_lab.results import Layout, read_plan
+from cg_lab.results import Layout
 from cg_lab.serialize import replacing, write_text
 
 Format = Literal["md", "latex", "csv", "parquet"]
@@ -43,29 +41,27 @@ def write_tables(layout: Layout, study: str, form: Format) -> list[Path]:
     Raises
     ------
     UserError
-        If the study has no readable plan.
+        If there is no such study.
 
     """
-    plan = read_plan(layout.plan(study))
-    readings = read_scores(plan, layout)
-    effects = compute_effects(plan, readings.scores, readings.reasons)
     folder = layout.study(study)
+    view = open_study(folder)
     written: list[Path] = []
     if form in {"md", "latex"}:
         path = folder / "tables" / f"results.{'tex' if form == 'latex' else form}"
-        table = tabulate(effects)
-        text = to_markdown(table) if form == "md" else table.to_latex(index=False, escape=True)
-        write_text(path, text)
+        table = tabulate(view.computed)
+        write_text(path, to_markdown(table) if form == "md" else table.to_latex(index=False, escape=True))
         written.append(path)
     else:
-        rows = {"effects": list_effects(effects), "cells": list_cells(effects, readings)}
-        for name, content in {**rows, "summary": list_summaries(effects)}.items():
+        for name, frame in {"effects": view.effects, "cells": view.cells, "summary": view.summary}.items():
             path = folder / "tables" / f"{name}.{form}"
             with replacing(path) as beside:
-                frame = to_frame(content)
-                frame.to_csv(beside, index=False) if form == "csv" else frame.to_parquet(beside, index=False)
+                if form == "csv":
+                    frame.map(lambda cell: guard(cell) if isinstance(cell, str) else cell).to_csv(beside, index=False)
+                else:
+                    frame.to_parquet(beside, index=False)
             written.append(path)
-    for name, figure in plot_figures(effects).items():
+    for name, figure in view.figures.items():
         path = folder / "figures" / f"{name}.pdf"
         with replacing(path) as beside:
             beside.write_bytes(to_pdf(figure))

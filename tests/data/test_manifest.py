@@ -223,3 +223,45 @@ def test_boxes_make_a_subset_of_detection_whose_questions_name_the_label(tmp_pat
     exam = pose_test(source, {subset.name: subset}, subset.name, ORIGINAL)
     assert all("tumour" in question.text for question in exam.questions)
     assert all(isinstance(question, BoxQuestion) and question.boxes for question in exam.questions)
+
+
+def write_box_file(folder: Path, lines: list[str]) -> Path:
+    (folder / "boxes.csv").write_text("\n".join(["image,label,x0,y0,x1,y1", *lines]), encoding="utf-8")
+    return folder / "boxes.csv"
+
+
+def test_a_file_of_boxes_makes_its_subsets_ask_where_its_labels_are(tmp_path: Path) -> None:
+    """Images without a box of their own are left out there; other subsets keep asking for the manifest's label."""
+    path = write_manifest(tmp_path, make_lines(tmp_path, num_each=10))
+    for number in range(20):
+        write_image(tmp_path / f"other{number}.png", 500 + number)
+    with path.open("a") as file:
+        file.writelines(f"other{number}.png,{('a', 'b')[number % 2]},MRI,Brain,Bleed,\n" for number in range(20))
+    boxes = [
+        f"images/no{number}.png,{label},0,0,{size},{size}"
+        for number in range(8)
+        for label, size in (("cell", 6), ("debris", 12))
+    ]
+    boxes.append("images/no0.png,cell,3,3,9,9")
+    source, catalog = open_split(path, f"data.boxes={write_box_file(tmp_path, boxes)}")
+    located = catalog.find("ct-lung-mass")
+    assert (located.kind, located.labels) == (Kind.DETECTION, ("cell", "debris"))
+    assert located.num_train + located.num_test == 16
+    assert catalog.find("mri-brain-bleed").kind is Kind.CLASSIFICATION
+    samples = [sample for split in Split for sample in source.read_samples("ct-lung-mass", split)]
+    assert sorted(len(sample.boxes) for sample in samples) == [1] * 15 + [2]
+    assert {sample.boxes[0] for sample in samples if sample.label == "debris"} == {(0, 0, 1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("images/no0.png,cell,0,0,13,6", "does not lie within the 12 x 12 pixels"),
+        ("images/no0.png,cell,0,0,x,6", "is not `x0 y0 x1 y1`"),
+        ("images/no0.png,,0,0,6,6", "line 2: empty image or label"),
+    ],
+)
+def test_boxes_of_a_file_that_can_not_be_are_refused(line: str, message: str, tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, make_lines(tmp_path))
+    with pytest.raises(UserError, match=message):
+        read(path, f"data.boxes={write_box_file(tmp_path, [line])}")
