@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from cg_lab.catalog import Catalog, ImageData, ListedData, Note, PhantomData, build_catalog
 from cg_lab.data.samples import DataSource
+from cg_lab.data.signing import sign
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import PlannedCatalog
 from cg_lab.serialize import canonical_json, content_id, parse_json, write_json
@@ -132,13 +132,13 @@ def _read_images(settings: ImageSettings | JoinedSettings, folder: Path, tell: T
     key = content_id("request", REQUEST_SCHEMA, [os.path.abspath("."), canonical_json(_omit_name(settings))])  # noqa: PTH100
     known = parse_json(_Request, folder / "requests" / f"{key}.json")
     about: About | None = None
-    if known is not None and known.signature == _sign(parts.values(), known.folders):
+    if known is not None and known.signature == sign(parts.values(), known.folders):
         about = parse_json(About, folder / "tables" / known.content / "about.json")
         if about is not None and not (folder / "tables" / known.content / "places.json").exists():
             about = None
     if about is None:
         about, folders = _build(parts, folder, tell)
-        request = _Request(signature=_sign(parts.values(), folders), folders=folders, content=about.content)
+        request = _Request(signature=sign(parts.values(), folders), folders=folders, content=about.content)
         write_json(folder / "requests" / f"{key}.json", request)
     return build_catalog(
         ImageData(content=about.content, seed=about.seed),
@@ -155,7 +155,8 @@ def _omit_name(settings: ImageSettings | JoinedSettings) -> ImageSettings | Join
 
 
 def _build(parts: Mapping[str, ImageSettings], folder: Path, tell: Tell | None) -> tuple[About, tuple[str, ...] | None]:
-    from cg_lab.data.building import Part, build_table
+    from cg_lab.data.building import build_table
+    from cg_lab.data.gathering import Part
     from cg_lab.data.splitting import Rules
 
     made = [
@@ -279,75 +280,3 @@ def _read_catalogued(settings: CatalogSettings) -> Reading:
         reading.notes.append(Note(subject=settings.path, reason=reason, count=len(absent), examples=tuple(absent)))
     reading.tied = listing.tied
     return reading
-
-
-def _sign(parts: Iterable[ImageSettings], folders: tuple[str, ...] | None) -> str:
-    """Hash names, sizes and times of all that a table was made from, without opening anything."""
-    digest = sha256()
-    for part in parts:
-        for path in _list_files(part):
-            digest.update(f"{path}\t{_stamp(path)}\n".encode(errors="surrogateescape"))
-    roots = folders if folders is not None else _walk_folders(parts)
-    for folder in roots:
-        _sign_folder(folder, digest.update)
-    return digest.hexdigest()
-
-
-def _sign_folder(folder: str, update: Callable[[bytes], None]) -> None:
-    lines: list[str] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                try:
-                    if entry.is_dir():
-                        continue  # the results folder may be one of them
-                    status = entry.stat()
-                except OSError:
-                    continue  # a link to nothing
-                lines.append(f"{entry.name}\t{status.st_size}\t{status.st_mtime_ns}\n")
-    except OSError:
-        lines = ["absent"]
-    lines.sort()
-    update(folder.encode(errors="surrogateescape") + b"\n" + "".join(lines).encode(errors="surrogateescape"))
-
-
-def _walk_folders(parts: Iterable[ImageSettings]) -> list[str]:
-    roots = [part.path for part in parts if isinstance(part, FolderSettings | DicomSettings | ManifestSettings)]
-    return sorted(
-        folder for root in roots for folder, _, _ in os.walk(root if Path(root).is_dir() else Path(root).parent)
-    )
-
-
-def _stamp(path: str) -> str:
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return "absent"
-    return f"{status.st_size}\t{status.st_mtime_ns}"
-
-
-def _list_files(settings: ImageSettings) -> list[str]:
-    """List the files that name a source's images."""
-    match settings:
-        case ManifestSettings():
-            return [settings.path, *([settings.boxes] if settings.boxes else [])]
-        case CatalogSettings():
-            from cg_lab.data.readers.med_mat import list_release
-
-            released = [str(path) for path in list_release(Path(settings.release))] if settings.release else []
-            return [settings.path, *filter(None, (settings.images, settings.boxes)), *released]
-        case MedMnistSettings():
-            from cg_lab.data.readers.medmnist import list_sets
-
-            facts = Path(settings.facts) if settings.facts else None
-            return [str(path) for path in list_sets(Path(settings.path), facts, settings.size, settings.sets)] + (
-                [settings.facts] if settings.facts else []
-            )
-        case FolderSettings() | DicomSettings():
-            return [folder for folder, _, _ in os.walk(settings.path)] + (
-                [settings.subsets] if settings.subsets else []
-            )
-        case HuggingFaceSettings():
-            return [settings.path, *([settings.subsets] if settings.subsets else [])]
-        case _:
-            raise AssertionError(settings)
