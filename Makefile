@@ -37,8 +37,9 @@ endif
 sweep: .venv/.installed  ## plan, fine-tune, evaluate, track and report the default study; ARGS="seeds=[0,1]" overrides
 	$(RUN) -m cg_lab sweep $(ARGS)
 
-test: .venv/.installed  ## all tests that this machine can run, fast ones first; installs Chromium if it is missing
-	bash tests/install_system_packages.sh chromium postgresql
+test: .venv/.installed  ## all tests that this machine can run, fast ones first; installs Chromium and PostgreSQL if they are missing
+	bash tests/install_system_packages.sh chromium
+	bash tests/install_system_packages.sh postgresql || echo "no PostgreSQL here: the test of the server is left out"
 	$(RUN) -m pytest -q -m "$(FAST)" $(ARGS)
 	$(RUN) -m pytest -q -m "$(EXTRA)" --durations=5 $(ARGS)
 
