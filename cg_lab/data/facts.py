@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from cg_lab.data.pictures import Pictures, Stamp, UnreadableError, hash_pixels
+from cg_lab.errors import UserError
 from cg_lab.serialize import content_id, replacing
 
 FACTS_SCHEMA = 1
@@ -162,6 +164,11 @@ def _measure(
         try:
             for rows in pool.map(measure_chunk, [pictures] * len(parts), parts, marks):
                 yield from rows
+        except BrokenProcessPool:
+            raise UserError(
+                "a process that opens images was killed, perhaps for want of memory; what is measured is kept, give "
+                "the same command again"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -18,8 +18,8 @@ from cg_lab.data.phantom import (
     render_phantoms,
 )
 from cg_lab.data.samples import Sample, Split
+from cg_lab.data_settings import PhantomSettings
 from cg_lab.mat import Subset, count_options
-from cg_lab.study import PhantomSettings
 
 TEST_OFFSET = 1_000_000
 """Numbers of test samples start here, so that a larger training set never reaches them."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 
-from cg_lab.study import (
+from cg_lab.data_settings import (
     CatalogSettings,
     DicomSettings,
     FolderSettings,

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from cg_lab.catalog import Catalog, ImageData, ListedData, Note, PhantomData, build_catalog
 from cg_lab.data.samples import DataSource
 from cg_lab.data.signing import sign
-from cg_lab.errors import UserError
-from cg_lab.planning.plan import PlannedCatalog
-from cg_lab.serialize import canonical_json, content_id, parse_json, write_json
-from cg_lab.study import (
+from cg_lab.data_settings import (
     CatalogSettings,
     DataSettings,
     DicomSettings,
@@ -26,6 +23,9 @@ from cg_lab.study import (
     MedMnistSettings,
     PhantomSettings,
 )
+from cg_lab.errors import UserError
+from cg_lab.planning.plan import PlannedCatalog
+from cg_lab.serialize import canonical_json, content_id, parse_json, write_json
 
 if TYPE_CHECKING:
     from cg_lab.data.listed import Declarations

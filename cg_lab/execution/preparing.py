@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import get_context
@@ -177,6 +178,11 @@ def _prepare_here(tasks: Sequence[Task], slots: int, total: int, tell: Tell) -> 
                 kept += ended.result()
                 done += 1
                 tell(total - len(tasks) + done, total)
+        except BrokenProcessPool:
+            raise UserError(
+                "a process that prepares images was killed, perhaps for want of memory; finished parts are kept, give "
+                "the same command again, or take fewer cluster.slots"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

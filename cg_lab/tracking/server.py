@@ -58,14 +58,15 @@ def running_postgres(folder: Path) -> Iterator[str]:
     Raises
     ------
     UserError
-        If PostgreSQL is missing or does not start, with its log.
+        If PostgreSQL or its client is missing, or it does not start or refuses the password, with its log.
 
     """
     programs = find_postgres()
+    folder = folder.resolve()  # its programs run elsewhere
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "postgres"
     if os.geteuid() == 0:
-        data = SYSTEM_FOLDER / content_id("server", 1, str(folder.resolve()))
+        data = SYSTEM_FOLDER / content_id("server", 1, str(folder))
         data.mkdir(parents=True, exist_ok=True)
         shutil.chown(data, "postgres", "postgres")
     password = _make_password(folder / "password")
@@ -76,23 +77,16 @@ def running_postgres(folder: Path) -> Iterator[str]:
         _run(programs / "pg_ctl", "-D", data, "-w", "-m", "fast", "stop")  # its starter was killed
     log = data / "server.log"
     options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -p {port}"
+    _run(programs / "pg_ctl", "-D", data, "-w", "-l", log, "-o", options, "start", hint=f"its log is {log}")
     try:
-        _run(programs / "pg_ctl", "-D", data, "-w", "-l", log, "-o", options, "start")
-    except subprocess.CalledProcessError:
-        raise UserError(f"server: PostgreSQL does not start; its log is {log}") from None
-    try:
-        _make_database(port, password)
+        _make_database(port, password, folder, data)
         yield f"postgresql+psycopg://postgres:{password}@127.0.0.1:{port}/mlflow"
     finally:
         _run(programs / "pg_ctl", "-D", data, "-w", "-m", "fast", "stop")
 
 
 def _is_running(programs: Path, data: Path) -> bool:
-    try:
-        _run(programs / "pg_ctl", "-D", data, "status")
-    except subprocess.CalledProcessError:
-        return False
-    return True
+    return _try(programs / "pg_ctl", "-D", data, "status") == 0
 
 
 def _make_password(path: Path) -> str:
@@ -116,22 +110,40 @@ def _initialize(programs: Path, data: Path, password: str) -> None:
         file.unlink()
 
 
-def _make_database(port: int, password: str) -> None:
-    import psycopg
+def _make_database(port: int, password: str, folder: Path, data: Path) -> None:
+    try:
+        import psycopg
+    except ImportError:
+        raise UserError(
+            "server: the package psycopg is missing; install it with: pip install 'cg_lab[server]'"
+        ) from None
+    try:
+        with psycopg.connect(
+            host="127.0.0.1", port=port, user="postgres", password=password, dbname="postgres", autocommit=True
+        ) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = 'mlflow'").fetchone() is None:
+                connection.execute("CREATE DATABASE mlflow")
+    except psycopg.Error as error:
+        raise UserError(
+            f"server: the database in {data} refuses: {str(error).splitlines()[0]}; it knows the password that stood "
+            f"in {folder / 'password'} when it was made"
+        ) from None
 
-    with psycopg.connect(
-        host="127.0.0.1", port=port, user="postgres", password=password, dbname="postgres", autocommit=True
-    ) as connection:
-        if connection.execute("SELECT 1 FROM pg_database WHERE datname = 'mlflow'").fetchone() is None:
-            connection.execute("CREATE DATABASE mlflow")
+
+def _run(*command: str | Path, hint: str = "") -> None:
+    """Run one of PostgreSQL's programs, which must succeed."""
+    status = _try(*command)
+    if status:
+        told = " ".join(str(word) for word in command)
+        raise UserError(f"server: `{told}` ended with exit status {status}" + (f"; {hint}" if hint else ""))
 
 
-def _run(*command: str | Path) -> None:
-    """Run one of PostgreSQL's programs, as its own user where root asks."""
+def _try(*command: str | Path) -> int:
+    """Run one of PostgreSQL's programs, as its own user where root asks; gives the exit status."""
     words = [str(word) for word in command]
     if os.geteuid() == 0:
         words = ["runuser", "-u", "postgres", "--", *words]
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, cwd="/")
+    return subprocess.run(words, check=False, stdout=subprocess.DEVNULL, cwd="/").returncode
 
 
 def _find_port() -> int:
