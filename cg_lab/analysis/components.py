@@ -53,6 +53,23 @@ def estimate_accuracy(scores: Scores, confidence: float) -> Interval:
     return Interval(estimate=found.estimate, low=low, high=high, p_value=found.p_value)
 
 
+def find_detectable(scores: Scores, confidence: float, power: float = 0.8) -> float | None:
+    """Find the smallest true mean that would have been resolved from zero, given how seeds and questions varied.
+
+    `(t(1 - level / 2) + t(power)) * standard error`, with the degrees of freedom of `estimate_mean`; None where nothing
+    is known of the variation.
+
+    >>> values_SQ = np.array([[1.0, 0, 0, 1, -1, 0, 1, 0, 1, 0]])
+    >>> names = tuple("abcdefghij")
+    >>> round(find_detectable(Scores(questions=names, groups=names, correct_SQ=values_SQ), 0.95) or 0, 3)
+    0.671
+    """
+    error, freedom = _find_error(_take_groups(scores))
+    if math.isinf(error):
+        return None
+    return (find_quantile((1 + confidence) / 2, freedom) + find_quantile(power, freedom)) * error
+
+
 def _take_groups(scores: Scores) -> FloatArray:
     """Give one value for each seed and group, whose mean is the mean over questions.
 

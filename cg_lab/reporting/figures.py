@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.arms import Arm
-from cg_lab.reporting.names import ARM_NAMES, LEVEL_NAMES, name_arm, name_questions
+from cg_lab.reporting.names import name_arm, name_questions
+from cg_lab.reporting.words import points, shares
 
 COLOURS = {
     Arm.ZERO_SHOT: "#7f7f7f",
@@ -34,6 +36,7 @@ SHOWN = tuple(COLOURS)
 MOST_PANELS = 24
 """Held-out questions, or curves, that a figure shows; the tables have all."""
 MOST_ROWS = 60
+TIP = "tip: "
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -77,10 +80,11 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[tuple[Ar
         if effect is None or effect.accuracy is None:
             axes.text(0.01, row, "missing" if effect else "", va="center", color="#555555", fontsize=9)
             continue
-        _draw_interval(axes, row, effect.accuracy, COLOURS[key[0]])
-    axes.axvline(contrast.target.chance, color="#555555", linewidth=1, linestyle=(0, (3, 3)), zorder=0)
+        accuracy = effect.accuracy
+        _draw_interval(axes, row, accuracy, COLOURS[key[0]], text=f"{name}, {name_arm(*key)}: {shares(accuracy)}")
+    axes.axvline(contrast.chance, color="#555555", linewidth=1, linestyle=(0, (3, 3)), zorder=0)
     axes.set_xlim(0, 1)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+    show_percent(axes.xaxis)
     _name_rows(axes, [name_arm(*key) for key in arms])
     axes.set_title(f"{name}: {contrast.verdict}", loc="left", fontsize=10, fontweight="bold")
 
@@ -105,9 +109,10 @@ def plot_forest(effects: StudyEffects) -> Figure:
             found = [gain(contrast) for contrast in shown]
             for row, interval in enumerate(found):
                 if interval is not None:
-                    _draw_interval(axes, row, interval, COLOURS[arm])
+                    _draw_interval(axes, row, interval, COLOURS[arm], text=f"{names[row]} {title}: {points(interval)}")
             if arm in pooled:
-                _draw_interval(axes, len(names) - 1, pooled[arm], "#222222", marker="D")
+                text = f"{names[-1]} {title}: {points(pooled[arm])}"
+                _draw_interval(axes, len(names) - 1, pooled[arm], "#222222", text=text, marker="D")
             axes.axvline(0, color="#555555", linewidth=1, zorder=0)
             axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
             axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
@@ -130,7 +135,9 @@ def plot_losses(effects: StudyEffects) -> Figure | None:
         return None
     factors = list(dict.fromkeys(factor for part in shown for factor in part.losses))
     pooled = {
-        part.arm: part.value for part in effects.summaries if (part.measure, part.group) == ("loss_without", "all")
+        part.arm: part.value
+        for part in effects.summaries
+        if (part.measure, part.group, part.method) == ("loss_without", "all", "mixed model")
     }
     by_id = name_questions(effects.plan)
     names = [by_id[part.contrast.id] for part in shown] + ["all together"]
@@ -143,7 +150,9 @@ def plot_losses(effects: StudyEffects) -> Figure | None:
             for row, interval in enumerate(rows):
                 if interval is not None:
                     place = row + (number - (len(factors) - 1) / 2) * 0.22
-                    _draw_interval(axes, place, interval, colour, marker="D" if row == len(names) - 1 else "o")
+                    text = f"{names[row]} without {factor}: {points(interval)}"
+                    marker = "D" if row == len(names) - 1 else "o"
+                    _draw_interval(axes, place, interval, colour, text=text, marker=marker)
             axes.plot([], [], color=colour, marker="o", linewidth=2.2, label=f"without {factor}")
         axes.axvline(0, color="#555555", linewidth=1, zorder=0)
         axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
@@ -156,70 +165,22 @@ def plot_losses(effects: StudyEffects) -> Figure | None:
         return entitle(figure, "What related training loses without one element, with 95 percent intervals")
 
 
-def plot_curves(effects: StudyEffects) -> Figure | None:
-    """Plot accuracy along each curve, means over the held-out questions at each level; None without curves."""
-    curves: dict[str, list[ContrastEffect]] = {}
-    for contrast in effects.contrasts:
-        if contrast.contrast.level is not None:
-            curves.setdefault(contrast.contrast.curve, []).append(contrast)
-    if not curves:
-        return None
-    shown = dict(list(curves.items())[:MOST_PANELS])
-    arms = [arm for arm in SHOWN if any(part.arm(arm) for part in effects.contrasts)]
-    with mpl.rc_context(STYLE):
-        columns = min(2, len(shown))
-        lines = -(-len(shown) // columns)
-        figure = Figure(figsize=(4.6 * columns, 2.5 * lines + 0.5), layout="constrained")
-        for number, (name, contrasts) in enumerate(shown.items(), start=1):
-            axes = figure.add_subplot(lines, columns, number)
-            for arm in arms:
-                _draw_curve(axes, contrasts, arm)
-            axes.axhline(
-                float(np.mean([part.target.chance for part in contrasts])), color="#555555", lw=1, ls=(0, (3, 3))
-            )
-            axes.set_ylim(0, 1)
-            axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
-            axes.set_xlabel(LEVEL_NAMES.get(contrasts[0].contrast.design, "level"), fontsize=9)
-            levels = sorted({part.contrast.level for part in contrasts if part.contrast.level is not None})
-            if len(levels) > 2 and levels[-1] > 8 * levels[1]:
-                axes.set_xscale("symlog", linthresh=levels[0] or levels[1])
-            axes.set_xticks(levels, [f"{level:g}" for level in levels])
-            axes.minorticks_off()
-            axes.set_title(_name_curve(name, contrasts), loc="left", fontsize=10, fontweight="bold")
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
-        return entitle(figure, "Accuracy along each curve, with 95 percent intervals")
+def _draw_interval(axes: Axes, row: float, interval: Interval, colour: str, *, text: str, marker: str = "o") -> None:
+    line = [interval.low, interval.high]
+    axes.plot(line, [row, row], color=colour, linewidth=2.2, solid_capstyle="round", gid=tip(text))
+    axes.plot(
+        interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white", gid=tip(text)
+    )
 
 
-def _name_curve(name: str, contrasts: list[ContrastEffect]) -> str:
-    """Name a curve by its target, or by itself where it goes over several."""
-    views = {contrast.contrast.view for contrast in contrasts}
-    directions = {contrast.contrast.direction for contrast in contrasts}
-    if len(views) > 1:
-        return name
-    direction = directions.pop() if len(directions) == 1 else None
-    return " ".join(views.pop()) + (f" ({direction})" if direction else "")
+def tip(text: str) -> str:
+    """Give the id of a mark that says something when it is pointed at; `to_svg` turns it into the mark's title."""
+    return f"{TIP}{text}"
 
 
-def _draw_curve(axes: Axes, contrasts: list[ContrastEffect], arm: Arm) -> None:
-    points: dict[float, list[Interval]] = {}
-    for contrast in contrasts:
-        effect = contrast.arm(arm)
-        if effect and effect.accuracy and contrast.contrast.level is not None:
-            points.setdefault(contrast.contrast.level, []).append(effect.accuracy)
-    if not points:
-        return
-    levels = sorted(points)
-    means = [float(np.mean([part.estimate for part in points[level]])) for level in levels]
-    axes.plot(levels, means, marker="o", markersize=4.5, color=COLOURS[arm], linewidth=1.6, label=ARM_NAMES[arm])
-    for level in levels:
-        if len(points[level]) == 1:
-            axes.plot([level] * 2, [points[level][0].low, points[level][0].high], color=COLOURS[arm], linewidth=1.2)
-
-
-def _draw_interval(axes: Axes, row: float, interval: Interval, colour: str, marker: str = "o") -> None:
-    axes.plot([interval.low, interval.high], [row, row], color=colour, linewidth=2.2, solid_capstyle="round")
-    axes.plot(interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white")
+def show_percent(axis: Axis) -> None:
+    """Let an axis of shares count in quarters."""
+    axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -242,13 +203,13 @@ def entitle(figure: Figure, title: str) -> Figure:
 
 
 def to_svg(figure: Figure) -> str:
-    """Give a figure as SVG text with its letters as letters."""
+    """Give a figure as SVG text with its letters as letters, and what marks say when pointed at as their titles."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         metadata = {"Date": None, "Creator": None, "Title": str(figure.get_label())}
         figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return re.sub(f'<g id="{TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text[text.index("<svg") :])
 
 
 def to_pdf(figure: Figure) -> bytes:

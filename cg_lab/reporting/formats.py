@@ -53,7 +53,7 @@ def write_tables(layout: Layout, study: str, form: Format) -> list[Path]:
         write_text(path, to_markdown(table) if form == "md" else table.to_latex(index=False, escape=True))
         written.append(path)
     else:
-        for name, frame in {"effects": view.effects, "cells": view.cells, "summary": view.summary}.items():
+        for name, frame in list_frames(view).items():
             path = folder / "tables" / f"{name}.{form}"
             with replacing(path) as beside:
                 if form == "csv":
@@ -67,6 +67,15 @@ def write_tables(layout: Layout, study: str, form: Format) -> list[Path]:
             beside.write_bytes(to_pdf(figure))
         written.append(path)
     return written
+
+
+def list_frames(view: StudyView) -> dict[str, pd.DataFrame]:
+    """Give all tables of a study that have rows, by name."""
+    frames = {
+        "effects": view.effects, "cells": view.cells, "summary": view.summary, "curves": view.curves,
+        "transfer": view.transfers, "reliability": view.reliability, "splits": view.splits,
+    }  # fmt: skip
+    return {name: frame for name, frame in frames.items() if len(frame)}
 
 
 def tabulate(effects: StudyEffects) -> pd.DataFrame:

@@ -12,8 +12,18 @@ from matplotlib.figure import Figure
 from cg_lab.analysis.effects import StudyEffects, compute_effects
 from cg_lab.errors import UserError, suggest
 from cg_lab.planning.plan import Plan
+from cg_lab.reporting.probabilities import Explored, explore_probabilities
 from cg_lab.reporting.read import Readings, read_scores
-from cg_lab.reporting.tables import Row, list_cells, list_effects, list_summaries
+from cg_lab.reporting.tables import (
+    Row,
+    list_cells,
+    list_curves,
+    list_effects,
+    list_reliability,
+    list_splits,
+    list_summaries,
+    list_transfers,
+)
 from cg_lab.reporting.write import plot_figures
 from cg_lab.results import Layout, read_plan
 
@@ -46,6 +56,26 @@ class StudyView:
         return to_frame(list_summaries(self.computed))
 
     @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Accuracy of each arm at each level of a curve, and the samples that other arms need for as much."""
+        return to_frame(list_curves(self.computed))
+
+    @cached_property
+    def transfers(self) -> pd.DataFrame:
+        """The transfer matrix, a row for each source and target."""
+        return to_frame(list_transfers(self.computed))
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """How sure each arm was and how often it was right, a row for each arm and bin of confidence."""
+        return to_frame(list_reliability(self.explored))
+
+    @cached_property
+    def splits(self) -> pd.DataFrame:
+        """Seen, unseen, harmonic mean and area of designs that split pairs."""
+        return to_frame(list_splits(self.explored))
+
+    @cached_property
     def cells(self) -> pd.DataFrame:
         """A row for each planned number, done or missing, with its proof of validity."""
         return to_frame(list_cells(self.computed, self._readings))
@@ -64,7 +94,7 @@ class StudyView:
     @cached_property
     def figures(self) -> dict[str, Figure]:
         """The report's figures by name; each can be shown, changed and saved."""
-        return plot_figures(self.computed)
+        return plot_figures(self.computed, self.explored)
 
     @property
     def _layout(self) -> Layout:
@@ -78,6 +108,11 @@ class StudyView:
     def computed(self) -> StudyEffects:
         """All effects as the report has them, with intervals as objects."""
         return compute_effects(self.plan, self._readings.scores, self._readings.reasons)
+
+    @cached_property
+    def explored(self) -> Explored:
+        """What probabilities show, as objects."""
+        return explore_probabilities(self.plan, self._layout, self._readings)
 
 
 def open_study(folder: str | Path) -> StudyView:

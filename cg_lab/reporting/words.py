@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -48,6 +49,15 @@ def percent(value: float) -> str:
     return f"{value * 100:.0f} %"
 
 
+def shares(interval: Interval) -> str:
+    """Write a share with its interval.
+
+    >>> shares(Interval(estimate=0.5, low=0.41, high=0.6, p_value=1.0))
+    '50 %, 41 % to 60 %'
+    """
+    return f"{percent(interval.estimate)}, {percent(interval.low)} to {percent(interval.high)}"
+
+
 def points(interval: Interval) -> str:
     """Write a gain with its interval, in percentage points."""
     estimate, low, high = (round(value * 100) for value in (interval.estimate, interval.low, interval.high))
@@ -68,13 +78,14 @@ class Told:
 def list_told(summaries: Iterable[Summary]) -> list[Told]:
     """Put numbers over several held-out questions in words: shares in percent, differences in points."""
     told: list[Told] = []
-    for part in summaries:
+    for part in (part for part in summaries if part.method != "two-level bootstrap"):
         over = Arm(part.arm.removeprefix("over ")) if part.arm.removeprefix("over ") in set(Arm) else None
         name = ARM_NAMES[over] if over else part.arm
-        is_gain = part.measure in {"gain", "loss_without"}
+        is_gain = part.measure in {"gain", "loss_without", "slope"}
         what = {
             "gain": f"gain of related training over {name}",
             "loss_without": f"gain of related training over training without the target's {name}",
+            "slope": f"change of related training's gain over {name} with each step of the level",
             "iqm": f"accuracy of {name}, mean between the quartiles",
             "probability_of_improvement": f"chance that a seed of related training is better than {name}",
         }[part.measure]
@@ -86,6 +97,37 @@ def list_told(summaries: Iterable[Summary]) -> list[Told]:
                 value=f"{value} points" if is_gain else value, interval=f"{low} to {high}",
             )
         )  # fmt: skip
+    return told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldSaving:
+    """What another arm needs for the same accuracy, in words."""
+
+    curve: str
+    level: str
+    over: str
+    needed: str
+    interval: str
+
+
+def list_savings(effects: StudyEffects) -> list[ToldSaving]:
+    """Put in words how many samples other arms need for what related training reaches at each level of a curve."""
+    by_id = {part.contrast.id: part for part in effects.contrasts}
+    told: list[ToldSaving] = []
+    for curve in effects.curves:
+        contrast = by_id[curve.contrasts[0]].contrast
+        most = curve.levels[-1]
+        for part in curve.savings:
+            needed, low, high = (
+                f"over {most:g}" if math.isinf(n) else f"{n:.0f}" for n in (part.needed, part.low, part.high)
+            )
+            told.append(
+                ToldSaving(
+                    curve=" ".join(contrast.view) + (f" ({contrast.direction})" if contrast.direction else ""),
+                    level=f"{part.level:g}", over=ARM_NAMES[part.over], needed=needed, interval=f"{low} to {high}",
+                )
+            )  # fmt: skip
     return told
 
 
@@ -170,7 +212,7 @@ def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
         said.append(f". On its own sources it reached {low if low == high else f'{low} to {high}'}")
     if ceiling and ceiling.accuracy:
         said.append(f"; training on the target itself reached {percent(ceiling.accuracy.estimate)}")
-    said.append(f"; a guess reaches {percent(contrast.target.chance)}. Reason: {contrast.reason}.")
+    said.append(f"; a guess reaches {percent(contrast.chance)}. Reason: {contrast.reason}.")
     return "".join(said)
 
 
@@ -184,6 +226,12 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
         f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} and {asked} test questions a target: gains over chance below "
         f"{worst * 100:.0f} points may go unseen with one seed."
     ]
+    shown = sorted(part.detectable for part in effects.contrasts if part.detectable is not None)
+    if shown:
+        said.append(
+            f"Given how seeds and questions varied, a true gain over unrelated training of {shown[len(shown) // 2] * 100:.0f} points "
+            f"would have been resolved with 80 % power in the median held-out question ({shown[0] * 100:.0f} to {shown[-1] * 100:.0f})."
+        )
     if len(seeds) < 5:
         said.append(FEW_SEEDS.get(len(seeds), FEW_SEEDS[3]))
     uncovered = dict.fromkeys(
@@ -232,8 +280,8 @@ def _explain_methods(plan: Plan) -> tuple[str, ...]:
     paragraphs.append(
         f"Statistics: {plan.rule.confidence:.0%} intervals with questions (patients or look-alike groups as wholes, where known) and seeds as "
         f"crossed random effects, from a two-way analysis of variance with Satterthwaite's degrees of freedom; of one seed's accuracy Wilson's. "
-        f"Gains are paired on identical questions, and on the seed. Pooled gains and shares of the ceiling's gain come from {plan.rule.resamples:,} "
-        f"bootstrap draws of questions and seeds, pooled ones of held-out questions too."
+        f"Gains are paired on identical questions, and on the seed. Pooled gains come from a mixed model in which held-out questions and seeds are random; shares of the ceiling's gain from {plan.rule.resamples:,} "
+        f"bootstrap draws."
     )
     return tuple(paragraphs)
 
