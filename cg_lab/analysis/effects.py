@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cg_lab.analysis.bootstrap import Interval, Resampling, Scores
@@ -42,6 +42,8 @@ class ContrastEffect:
     """Gain of the main arm over training without the element of a factor."""
     detectable: float | None
     """Smallest true gain over unrelated training that would have been resolved from zero with 80 % power."""
+    is_exploratory: bool
+    """Added to the study when results of it were there."""
     p_holm: float | None
     """Adjusted p-value behind the verdict; None where nothing could be tested."""
     verdict: Verdict
@@ -87,7 +89,9 @@ class StudyEffects:
     missing: tuple[MissingCell, ...]
 
 
-def compute_effects(plan: Plan, scores: Mapping[str, Scores], reasons: Mapping[str, str]) -> StudyEffects:
+def compute_effects(
+    plan: Plan, scores: Mapping[str, Scores], reasons: Mapping[str, str], registered: Collection[str] | None = None
+) -> StudyEffects:
     """Compute every effect of a plan from what has been scored so far.
 
     Parameters
@@ -98,6 +102,8 @@ def compute_effects(plan: Plan, scores: Mapping[str, Scores], reasons: Mapping[s
         For each evaluation's id, one row of right and wrong answers; missing evaluations are left out.
     reasons
         For evaluations without scores, why; `not run yet` is said of the others.
+    registered
+        Ids of the held-out questions that were planned before any result; None if that is not known.
 
     """
     resampling = Resampling(num_resamples=plan.rule.resamples, seed=plan.rule.seed, confidence=plan.rule.confidence)
@@ -124,7 +130,7 @@ def compute_effects(plan: Plan, scores: Mapping[str, Scores], reasons: Mapping[s
     ]
     return StudyEffects(
         plan=plan,
-        contrasts=_judge(measured, missing, plan.rule),
+        contrasts=_judge(measured, missing, plan.rule, registered),
         pooled=_pool(measured, resampling.confidence),
         summaries=(*summarize_study(asked, resampling), *fit_slopes(measured, resampling.confidence)),
         curves=trace_curves(measured, resampling.confidence),
@@ -140,7 +146,9 @@ def _name_groups(plan: Plan, contrast: Contrast) -> tuple[str, ...]:
     return (*([f"direction={contrast.direction}"] if contrast.direction else []), *elements)
 
 
-def _judge(measured: list[Measured], missing: tuple[MissingCell, ...], rule: Rule) -> tuple[ContrastEffect, ...]:
+def _judge(
+    measured: list[Measured], missing: tuple[MissingCell, ...], rule: Rule, registered: Collection[str] | None
+) -> tuple[ContrastEffect, ...]:
     incomplete = {cell.contrast for cell in missing}
     evidence = [
         Evidence(
@@ -164,6 +172,7 @@ def _judge(measured: list[Measured], missing: tuple[MissingCell, ...], rule: Rul
             mcnemar=part.mcnemar,
             losses={factor: loss.interval for factor, loss in part.losses.items()},
             detectable=part.detectable,
+            is_exploratory=registered is not None and part.contrast.id not in registered,
             p_holm=decision.p_holm,
             verdict=decision.verdict,
             reason=decision.reason,

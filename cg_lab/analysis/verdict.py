@@ -1,4 +1,4 @@
-"""From evidence to a verdict; the rule is written out in `RULE` and printed with every verdict."""
+"""From evidence to a verdict; the rule is written out in `cg_lab.planning.criterion` and printed with every verdict."""
 
 from __future__ import annotations
 
@@ -6,17 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cg_lab.analysis.bootstrap import Interval, adjust_holm
-
-RULE = (
-    "composes: the related model beats the untouched backbone, the unrelated model and its own blind run, each on "
-    "identical questions; the largest of the three p-values (t tests over seeds and questions) is adjusted over all "
-    "held-out questions (Holm) and must stay at or below 1 - confidence. "
-    "harms: the related model falls below both the untouched backbone and the unrelated model by the same test. "
-    "cannot say: a cell is missing, the target is trained on by intent, an element of the target is covered by no "
-    "related subset, or the target's own "
-    "training data does not lift the model above the untouched backbone, so that nothing could have been recombined. "
-    "no evidence: everything else."
-)
 
 
 class Verdict(StrEnum):

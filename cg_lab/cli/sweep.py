@@ -21,7 +21,8 @@ from cg_lab.execution.packs import Order, find_pending, read_order
 from cg_lab.execution.run import driving, resume_plan, run_plan, start_plan, submit_last
 from cg_lab.execution.selection import find_job
 from cg_lab.planning.plan import Plan
-from cg_lab.results import Layout, fingerprint, is_current, read_plan, write_plan
+from cg_lab.registration import freeze_plan
+from cg_lab.results import Layout, fingerprint, is_current, read_plan
 from cg_lab.serialize import read_json, write_json, write_text
 from cg_lab.study import LocalSettings, TrackingSettings
 
@@ -86,7 +87,7 @@ def run_one(plan: Plan, runs: list[PlannedRun], layout: Layout, name: str) -> in
     here = LocalSettings(name="local", slots=1, gpus=None, save_every_s=runs[0].study.cluster.save_every_s)
     order = replace(make_order(plan, runs), cluster=here)
     with displaying(plan, layout) as display, driving(layout, plan.study, display.look_on):
-        write_plan(layout, plan)
+        freeze_plan(layout, plan)
         outcome = run_plan(plan, order, layout, display.show, wanted={job_id, needed or job_id})
     explain_job(plan, layout, job_id)
     return 1 if outcome.num_failed else 0
@@ -107,7 +108,7 @@ def make_order(plan: Plan, runs: list[PlannedRun]) -> Order:
 
 def _freeze(plan: Plan, layout: Layout, arguments: Arguments) -> None:
     """Write what is run, and from which configuration."""
-    write_plan(layout, plan)
+    freeze_plan(layout, plan)
     configurations = [
         (f"# {part.name}\n" if part.name else "") + to_yaml(part.plain) for part in compose(arguments.request)
     ]

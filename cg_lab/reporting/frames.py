@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from cg_lab.analysis.effects import StudyEffects, compute_effects
 from cg_lab.errors import UserError, suggest
 from cg_lab.planning.plan import Plan
+from cg_lab.registration import read_registration
 from cg_lab.reporting.probabilities import Explored, explore_probabilities
 from cg_lab.reporting.read import Readings, read_scores
 from cg_lab.reporting.tables import (
@@ -107,7 +108,9 @@ class StudyView:
     @cached_property
     def computed(self) -> StudyEffects:
         """All effects as the report has them, with intervals as objects."""
-        return compute_effects(self.plan, self._readings.scores, self._readings.reasons)
+        registration = read_registration(self._layout, self.plan.study)
+        registered = registration.contrasts if registration else None
+        return compute_effects(self.plan, self._readings.scores, self._readings.reasons, registered)
 
     @cached_property
     def explored(self) -> Explored:

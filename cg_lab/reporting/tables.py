@@ -223,6 +223,7 @@ def _row_of_effect(effects: StudyEffects, contrast: ContrastEffect, arm: ArmEffe
         "verdict": contrast.verdict if is_main else "",
         "verdict_reason": contrast.reason if is_main else "",
         "check_mark": _flag(contrast.check_mark) if is_main else "",
+        "exploratory": _flag(contrast.is_exploratory) if is_main else "",
         "detectable_gain_over_unrelated": _number(contrast.detectable) if is_main else "",
         "missing": str(len(gone)),
         "missing_reasons": "; ".join(dict.fromkeys(gone)),

@@ -13,7 +13,9 @@ from cg_lab.analysis.summary import Summary
 from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import Arm
 from cg_lab.mat import Kind
+from cg_lab.planning.criterion import CRITERION
 from cg_lab.planning.plan import Plan
+from cg_lab.registration import Registration, find_additions
 from cg_lab.reporting.names import ARM_NAMES, name_questions
 from cg_lab.study import Recipe
 
@@ -173,6 +175,29 @@ def _answer(effects: StudyEffects) -> str:
     lead = "Of the others" if counts[Verdict.COMPOSES] else "Of these"
     mean = f" Over all of them, related training changed accuracy by {' and '.join(pooled)}." if pooled else ""
     return start + (f" {lead}, {', '.join(others)}." if others else "") + mean
+
+
+def tell_registration(plan: Plan, registration: Registration | None) -> tuple[str, ...]:
+    """Say what was fixed before anything ran, and what was not."""
+    if registration is None:
+        return ("When the plan was frozen is not on record.",)
+    said = [
+        f"The plan was frozen on {registration.frozen[:16].replace('T', ' at ')} UTC, before any of its results was there."
+    ]
+    if registration.num_known:
+        said = [
+            f"When the plan was frozen, on {registration.frozen[:16].replace('T', ' at ')} UTC, {registration.num_known} of its "
+            f"evaluations had a result from other studies already."
+        ]
+    added = sum(contrast.id not in set(registration.contrasts) for contrast in plan.contrasts)
+    further = ([f"{added} held-out question{'s' if added > 1 else ''}"] if added else []) + list(
+        find_additions(registration, plan)
+    )
+    if further:
+        said.append(f"Added when results were there, and exploratory: {'; '.join(further)}.")
+    if plan.criterion and plan.criterion != CRITERION:
+        said.append("The rule of this version of cg_lab, below, is not the one that the plan was frozen with.")
+    return tuple(said)
 
 
 FEW_SEEDS = {

@@ -11,8 +11,9 @@ import jinja2
 from matplotlib.figure import Figure
 
 from cg_lab.analysis.effects import StudyEffects, compute_effects
-from cg_lab.analysis.verdict import RULE
 from cg_lab.arms import Arm
+from cg_lab.planning.criterion import CRITERION
+from cg_lab.registration import Registration, read_registration
 from cg_lab.reporting.answers import list_answers
 from cg_lab.reporting.figures import MOST_PANELS, plot_arms, plot_forest, plot_losses, to_svg
 from cg_lab.reporting.maps import draw_graph, draw_grid
@@ -31,7 +32,7 @@ from cg_lab.reporting.tables import (
     write_csv,
 )
 from cg_lab.reporting.trends import plot_curves, plot_splits
-from cg_lab.reporting.words import list_savings, list_told, percent, points, shares, tell_story
+from cg_lab.reporting.words import list_savings, list_told, percent, points, shares, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, write_text
 
@@ -60,7 +61,9 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
     """
     plan = read_plan(layout.plan(study))
     readings = read_scores(plan, layout)
-    effects = compute_effects(plan, readings.scores, readings.reasons)
+    registration = read_registration(layout, study)
+    registered = registration.contrasts if registration else None
+    effects = compute_effects(plan, readings.scores, readings.reasons, registered)
     explored = explore_probabilities(plan, layout, readings)
     folder = layout.study(study)
     files = ReportFiles(
@@ -84,7 +87,9 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
     figures = draw_figures(effects, explored)
     for name, svg in figures.items():
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
-    content = _gather(effects, explored, figures, folder) | {"answers": list_answers(plan, readings.metrics)}
+    content = _gather(effects, explored, figures, folder, registration) | {
+        "answers": list_answers(plan, readings.metrics)
+    }
     write_text(files.markdown, open_templates().get_template("report.md.j2").render(content))
     write_text(files.html, open_templates().get_template("report.html.j2").render(content))
     return files
@@ -110,14 +115,17 @@ def draw_figures(effects: StudyEffects, explored: Explored) -> dict[str, str]:
     return {**drawn, "grid": draw_grid(effects.plan), "graph": draw_graph(effects.plan)}
 
 
-def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], folder: Path) -> dict[str, Any]:
+def _gather(
+    effects: StudyEffects, explored: Explored, figures: dict[str, str], folder: Path, registration: Registration | None
+) -> dict[str, Any]:
     provenance = folder / "provenance.json"
     return {
         "effects": effects,
         "plan": effects.plan,
         "story": tell_story(effects),
         "figures": figures,
-        "rule": RULE,
+        "rule": CRITERION,
+        "registered": tell_registration(effects.plan, registration),
         "arms": [(ARM_NAMES[arm], ARM_MEANINGS[arm]) for arm in Arm if _has_arm(effects, arm)],
         "names": name_questions(effects.plan),
         "summaries": list_told(effects.summaries),
