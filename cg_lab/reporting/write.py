@@ -15,6 +15,7 @@ from cg_lab.analysis.verdict import RULE
 from cg_lab.arms import Arm
 from cg_lab.reporting.answers import list_answers
 from cg_lab.reporting.figures import MOST_PANELS, plot_arms, plot_curves, plot_forest, plot_losses, to_svg
+from cg_lab.reporting.illustrate import illustrate
 from cg_lab.reporting.maps import draw_graph, draw_grid
 from cg_lab.reporting.names import ARM_MEANINGS, ARM_NAMES, name_arm, name_questions
 from cg_lab.reporting.read import read_scores
@@ -35,10 +36,17 @@ class ReportFiles:
     effects: StudyEffects
 
 
-def write_report(layout: Layout, study: str) -> ReportFiles:
+def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFiles:
     """Write effects.csv, cells.csv, report.md, report.html and the figures of a planned study.
 
     What is missing is listed with its reason; what is there is reported.
+
+    Parameters
+    ----------
+    layout, study
+        Which study.
+    images
+        False shows no test images, for files that leave the house.
 
     Raises
     ------
@@ -64,7 +72,10 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
     figures = draw_figures(effects)
     for name, svg in figures.items():
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
-    content = _gather(effects, figures, folder) | {"answers": list_answers(plan, readings.metrics)}
+    content = _gather(effects, figures, folder) | {
+        "answers": list_answers(plan, readings.metrics),
+        "examples": illustrate(plan, layout, readings.scores, images=images),
+    }
     write_text(files.markdown, open_templates().get_template("report.md.j2").render(content))
     write_text(files.html, open_templates().get_template("report.html.j2").render(content))
     return files
