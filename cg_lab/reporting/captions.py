@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from cg_lab.reporting.examples import Pick, Reason
 
@@ -15,20 +15,23 @@ def tell_why(pick: Pick, main: str) -> tuple[str, str]:
     >>> tell_why(Pick(place=0, reason=Reason.MISTAKEN, num_like=31), "related")
     ('related wrong, and surest of it', 'the surest of 31')
     """
-    match pick.reason:
-        case Reason.GAINED:
-            return f"{main} right, unrelated wrong", f"the middle one of {pick.num_like}"
-        case Reason.MISTAKEN:
-            return f"{main} wrong, and surest of it", f"the surest of {pick.num_like}"
-        case Reason.TYPICAL:
-            return "typical", f"the median of {pick.num_like}"
+    of = "the only one" if pick.num_like == 1 else f"the {_RANKS[pick.reason]} of {pick.num_like}"
+    return _KINDS[pick.reason].format(main=main), of
+
+
+_KINDS = {
+    Reason.GAINED: "{main} right, unrelated wrong",
+    Reason.MISTAKEN: "{main} wrong, and surest of it",
+    Reason.TYPICAL: "typical",
+}
+_RANKS = {Reason.GAINED: "middle one", Reason.MISTAKEN: "surest", Reason.TYPICAL: "median"}
 
 
 def tell_rule(shown: int, total: int, each: int) -> str:
     """Say which held-out questions have examples.
 
-    >>> tell_rule(12, 30, 1)[:69]
-    'Chosen by a rule that is the same in every study and sees numbers onl'
+    >>> tell_rule(12, 30, 1).partition("numbers only: ")[2]
+    'of 12 of 30 held-out questions, at even steps along their list, a test question of one kind each, in turn.'
 
     Parameters
     ----------
@@ -41,29 +44,34 @@ def tell_rule(shown: int, total: int, each: int) -> str:
     whose = f"{shown} of {total} held-out questions, at even steps along their list"
     if shown == total:
         whose = f"all {total} held-out questions" if total > 1 else "the held-out question"
-    kinds = {1: "one of three kinds, in turn", 2: "two of three kinds, in turn"}.get(each, "one of each of three kinds")
-    return f"Chosen by a rule that is the same in every study and sees numbers only: of {whose}, {kinds}."
+    kinds = {1: "a test question of one kind each, in turn", 2: "test questions of two kinds each, in turn"}
+    return (
+        f"Chosen by a rule that is the same in every study and sees numbers only: of {whose}, "
+        f"{kinds.get(each, 'a test question of each kind')}."
+    )
 
 
-def tell_kinds(main: str, *, has_boxes: bool) -> tuple[str, ...]:
+def tell_kinds(reasons: Collection[Reason], main: str, *, has_options: bool, has_boxes: bool) -> tuple[str, ...]:
     """Say how a test question of each kind is chosen.
 
     Parameters
     ----------
+    reasons
+        Kinds that are shown.
     main
         The arm that is asked about.
-    has_boxes
-        Whether any answer is boxes.
+    has_options, has_boxes
+        What answers are.
 
     """
-    score = "the right option's probability"
-    if has_boxes:
-        score += ", or by how well boxes fit"
-    return (
-        f"{main} right, unrelated wrong: of all such test questions the middle one by {score};",
-        f"{main} wrong, and surest of it: of all that it answers wrong, the one with the most confident answer;",
-        f"typical: of all the median by {score}.",
-    )
+    scores = ["the right option's probability"] * has_options + ["how well boxes fit"] * has_boxes
+    score = " or ".join(scores)
+    rules = {
+        Reason.GAINED: f"of all such test questions the middle one by {score}",
+        Reason.MISTAKEN: "of all that it answers wrong the one with the most confident answer",
+        Reason.TYPICAL: f"of all the median by {score}",
+    }
+    return tuple(f"{_KINDS[reason].format(main=main)}: {rules[reason]}" for reason in Reason if reason in reasons)
 
 
 def tell_bars(*, is_written: bool) -> str:

@@ -47,6 +47,11 @@ class Section:
     """The same of boxes."""
 
     @property
+    def has_tables(self) -> bool:
+        """Whether there are confusions in tables."""
+        return any(part.confusions and part.confusions.shares for part in self.parts)
+
+    @property
     def has_lists(self) -> bool:
         """Whether there are confusions that no table holds."""
         return any(part.confusions and not part.confusions.shares for part in self.parts)
@@ -98,16 +103,23 @@ def illustrate(plan: Plan, layout: Layout, answered: Collection[str], *, images:
         for one in told
     )
     reasons = [card.no_image for part in parts for card in part.cards if card.no_image]
+    missing = tell_missing(reasons, sum(len(part.cards) for part in parts)) if images else LEFT_OUT
+    return _tell(told, parts, tell_rule(len(told), len(plan.contrasts), turns[0].count), missing)
+
+
+def _tell(told: Sequence[_Told], parts: tuple[Illustration, ...], rule: str, no_images: str) -> Section:
+    """Put the rest in words."""
     main = ARM_NAMES[told[0].main]
     given = [found for one in told for found in one.answers.values()]
     has_boxes = any(isinstance(found, BoxAnswers) for found in given)
     with_options = [found for found in given if isinstance(found, OptionAnswers)]
+    reasons = {pick.reason for one in told for pick in one.picks}
     return Section(
         parts=parts,
         main=main,
-        rule=tell_rule(len(told), len(plan.contrasts), turns[0].count),
-        kinds=tell_kinds(main, has_boxes=has_boxes),
-        no_images=tell_missing(reasons, sum(len(part.cards) for part in parts)) if images else LEFT_OUT,
+        rule=rule,
+        kinds=tell_kinds(reasons, main, has_options=bool(with_options), has_boxes=has_boxes),
+        no_images=no_images,
         bars=tell_bars(is_written=any(found.is_written for found in with_options)) if with_options else "",
         boxes=BOXES if has_boxes else "",
     )
