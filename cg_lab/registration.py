@@ -45,16 +45,14 @@ def freeze_plan(layout: Layout, plan: Plan) -> None:
         return
     before = _read_before(layout.plan(plan.study))
     done = layout.list_done()
-    has_results = before is not None and any(job.id in done for job in before.evals)
-    held: Registration | None = None
-    if has_results and not path.exists():
-        written = datetime.fromtimestamp(layout.plan(plan.study).stat().st_mtime, UTC)
-        held = _register(before, written.isoformat(timespec="milliseconds"), num_known=0)
-    write_plan(layout, plan)
-    if held is not None:
-        write_json(path, held)
-    elif not has_results:
+    if before is None or not any(job.id in done for job in before.evals):
+        write_plan(layout, plan)
         write_json(path, _register(plan, now(), num_known=sum(job.id in done for job in plan.evals)))
+        return
+    written = datetime.fromtimestamp(layout.plan(plan.study).stat().st_mtime, UTC)
+    write_plan(layout, plan)
+    if not path.exists():
+        write_json(path, _register(before, written.isoformat(timespec="milliseconds"), num_known=0))
 
 
 def read_registration(layout: Layout, study: str) -> Registration | None:

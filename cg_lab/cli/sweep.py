@@ -103,6 +103,7 @@ def make_order(plan: Plan, runs: list[PlannedRun]) -> Order:
         eval_batch_size=study.evaluation.batch_size,
         cache_gb=study.cache_gb,
         keep=study.keep,
+        report_images=study.report_images,
     )
 
 
@@ -141,9 +142,11 @@ def finish(plan: Plan, order: Order, layout: Layout, argv: list[str], seconds: f
         )
     from cg_lab.reporting.write import write_report
 
-    write_report(layout, plan.study)
+    write_report(layout, plan.study, images=order.report_images)
     _mirror(plan, order.tracking, layout)
-    write_json(folder / ".reported.json", {"fingerprint": fingerprint(layout, plan)})
+    write_json(
+        folder / ".reported.json", {"fingerprint": fingerprint(layout, plan), "report_images": order.report_images}
+    )
 
 
 @dataclass(frozen=True)
@@ -190,18 +193,17 @@ def _print_progress(snapshot: Snapshot) -> None:
 
 
 def _is_finished(plan: Plan, order: Order, layout: Layout) -> bool:
-    return _is_reported(plan, layout) and _is_mirrored(plan, order.tracking, layout)
+    return _is_reported(plan, order, layout) and _is_mirrored(plan, order.tracking, layout)
 
 
-def _is_reported(plan: Plan, layout: Layout) -> bool:
+def _is_reported(plan: Plan, order: Order, layout: Layout) -> bool:
     folder = layout.study(plan.study)
     stamp = folder / ".reported.json"
     files = [folder / name for name in ("effects.csv", "report.md", "report.html")]
-    return (
-        stamp.exists()
-        and all(file.exists() for file in files)
-        and read_json(stamp)["fingerprint"] == fingerprint(layout, plan)
-    )
+    if not stamp.exists() or not all(file.exists() for file in files):
+        return False
+    told = read_json(stamp)
+    return told["fingerprint"] == fingerprint(layout, plan) and told.get("report_images") == order.report_images
 
 
 def _is_mirrored(plan: Plan, tracking: TrackingSettings, layout: Layout) -> bool:

@@ -148,7 +148,7 @@ def report(arguments: Arguments) -> int:
     if arguments.studies:
         return _compare(layout, arguments.studies)
     _planned(study, layout)
-    write_report(layout, study.study)
+    write_report(layout, study.study, images=study.report_images and not arguments.no_images)
     show_effects(layout, study.study)
     if arguments.form:
         from cg_lab.reporting.formats import write_tables

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from cg_lab.analysis.effects import StudyEffects, compute_effects
 from cg_lab.arms import Arm
 from cg_lab.planning.criterion import CRITERION
-from cg_lab.registration import Registration, read_registration
+from cg_lab.registration import read_registration
 from cg_lab.reporting.answers import list_answers
 from cg_lab.reporting.figures import MOST_PANELS, plot_arms, plot_forest, plot_losses, to_svg
+from cg_lab.reporting.illustrate import illustrate
 from cg_lab.reporting.maps import draw_graph, draw_grid
 from cg_lab.reporting.matrices import plot_reliability, plot_transfer
 from cg_lab.reporting.names import ARM_MEANINGS, ARM_NAMES, name_arm, name_questions
@@ -48,10 +49,17 @@ class ReportFiles:
     effects: StudyEffects
 
 
-def write_report(layout: Layout, study: str) -> ReportFiles:
+def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFiles:
     """Write effects.csv, cells.csv, report.md, report.html and the figures of a planned study.
 
     What is missing is listed with its reason; what is there is reported.
+
+    Parameters
+    ----------
+    layout, study
+        Which study.
+    images
+        False shows no test images, for files that leave the house.
 
     Raises
     ------
@@ -87,8 +95,10 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
     figures = draw_figures(effects, explored)
     for name, svg in figures.items():
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
-    content = _gather(effects, explored, figures, folder, registration) | {
-        "answers": list_answers(plan, readings.metrics)
+    content = _gather(effects, explored, figures, folder) | {
+        "answers": list_answers(plan, readings.metrics),
+        "examples": illustrate(plan, layout, readings.scores, images=images),
+        "registered": tell_registration(plan, registration),
     }
     write_text(files.markdown, open_templates().get_template("report.md.j2").render(content))
     write_text(files.html, open_templates().get_template("report.html.j2").render(content))
@@ -115,9 +125,7 @@ def draw_figures(effects: StudyEffects, explored: Explored) -> dict[str, str]:
     return {**drawn, "grid": draw_grid(effects.plan), "graph": draw_graph(effects.plan)}
 
 
-def _gather(
-    effects: StudyEffects, explored: Explored, figures: dict[str, str], folder: Path, registration: Registration | None
-) -> dict[str, Any]:
+def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], folder: Path) -> dict[str, Any]:
     provenance = folder / "provenance.json"
     return {
         "effects": effects,
@@ -125,7 +133,6 @@ def _gather(
         "story": tell_story(effects),
         "figures": figures,
         "rule": CRITERION,
-        "registered": tell_registration(effects.plan, registration),
         "arms": [(ARM_NAMES[arm], ARM_MEANINGS[arm]) for arm in Arm if _has_arm(effects, arm)],
         "names": name_questions(effects.plan),
         "summaries": list_told(effects.summaries),
