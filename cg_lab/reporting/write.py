@@ -15,6 +15,7 @@ from cg_lab.arms import Arm
 from cg_lab.planning.criterion import CRITERION
 from cg_lab.registration import read_registration
 from cg_lab.reporting.answers import list_answers
+from cg_lab.reporting.beside import list_beside
 from cg_lab.reporting.figures import MOST_PANELS, plot_arms, plot_forest, plot_losses, to_svg
 from cg_lab.reporting.illustrate import illustrate
 from cg_lab.reporting.maps import draw_graph, draw_grid
@@ -137,6 +138,7 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "names": name_questions(effects.plan),
         "summaries": list_told(effects.summaries),
         "savings": list_savings(effects),
+        "beside": list_beside(effects),
         "splits": explored.splits,
         "name_arm": name_arm,
         "most_panels": MOST_PANELS,
