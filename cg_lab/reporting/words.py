@@ -181,14 +181,12 @@ def tell_registration(plan: Plan, registration: Registration | None) -> tuple[st
     """Say what was fixed before anything ran, and what was not."""
     if registration is None:
         return ("When the plan was frozen is not on record.",)
+    when = f"{registration.frozen[:16].replace('T', ' at ')} UTC"
     said = [
-        f"The plan was frozen on {registration.frozen[:16].replace('T', ' at ')} UTC, before any of its results was there."
+        f"The plan was frozen on {when}{', before any of its results was there' if registration.num_known == 0 else ''}."
     ]
     if registration.num_known:
-        said = [
-            f"When the plan was frozen, on {registration.frozen[:16].replace('T', ' at ')} UTC, {registration.num_known} of its "
-            f"evaluations had a result from other studies already."
-        ]
+        said.append(f"By then other studies had left results for {registration.num_known} of its evaluations.")
     added = sum(contrast.id not in set(registration.contrasts) for contrast in plan.contrasts)
     further = ([f"{added} held-out question{'s' if added > 1 else ''}"] if added else []) + list(
         find_additions(registration, plan)
