@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from cg_lab.analysis.bootstrap import Interval, Resampling, Scores
+from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, summarize
 from cg_lab.analysis.curves import Curve, fit_slopes, trace_curves
 from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrast
 from cg_lab.analysis.summary import Asked, Summary, pool_gains, summarize_study
@@ -36,6 +36,8 @@ class ContrastEffect:
     """The main arm with the image against itself without."""
     recovered: Interval | None
     """Share of the ceiling's gain over the untouched backbone that the main arm has; None unless there is a gain."""
+    bootstrap: Mapping[Arm, Interval]
+    """The same gains of the main arm by a paired bootstrap of questions (whole groups) and seeds."""
     mcnemar: Mapping[Arm, float]
     """Exact p-values of the main arm against others, where answers are right or wrong."""
     losses: Mapping[str, Interval]
@@ -169,6 +171,10 @@ def _judge(
             arms=part.arms,
             over_blind=_gain_over_blind(part),
             recovered=part.recovered,
+            bootstrap={
+                over: summarize(gain.interval.estimate, gain.replicates_R, rule.confidence)
+                for over, gain in part.gains.items()
+            },
             mcnemar=part.mcnemar,
             losses={factor: loss.interval for factor, loss in part.losses.items()},
             detectable=part.detectable,

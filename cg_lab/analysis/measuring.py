@@ -39,7 +39,7 @@ class ArmEffect:
     over_unrelated: Interval | None
     over_related: Interval | None
     over_ceiling: Interval | None
-    """In the multi-task design: over training on the target alone."""
+    """Over training on the target alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,6 @@ def _measure_arm(
         pair = pair_stacks(part, stacks.get(other))
         return estimate_mean(pair.scores, confidence) if pair else None
 
-    is_multi_task = contrast.main is not None and contrast.main.arm is Arm.MULTI_TASK
     return ArmEffect(
         arm=key[0],
         variant=key[1],
@@ -144,7 +143,7 @@ def _measure_arm(
         over_zero_shot=gain(Arm.ZERO_SHOT),
         over_unrelated=gain(Arm.UNRELATED),
         over_related=gain(Arm.RELATED),
-        over_ceiling=gain(Arm.CEILING) if is_multi_task else None,
+        over_ceiling=gain(Arm.CEILING),
     )
 
 
