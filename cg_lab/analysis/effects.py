@@ -157,6 +157,7 @@ def _judge(
             fully_covered=part.contrast.fully_covered,
             sees_target=part.contrast.sees_target,
             complete=part.contrast.id not in incomplete,
+            num_seeds=_count_seeds(part),
             over_zero_shot=_gain_of_main(part, "over_zero_shot"),
             over_unrelated=_gain_of_main(part, "over_unrelated"),
             over_blind=_gain_over_blind(part),
@@ -190,6 +191,11 @@ def _judge(
 
 def _gain_over_blind(part: Measured) -> Interval | None:
     return part.gains[Arm.BLIND].interval if Arm.BLIND in part.gains else None
+
+
+def _count_seeds(part: Measured) -> int:
+    main = part.contrast.main
+    return max((len(effect.seeds) for effect in part.arms if main and effect.arm is main.arm), default=0)
 
 
 def _gain_of_main(part: Measured, gain: str) -> Interval | None:

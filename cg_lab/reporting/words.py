@@ -129,7 +129,7 @@ def tell_registration(plan: Plan, registration: Registration | None) -> tuple[st
 
 FEW_SEEDS = {
     1: "One seed says nothing about how results vary from training to training: intervals are about this very model.",
-    2: "Two seeds tell little about how results vary from training to training: intervals are wide, and still too narrow where seeds differ much.",
+    2: "Two seeds tell little about how results vary from training to training: intervals are wide, and still too narrow where seeds differ much, so that there is no verdict.",
     3: "So few seeds make intervals wide where results vary from training to training; five seeds halve those of three.",
 }
 MOST_TOLD = 24

@@ -110,7 +110,7 @@ def test_effects_can_be_recomputed_from_predictions_with_pandas_alone(made: tupl
     assert row["accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert row["gain_over_unrelated"] == pytest.approx(gain, abs=1e-6)
     assert row["gain_over_unrelated_low"] < gain < row["gain_over_unrelated_high"]
-    assert row["gain_over_unrelated_low"] < row["gain_over_unrelated_bootstrap_low"] < gain
+    assert row["gain_over_unrelated_bootstrap_low"] < gain < row["gain_over_unrelated_bootstrap_high"]
     assert row["detectable_gain_over_unrelated"] > gain - row["gain_over_unrelated_low"]
 
 
