@@ -27,6 +27,7 @@ class Registration:
     seeds: tuple[int, ...]
     rule: Rule
     criterion: str
+    """Empty for plans that older versions froze."""
     num_known: int | None
     """Its evaluations that other studies had a result for already; None for plans that older versions froze."""
 
@@ -67,7 +68,7 @@ def find_additions(registration: Registration, plan: Plan) -> tuple[str, ...]:
     said = [f"seeds {', '.join(map(str, seeds))}"] if seeds else []
     if plan.rule != registration.rule:
         said.append("another confidence or bootstrap")
-    if plan.criterion != registration.criterion:
+    if registration.criterion and plan.criterion != registration.criterion:
         said.append("another rule of the verdicts")
     return tuple(said)
 
