@@ -130,6 +130,7 @@ def simulate_pooled(kind: Pooled, studies: int) -> tuple[float, float, float, fl
         ]
         names = [str(number) for number in range(kind.targets)]
         for place, found in enumerate((pool_gains(gains, names, 0.95), bootstrap_gains(gains, resampling))):
+            assert found is not None
             covered[place] += found.low <= GAIN <= found.high
             width[place] += found.high - found.low
     return covered[0] / studies, width[0] / studies, covered[1] / studies, width[1] / studies

@@ -219,14 +219,13 @@ def _check_mark(part: Measured) -> bool | None:
 
 
 def _pool(measured: Sequence[Measured], confidence: float) -> tuple[PooledEffect, ...]:
-    """Average the main arm's gains over held-out questions, leaving out those whose main arm sees the target."""
+    """Average the main arm's gains over at least three targets, leaving out those that the main arm sees."""
     held = [part for part in measured if not part.contrast.sees_target]
     pooled: list[PooledEffect] = []
     for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND):
         parts = [part for part in held if over in part.gains]
-        if parts:
-            gain = pool_gains(
-                [part.gains[over] for part in parts], [part.contrast.target for part in parts], confidence
-            )
+        targets = [part.contrast.target for part in parts]
+        gain = pool_gains([part.gains[over] for part in parts], targets, confidence)
+        if gain is not None:
             pooled.append(PooledEffect(over=over, num_contrasts=len(parts), gain=gain))
     return tuple(pooled)
