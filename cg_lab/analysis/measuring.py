@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean
 from cg_lab.analysis.components import estimate_accuracy, estimate_mean, find_detectable
-from cg_lab.analysis.proportions import compare_mcnemar, is_binary, share_recovered
+from cg_lab.analysis.proportions import compare_mcnemar, is_binary
+from cg_lab.analysis.recovering import share_recovered
 from cg_lab.analysis.stacking import Stack, pair_stacks, stack_seeds
 from cg_lab.analysis.summary import Gain, measure_gain
 from cg_lab.arms import Arm
@@ -105,7 +106,7 @@ def measure_contrast(
         draws={arm: resample_mean(part.scores, resampling) for arm, part in whole.items() if part}
         if contrast.level is not None
         else {},
-        recovered=_recover(gains.get(Arm.ZERO_SHOT), whole, resampling),
+        recovered=_recover(pairs[Arm.ZERO_SHOT], whole, resampling.confidence),
         mcnemar={
             over: compare_mcnemar(own.scores, part.scores)
             for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.CEILING)
@@ -147,13 +148,9 @@ def _measure_arm(
     )
 
 
-def _recover(gain: Gain | None, whole: Mapping[Arm, Stack | None], resampling: Resampling) -> Interval | None:
+def _recover(gain: Stack | None, whole: Mapping[Arm, Stack | None], confidence: float) -> Interval | None:
     """Give the share of the ceiling's gain, if the ceiling gains at all."""
     pair = pair_stacks(whole[Arm.CEILING], whole[Arm.ZERO_SHOT])
-    if gain is None or pair is None or estimate_mean(pair.scores, resampling.confidence).low <= 0:
+    if gain is None or pair is None or estimate_mean(pair.scores, confidence).low <= 0:
         return None
-    ceiling = measure_gain(pair, resampling)
-    return share_recovered(
-        (gain.interval.estimate, gain.replicates_R), (ceiling.interval.estimate, ceiling.replicates_R),
-        resampling.confidence,
-    )  # fmt: skip
+    return share_recovered(gain, pair, confidence)

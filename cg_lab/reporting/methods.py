@@ -41,8 +41,8 @@ def explain_methods(plan: Plan) -> tuple[str, ...]:
     paragraphs.append(
         f"Statistics: {plan.rule.confidence:.0%} intervals with questions (patients or look-alike groups as wholes, where known) and seeds as "
         f"crossed random effects, from a two-way analysis of variance with Satterthwaite's degrees of freedom; of one seed's accuracy Wilson's. "
-        f"Gains are paired on identical questions, and on the seed. Pooled gains come from a mixed model in which held-out questions and seeds are random; shares of the ceiling's gain from {plan.rule.resamples:,} "
-        f"bootstrap draws."
+        f"Gains are paired on identical questions, and on the seed. Pooled gains come from a mixed model in which held-out questions and seeds are random; paired bootstrap "
+        f"intervals in effects.csv from {plan.rule.resamples:,} draws."
     )
     return tuple(paragraphs)
 

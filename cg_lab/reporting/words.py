@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from statistics import median
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
@@ -44,7 +45,7 @@ def percent(value: float) -> str:
     >>> percent(0.256)
     '26 %'
     """
-    return f"{value * 100:.0f} %"
+    return f"{abs(value) * 100 if abs(value) < 0.005 else value * 100:.0f} %"
 
 
 def shares(interval: Interval) -> str:
@@ -57,9 +58,18 @@ def shares(interval: Interval) -> str:
 
 
 def points(interval: Interval) -> str:
-    """Write a gain with its interval, in percentage points."""
-    estimate, low, high = (round(value * 100) for value in (interval.estimate, interval.low, interval.high))
-    return f"{estimate:+d} points [{low:+d}, {high:+d}]"
+    """Write a gain with its interval, in percentage points; ends near zero keep their sign.
+
+    >>> points(Interval(estimate=0.063, low=-0.004, high=0.13, p_value=1.0))
+    '+6 points [-0.4, +13]'
+    """
+    return f"{_sign(interval.estimate)} points [{_sign(interval.low)}, {_sign(interval.high)}]"
+
+
+def _sign(share: float) -> str:
+    """Write a difference in percentage points, with a decimal where it would be rounded to zero."""
+    value = share * 100
+    return f"{value:+.1f}" if 0.05 <= abs(value) < 0.5 else f"{round(value):+d}"
 
 
 def _ask(plan: Plan) -> str:
@@ -181,7 +191,7 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
     shown = sorted(part.detectable for part in effects.contrasts if part.detectable is not None)
     if shown:
         said.append(
-            f"Given how seeds and questions varied, a true gain over unrelated training of {shown[len(shown) // 2] * 100:.0f} points "
+            f"Given how seeds and questions varied, a true gain over unrelated training of {median(shown) * 100:.0f} points "
             f"would have been resolved with 80 % power in the median held-out question ({shown[0] * 100:.0f} to {shown[-1] * 100:.0f})."
         )
     if len(seeds) < 5:
