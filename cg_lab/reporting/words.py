@@ -77,6 +77,8 @@ def _ask(plan: Plan) -> str:
     models = " and ".join(dict.fromkeys(backbone.name for backbone in plan.backbones))
     do = "Does" if len(plan.backbones) == 1 else "Do"
     target = " ".join(first.view)
+    if first.main is None:
+        return f"How well {do.lower()} {models} answer about {target} and others without any training?"
     if first.sees_target:
         return (
             f"{do} {models} gain from being trained on many subsets together, and does that reach {target} and others?"
@@ -184,17 +186,22 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
     worst = max(cell.proof.detectable or 0 for cell in plan.cells if cell.arm is not Arm.SOURCES)
     sizes = sorted({cell.proof.num_test for cell in plan.cells if cell.arm is not Arm.SOURCES})
     asked = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    trained = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} and " if seeds else ""
     said = [
-        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} and {asked} test questions a target: gains over chance below "
-        f"{worst * 100:.0f} points may go unseen with one seed."
+        f"{trained}{asked} test questions a target: gains over chance below {worst * 100:.0f} points may go unseen with one seed."
     ]
-    shown = sorted(part.detectable for part in effects.contrasts if part.detectable is not None)
-    if shown:
-        said.append(
-            f"Given how seeds and questions varied, a true gain over unrelated training of {median(shown) * 100:.0f} points "
-            f"would have been resolved with 80 % power in the median held-out question ({shown[0] * 100:.0f} to {shown[-1] * 100:.0f})."
+    gains = sorted(part.detectable for part in effects.contrasts if part.detectable is not None)
+    if gains:
+        which = (
+            f" in the median held-out question ({gains[0] * 100:.0f} to {gains[-1] * 100:.0f})"
+            if len(gains) > 1
+            else ""
         )
-    if len(seeds) < 5:
+        said.append(
+            f"Given how seeds and questions varied, a true gain over unrelated training of {median(gains) * 100:.0f} points "
+            f"would have been resolved with 80 % power{which}."
+        )
+    if 0 < len(seeds) < 5:
         said.append(FEW_SEEDS.get(len(seeds), FEW_SEEDS[3]))
     uncovered = dict.fromkeys(
         contrast.contrast.target for contrast in effects.contrasts if not contrast.contrast.fully_covered
