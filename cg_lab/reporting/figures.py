@@ -167,10 +167,11 @@ def plot_losses(effects: StudyEffects) -> Figure | None:
 
 def _draw_interval(axes: Axes, row: float, interval: Interval, colour: str, *, text: str, marker: str = "o") -> None:
     line = [interval.low, interval.high]
-    axes.plot(line, [row, row], color=colour, linewidth=2.2, solid_capstyle="round", gid=tip(text))
+    axes.plot(line, [row, row], color=colour, linewidth=2.2, solid_capstyle="round", gid=tip(text), clip_on=False)
     axes.plot(
-        interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white", gid=tip(text)
-    )
+        interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white", gid=tip(text),
+        clip_on=False,
+    )  # fmt: skip
 
 
 def tip(text: str) -> str:

@@ -79,6 +79,7 @@ def plot_reliability(found: Sequence[Reliability]) -> Figure | None:
         columns = min(4, len(shown))
         lines = -(-len(shown) // columns)
         figure = Figure(figsize=(2.4 * columns + 0.4, 2.5 * lines + 0.3), layout="constrained")
+        figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
         for number, part in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
             axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (3, 3)))
@@ -88,13 +89,16 @@ def plot_reliability(found: Sequence[Reliability]) -> Figure | None:
                     f"option chosen, {percent(group.accuracy)} right"
                 )
                 axes.plot([group.confidence] * 2, [group.low, group.high], color=COLOURS[part.arm], linewidth=1.6)
-                axes.plot(group.confidence, group.accuracy, "o", color=COLOURS[part.arm], markersize=4.5, gid=tip(text))
+                axes.plot(
+                    group.confidence, group.accuracy, "o", color=COLOURS[part.arm], markersize=4.5, gid=tip(text),
+                    clip_on=False,
+                )  # fmt: skip
             show_percent(axes.xaxis)
             show_percent(axes.yaxis)
             axes.set_xlim(0, 1)
             axes.set_ylim(0, 1)
             axes.set_title(ARM_NAMES[part.arm], loc="left", fontsize=10, fontweight="bold")
-            axes.text(0.04, 0.9, f"error {part.error * 100:.0f} points", fontsize=9, color="#444444")
+            axes.set_title(f"error {part.error * 100:.0f}", loc="right", fontsize=9, color="#444444")
         figure.supxlabel("probability of the option chosen", fontsize=10)
         figure.supylabel("answers that are right", fontsize=10)
         return entitle(figure, "Reliability of answers by arm")

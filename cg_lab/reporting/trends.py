@@ -83,7 +83,7 @@ def _draw_line(axes: Axes, arm: Arm, points: Sequence[tuple[float, Interval]]) -
     axes.plot(levels, [part.estimate for _, part in points], color=COLOURS[arm], linewidth=1.6)
     for level, part in points:
         text = f"{ARM_NAMES[arm]} at {level:g}: {shares(part)}"
-        axes.plot(level, part.estimate, marker="o", markersize=4.5, color=COLOURS[arm], gid=tip(text))
+        axes.plot(level, part.estimate, marker="o", markersize=4.5, color=COLOURS[arm], gid=tip(text), clip_on=False)
 
 
 def _label_ends(axes: Axes, ends: dict[Arm, float]) -> None:

@@ -45,10 +45,10 @@ def tell_story(effects: StudyEffects) -> Story:
 def percent(value: float) -> str:
     """Write a share.
 
-    >>> percent(0.256)
-    '26 %'
+    >>> percent(0.256), percent(-0.004)
+    ('26 %', '0 %')
     """
-    return f"{value * 100:.0f} %"
+    return f"{round(value * 100)} %"
 
 
 def shares(interval: Interval) -> str:
@@ -60,10 +60,19 @@ def shares(interval: Interval) -> str:
     return f"{percent(interval.estimate)}, {percent(interval.low)} to {percent(interval.high)}"
 
 
+def signed(interval: Interval) -> str:
+    """Write a gain with its interval, in percentage points that a table's head names.
+
+    >>> signed(Interval(estimate=0.03, low=-0.01, high=0.07, p_value=0.1))
+    '+3 [-1, +7]'
+    """
+    estimate, low, high = (round(value * 100) for value in (interval.estimate, interval.low, interval.high))
+    return f"{estimate:+d} [{low:+d}, {high:+d}]"
+
+
 def points(interval: Interval) -> str:
     """Write a gain with its interval, in percentage points."""
-    estimate, low, high = (round(value * 100) for value in (interval.estimate, interval.low, interval.high))
-    return f"{estimate:+d} points [{low:+d}, {high:+d}]"
+    return signed(interval).replace(" ", " points ", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

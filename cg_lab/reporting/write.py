@@ -34,7 +34,16 @@ from cg_lab.reporting.tables import (
     write_csv,
 )
 from cg_lab.reporting.trends import plot_curves, plot_splits
-from cg_lab.reporting.words import list_savings, list_told, percent, points, shares, tell_registration, tell_story
+from cg_lab.reporting.words import (
+    list_savings,
+    list_told,
+    percent,
+    points,
+    shares,
+    signed,
+    tell_registration,
+    tell_story,
+)
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, write_text
 
@@ -160,7 +169,13 @@ def open_templates() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"percent": percent, "points": points, "shares": shares, "cell": _escape_cell}
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "signed": signed,
+        "shares": shares,
+        "cell": _escape_cell,
+    }
     return environment
 
 
