@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cg_lab.analysis.calibration import Reliability
 from cg_lab.analysis.effects import StudyEffects
 from cg_lab.analysis.transfer import Transfer
-from cg_lab.reporting.figures import COLOURS, STYLE, entitle, show_percent, tip
+from cg_lab.reporting.figures import COLOURS, StyledFigure, entitle, show_percent, styled, tip
 from cg_lab.reporting.names import ARM_NAMES
 from cg_lab.reporting.words import percent, points
 
@@ -22,7 +21,7 @@ LIGHT = 0.25
 """Gains up to here are written in black on their colour."""
 
 
-def plot_transfer(effects: StudyEffects) -> Figure | None:
+def plot_transfer(effects: StudyEffects) -> StyledFigure | None:
     """Plot what training on each source does to each target, as gains over the untouched model; None without any.
 
     Of several settings the first is shown.
@@ -34,8 +33,8 @@ def plot_transfer(effects: StudyEffects) -> Figure | None:
     if not rows or not columns:
         return None
     by_pair = {(part.source, part.target): part for part in found}
-    with mpl.rc_context({**STYLE, "axes.spines.bottom": False}):
-        figure = Figure(figsize=(0.52 * len(columns) + 2.6, 0.3 * len(rows) + 1.9), layout="constrained")
+    with styled(**{"axes.spines.bottom": False}):
+        figure = StyledFigure(figsize=(0.52 * len(columns) + 2.6, 0.3 * len(rows) + 1.9), layout="constrained")
         axes = figure.add_subplot()
         for y, source in enumerate(rows):
             for x, target in enumerate(columns):
@@ -70,15 +69,15 @@ def _draw_cell(axes: Axes, x: int, y: int, part: Transfer) -> None:
     axes.text(x, y, f"{gain * 100:+.0f}", ha="center", va="center", fontsize=8, color=ink, fontweight=weight)
 
 
-def plot_reliability(found: Sequence[Reliability]) -> Figure | None:
+def plot_reliability(found: Sequence[Reliability]) -> StyledFigure | None:
     """Plot how often answers are right over how sure the model is, a panel for each arm; None without probabilities."""
     shown = [part for part in found if part.arm in COLOURS]
     if not shown:
         return None
-    with mpl.rc_context(STYLE):
+    with styled():
         columns = min(4, len(shown))
         lines = -(-len(shown) // columns)
-        figure = Figure(figsize=(2.4 * columns + 0.4, 2.5 * lines + 0.3), layout="constrained")
+        figure = StyledFigure(figsize=(2.4 * columns + 0.4, 2.5 * lines + 0.3), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
         for number, part in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
