@@ -27,8 +27,9 @@ class Registration:
     seeds: tuple[int, ...]
     rule: Rule
     criterion: str
-    num_known: int
-    """Its evaluations that other studies had a result for already."""
+    """Empty for plans that older versions froze."""
+    num_known: int | None
+    """Its evaluations that other studies had a result for already; None for plans that older versions froze."""
 
 
 def freeze_plan(layout: Layout, plan: Plan) -> None:
@@ -52,7 +53,7 @@ def freeze_plan(layout: Layout, plan: Plan) -> None:
     written = datetime.fromtimestamp(layout.plan(plan.study).stat().st_mtime, UTC)
     write_plan(layout, plan)
     if not path.exists():
-        write_json(path, _register(before, written.isoformat(timespec="milliseconds"), num_known=0))
+        write_json(path, _register(before, written.isoformat(timespec="milliseconds"), num_known=None))
 
 
 def read_registration(layout: Layout, study: str) -> Registration | None:
@@ -67,7 +68,7 @@ def find_additions(registration: Registration, plan: Plan) -> tuple[str, ...]:
     said = [f"seeds {', '.join(map(str, seeds))}"] if seeds else []
     if plan.rule != registration.rule:
         said.append("another confidence or bootstrap")
-    if plan.criterion != registration.criterion:
+    if registration.criterion and plan.criterion != registration.criterion:
         said.append("another rule of the verdicts")
     return tuple(said)
 
@@ -76,7 +77,7 @@ def _find_path(layout: Layout, study: str) -> Path:
     return layout.study(study) / "registered.json"
 
 
-def _register(plan: Plan, frozen: str, *, num_known: int) -> Registration:
+def _register(plan: Plan, frozen: str, *, num_known: int | None) -> Registration:
     return Registration(
         plan=plan.id,
         frozen=frozen,

@@ -62,7 +62,7 @@ def test_results_that_other_studies_left_are_counted(tmp_path: Path) -> None:
     registered = read_registration(layout, "s")
     assert registered is not None
     assert registered.num_known == 1
-    assert "1 of its evaluations had a result" in " ".join(tell_registration(plan, registered))
+    assert "other studies had left results for 1 of its evaluations" in " ".join(tell_registration(plan, registered))
 
 
 def test_a_study_of_an_older_version_counts_as_frozen_when_its_plan_was_written(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ def estimate_mean(scores: Scores, confidence: float) -> Interval:
     Seeds and questions (whole groups) are crossed random effects. The variance of the mean is put together from the
     mean squares of a two-way analysis of variance, `(MS_seeds + MS_questions - MS_rest) / (seeds * questions)`, and
     never taken to be less than the rest alone; its degrees of freedom are Satterthwaite's (1946), so that few seeds
-    give the wide interval of a t distribution. With one seed it says nothing about other seeds.
+    give the wide interval of a t distribution. With one seed it says nothing about other seeds. Where all answers are
+    alike there is no variance to go by: the interval then reaches as far as Wilson's for no success among the groups,
+    and the p-value is that of a sign test. Limits are cut off at -1 and 1.
 
     Parameters
     ----------
@@ -33,12 +35,18 @@ def estimate_mean(scores: Scores, confidence: float) -> Interval:
 
     """
     mean = float(scores.correct_SQ.mean())
-    error, freedom = _find_error(_take_groups(scores))
+    values_SG = _take_groups(scores)
+    error, freedom = _find_error(values_SG)
     if math.isinf(error):
         return Interval(estimate=mean, low=-1.0, high=1.0, p_value=1.0)
-    half = find_quantile((1 + confidence) / 2, freedom) * error
-    p_value = 2 * find_tail(abs(mean) / error, freedom) if error > 0 else float(mean == 0)
-    return Interval(estimate=mean, low=mean - half, high=mean + half, p_value=min(1.0, p_value))
+    if error > 0:
+        half = find_quantile((1 + confidence) / 2, freedom) * error
+        p_value = min(1.0, 2 * find_tail(abs(mean) / error, freedom))
+    else:
+        num_groups = values_SG.shape[1]
+        half = wilson_interval(0, num_groups, confidence)[1]
+        p_value = 2.0 ** (1 - num_groups) if mean else 1.0
+    return Interval(estimate=mean, low=max(-1.0, mean - half), high=min(1.0, mean + half), p_value=p_value)
 
 
 def estimate_accuracy(scores: Scores, confidence: float) -> Interval:
@@ -65,7 +73,7 @@ def find_detectable(scores: Scores, confidence: float, power: float = 0.8) -> fl
     0.671
     """
     error, freedom = _find_error(_take_groups(scores))
-    if math.isinf(error):
+    if math.isinf(error) or not error:
         return None
     return (find_quantile((1 + confidence) / 2, freedom) + find_quantile(power, freedom)) * error
 

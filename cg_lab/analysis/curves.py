@@ -38,12 +38,17 @@ class Curve:
     name: str
     design: str
     setting: str
-    contrasts: tuple[str, ...]
-    """Ids of its held-out questions."""
     levels: tuple[float, ...]
+    contrasts_by_level: tuple[tuple[str, ...], ...]
+    """Ids of the held-out questions at each level."""
     accuracies: Mapping[Arm, tuple[Interval | None, ...]]
     """For each level."""
     savings: tuple[Saving, ...]
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """Ids of all its held-out questions."""
+        return tuple(name for names in self.contrasts_by_level for name in names)
 
 
 def trace_curves(measured: Sequence[Measured], confidence: float) -> tuple[Curve, ...]:
@@ -68,8 +73,8 @@ def _trace(parts: list[Measured], confidence: float) -> Curve:
         name=first.curve,
         design=first.design,
         setting=first.setting,
-        contrasts=tuple(part.contrast.id for part in parts),
         levels=levels,
+        contrasts_by_level=tuple(tuple(part.contrast.id for part in by_level[level]) for level in levels),
         accuracies={arm: tuple(_average(by_level[level], arm) for level in levels) for arm in arms},
         savings=_find_savings([by_level[level][0] for level in levels], confidence)
         if single and first.design in IN_SAMPLES
@@ -164,8 +169,7 @@ def find_needed(wanted_R: FloatArray, curves_RL: FloatArray, levels_L: FloatArra
 def fit_slopes(measured: Sequence[Measured], confidence: float) -> tuple[Summary, ...]:
     """Fit the main arm's gains to the level by least squares, each held-out question a point.
 
-    For designs whose levels are no sample counts: distance, divergence, coverage, shots. The interval is Student's with
-    two degrees of freedom less than there are questions; fewer than three, or one level, give no slope.
+    For designs whose levels are no sample counts: distance, divergence, coverage, shots.
     """
     found: list[Summary] = []
     for key in dict.fromkeys((part.contrast.setting, part.contrast.design) for part in measured):
@@ -174,28 +178,53 @@ def fit_slopes(measured: Sequence[Measured], confidence: float) -> tuple[Summary
             continue
         for over in (Arm.ZERO_SHOT, Arm.UNRELATED):
             points = [
-                (part.contrast.level, part.gains[over].interval.estimate)
+                (part.contrast.level, part.gains[over].interval.estimate, part.contrast.target)
                 for part in members
                 if part.contrast.level is not None and over in part.gains
             ]
-            if len(points) >= 3 and len({level for level, _ in points}) >= 2:
+            line = fit_line(points, confidence)
+            if line is not None:
                 found.append(
                     Summary(
                         measure="slope", arm=f"over {over}", group=" ".join(filter(None, (key[0], key[1]))),
-                        num_questions=len(points), method="least squares", value=fit_line(points, confidence),
+                        num_questions=len(points), method="least squares", value=line,
                     )
                 )  # fmt: skip
     return tuple(found)
 
 
-def fit_line(points: Sequence[tuple[float, float]], confidence: float) -> Interval:
-    """Give the slope of a straight line through points by ordinary least squares, with Student's interval and test."""
-    x, y = (np.array(values) for values in zip(*points, strict=True))
-    spread = float(((x - x.mean()) ** 2).sum())
-    slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread
-    rest = y - y.mean() - slope * (x - x.mean())
-    freedom = len(points) - 2
-    error = math.sqrt(float((rest**2).sum()) / freedom / spread)
+def fit_line(points: Sequence[tuple[float, float, str]], confidence: float) -> Interval | None:
+    """Give the common slope of straight lines through points by least squares, with Student's interval and test.
+
+    Parameters
+    ----------
+    points
+        Level, value and target. Where some target stands at several levels, each has a line of its own height; where
+        none does, all share one.
+    confidence
+        Of the interval.
+
+    Returns
+    -------
+    The slope; None with too few points or a single level.
+
+    """
+    targets = [target for _, _, target in points]
+    repeated = len({(level, target) for level, _, target in points}) > len(set(targets))
+    lines = [targets.index(target) if repeated else 0 for target in targets]
+    x, y = (_centre(np.array([point[place] for point in points]), lines) for place in (0, 1))
+    spread = float((x**2).sum())
+    freedom = len(points) - len(set(lines)) - 1
+    if freedom < 1 or not spread:
+        return None
+    slope = float((x * y).sum()) / spread
+    error = math.sqrt(float(((y - slope * x) ** 2).sum()) / freedom / spread)
     half = find_quantile((1 + confidence) / 2, freedom) * error
     p_value = min(1.0, 2 * find_tail(abs(slope) / error, freedom)) if error else float(slope == 0)
     return Interval(estimate=slope, low=slope - half, high=slope + half, p_value=p_value)
+
+
+def _centre(values: FloatArray, lines: Sequence[int]) -> FloatArray:
+    """Take from each value the mean of its line."""
+    means = {line: values[[own == line for own in lines]].mean() for line in set(lines)}
+    return values - np.array([means[line] for line in lines])

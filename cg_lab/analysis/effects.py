@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from cg_lab.analysis.bootstrap import Interval, Resampling, Scores
+from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, summarize
 from cg_lab.analysis.curves import Curve, fit_slopes, trace_curves
 from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrast
 from cg_lab.analysis.summary import Asked, Summary, pool_gains, summarize_study
@@ -36,6 +36,8 @@ class ContrastEffect:
     """The main arm with the image against itself without."""
     recovered: Interval | None
     """Share of the ceiling's gain over the untouched backbone that the main arm has; None unless there is a gain."""
+    bootstrap: Mapping[Arm, Interval]
+    """The same gains of the main arm by a paired bootstrap of questions (whole groups) and seeds."""
     mcnemar: Mapping[Arm, float]
     """Exact p-values of the main arm against others, where answers are right or wrong."""
     losses: Mapping[str, Interval]
@@ -155,6 +157,7 @@ def _judge(
             fully_covered=part.contrast.fully_covered,
             sees_target=part.contrast.sees_target,
             complete=part.contrast.id not in incomplete,
+            num_seeds=_count_seeds(part),
             over_zero_shot=_gain_of_main(part, "over_zero_shot"),
             over_unrelated=_gain_of_main(part, "over_unrelated"),
             over_blind=_gain_over_blind(part),
@@ -169,6 +172,10 @@ def _judge(
             arms=part.arms,
             over_blind=_gain_over_blind(part),
             recovered=part.recovered,
+            bootstrap={
+                over: summarize(gain.interval.estimate, gain.replicates_R, rule.confidence)
+                for over, gain in part.gains.items()
+            },
             mcnemar=part.mcnemar,
             losses={factor: loss.interval for factor, loss in part.losses.items()},
             detectable=part.detectable,
@@ -184,6 +191,11 @@ def _judge(
 
 def _gain_over_blind(part: Measured) -> Interval | None:
     return part.gains[Arm.BLIND].interval if Arm.BLIND in part.gains else None
+
+
+def _count_seeds(part: Measured) -> int:
+    main = part.contrast.main
+    return max((len(effect.seeds) for effect in part.arms if main and effect.arm is main.arm), default=0)
 
 
 def _gain_of_main(part: Measured, gain: str) -> Interval | None:
@@ -207,14 +219,13 @@ def _check_mark(part: Measured) -> bool | None:
 
 
 def _pool(measured: Sequence[Measured], confidence: float) -> tuple[PooledEffect, ...]:
-    """Average the main arm's gains over held-out questions, leaving out those whose main arm sees the target."""
+    """Average the main arm's gains over at least three targets, leaving out those that the main arm sees."""
     held = [part for part in measured if not part.contrast.sees_target]
     pooled: list[PooledEffect] = []
     for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND):
         parts = [part for part in held if over in part.gains]
-        if parts:
-            gain = pool_gains(
-                [part.gains[over] for part in parts], [part.contrast.target for part in parts], confidence
-            )
+        targets = [part.contrast.target for part in parts]
+        gain = pool_gains([part.gains[over] for part in parts], targets, confidence)
+        if gain is not None:
             pooled.append(PooledEffect(over=over, num_contrasts=len(parts), gain=gain))
     return tuple(pooled)

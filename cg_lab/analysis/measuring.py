@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean
 from cg_lab.analysis.components import estimate_accuracy, estimate_mean, find_detectable
-from cg_lab.analysis.proportions import compare_mcnemar, is_binary, share_recovered
+from cg_lab.analysis.proportions import compare_mcnemar, is_binary
+from cg_lab.analysis.recovering import share_recovered
 from cg_lab.analysis.stacking import Stack, pair_stacks, stack_seeds
 from cg_lab.analysis.summary import Gain, measure_gain
 from cg_lab.arms import Arm
@@ -39,7 +40,7 @@ class ArmEffect:
     over_unrelated: Interval | None
     over_related: Interval | None
     over_ceiling: Interval | None
-    """In the multi-task design: over training on the target alone."""
+    """Over training on the target alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ def measure_contrast(
         draws={arm: resample_mean(part.scores, resampling) for arm, part in whole.items() if part}
         if contrast.level is not None
         else {},
-        recovered=_recover(gains.get(Arm.ZERO_SHOT), whole, resampling),
+        recovered=_recover(pairs[Arm.ZERO_SHOT], whole, resampling.confidence),
         mcnemar={
             over: compare_mcnemar(own.scores, part.scores)
             for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.CEILING)
@@ -132,7 +133,6 @@ def _measure_arm(
         pair = pair_stacks(part, stacks.get(other))
         return estimate_mean(pair.scores, confidence) if pair else None
 
-    is_multi_task = contrast.main is not None and contrast.main.arm is Arm.MULTI_TASK
     return ArmEffect(
         arm=key[0],
         variant=key[1],
@@ -144,17 +144,13 @@ def _measure_arm(
         over_zero_shot=gain(Arm.ZERO_SHOT),
         over_unrelated=gain(Arm.UNRELATED),
         over_related=gain(Arm.RELATED),
-        over_ceiling=gain(Arm.CEILING) if is_multi_task else None,
+        over_ceiling=gain(Arm.CEILING),
     )
 
 
-def _recover(gain: Gain | None, whole: Mapping[Arm, Stack | None], resampling: Resampling) -> Interval | None:
+def _recover(gain: Stack | None, whole: Mapping[Arm, Stack | None], confidence: float) -> Interval | None:
     """Give the share of the ceiling's gain, if the ceiling gains at all."""
     pair = pair_stacks(whole[Arm.CEILING], whole[Arm.ZERO_SHOT])
-    if gain is None or pair is None or estimate_mean(pair.scores, resampling.confidence).low <= 0:
+    if gain is None or pair is None or estimate_mean(pair.scores, confidence).low <= 0:
         return None
-    ceiling = measure_gain(pair, resampling)
-    return share_recovered(
-        (gain.interval.estimate, gain.replicates_R), (ceiling.interval.estimate, ceiling.replicates_R),
-        resampling.confidence,
-    )  # fmt: skip
+    return share_recovered(gain, pair, confidence)

@@ -18,6 +18,10 @@ COMPARED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.RELATED, Arm.MULTI_TASK, Arm.CEILI
 """Arms that interquartile means are given of."""
 
 
+FEWEST_TARGETS = 3
+"""Fewer say next to nothing about others."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
     """A paired gain of one held-out question, with what it takes to pool it."""
@@ -75,13 +79,17 @@ def measure_gain(difference: Stack, resampling: Resampling) -> Gain:
 def summarize_study(asked: Sequence[Asked], resampling: Resampling) -> tuple[Summary, ...]:
     """Pool a study's questions, all together and by direction and element, by a mixed model and by bootstrap.
 
-    Groups of fewer than three questions, or of all, say nothing new and are left out.
+    Groups of fewer than three questions, or of the same ones as another, say nothing new and are left out, as is the
+    mixed model of fewer than three targets.
     """
     found: list[Summary] = []
+    seen: set[tuple[int, ...]] = set()
     for group in ("all", *dict.fromkeys(name for one in asked for name in one.groups)):
-        members = [one for one in asked if group == "all" or group in one.groups]
-        if group != "all" and len(members) in {1, 2, len(asked)}:
+        places = tuple(place for place, one in enumerate(asked) if group == "all" or group in one.groups)
+        if group != "all" and (len(places) < 3 or places in seen):
             continue
+        seen.add(places)
+        members = [asked[place] for place in places]
         for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND):
             gains = ((one.target, one.gains.get(over)) for one in members)
             found += _pool("gain", f"over {over}", group, gains, resampling)
@@ -100,22 +108,22 @@ def _pool(
     if not kept:
         return []
     gains, targets = [part for _, part in kept], [target for target, _ in kept]
-    return [
-        Summary(
-            measure=measure, arm=arm, group=group, num_questions=len(kept), method="mixed model",
-            value=pool_gains(gains, targets, resampling.confidence),
-        ),
+    mixed = pool_gains(gains, targets, resampling.confidence)
+    found = [
         Summary(
             measure=measure, arm=arm, group=group, num_questions=len(kept), method="two-level bootstrap",
             value=bootstrap_gains(gains, resampling),
-        ),
+        )
     ]  # fmt: skip
+    if mixed is not None:
+        found.insert(0, replace(found[0], method="mixed model", value=mixed))
+    return found
 
 
-def pool_gains(parts: Sequence[Gain], targets: Sequence[str], confidence: float) -> Interval:
-    """Average gains over all held-out questions there could be, by a mixed model; one keeps its own interval."""
-    if len(parts) == 1:
-        return parts[0].interval
+def pool_gains(parts: Sequence[Gain], targets: Sequence[str], confidence: float) -> Interval | None:
+    """Average gains over all held-out questions there could be, by a mixed model; None if there are too few targets."""
+    if len(set(targets)) < FEWEST_TARGETS:
+        return None
     return pool_means([part.seeds for part in parts], [part.means_S for part in parts], targets, confidence)
 
 
@@ -126,7 +134,7 @@ def pool_means(
 
     What a question and a seed give is taken as `mean + question + seed + rest`, all but the mean random. With as many
     seeds for each question, the estimate and its standard error are those of restricted maximum likelihood. The
-    interval is that of `estimate_mean`, cut off at -1 and 1, with the questions of one target as a group. Seeds that
+    interval is that of `estimate_mean` with the questions of one target as a group. Seeds that
     some question lacks are left out; without common seeds only questions vary.
 
     Parameters
@@ -143,9 +151,7 @@ def pool_means(
     columns = [means_S[[own.index(seed) for seed in common]] for own, means_S in zip(seeds, means, strict=True)]
     values_SC = np.stack(columns, axis=1) if common else np.array([[float(means_S.mean()) for means_S in means]])
     names = tuple(map(str, range(len(means))))
-    groups = tuple(targets) if len(set(targets)) > 1 else names
-    found = estimate_mean(Scores(questions=names, groups=groups, correct_SQ=values_SC), confidence)
-    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
+    return estimate_mean(Scores(questions=names, groups=tuple(targets), correct_SQ=values_SC), confidence)
 
 
 def bootstrap_gains(parts: Sequence[Gain], resampling: Resampling) -> Interval:

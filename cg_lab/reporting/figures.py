@@ -120,7 +120,7 @@ def plot_forest(effects: StudyEffects) -> StyledFigure:
     pooled = {part.over: part.gain for part in effects.pooled}
     by_id = name_questions(effects.plan)
     shown = effects.contrasts[:MOST_ROWS]
-    names = [by_id[contrast.contrast.id] for contrast in shown] + ["all together"]
+    names = [by_id[contrast.contrast.id] for contrast in shown] + (["all together"] if pooled else [])
     with styled():
         figure = StyledFigure(figsize=(9.2, 0.36 * len(names) + 1.0), layout="constrained")
         first: Axes | None = None
@@ -135,7 +135,8 @@ def plot_forest(effects: StudyEffects) -> StyledFigure:
                 text = f"{names[-1]} {title}: {points(pooled[arm])}"
                 _draw_interval(axes, len(names) - 1, pooled[arm], "#222222", text=text, marker="D")
             axes.axvline(0, color="#555555", linewidth=1, zorder=0)
-            axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
+            if pooled:
+                axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
             axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:+.0f}" if value else "0")
             if number == 1:
@@ -161,22 +162,23 @@ def plot_losses(effects: StudyEffects) -> StyledFigure | None:
         if (part.measure, part.group, part.method) == ("loss_without", "all", "mixed model")
     }
     by_id = name_questions(effects.plan)
-    names = [by_id[part.contrast.id] for part in shown] + ["all together"]
+    names = [by_id[part.contrast.id] for part in shown] + (["all together"] if pooled else [])
     with styled():
         figure = StyledFigure(figsize=(9.2, 0.2 * len(names) * len(factors) + 1.2), layout="constrained")
         axes = figure.add_subplot()
         for number, factor in enumerate(factors):
             colour = FACTOR_COLOURS[number % len(FACTOR_COLOURS)]
-            rows = [part.losses.get(factor) for part in shown] + [pooled.get(factor)]
+            rows = [part.losses.get(factor) for part in shown] + ([pooled.get(factor)] if pooled else [])
             for row, interval in enumerate(rows):
                 if interval is not None:
                     place = row + (number - (len(factors) - 1) / 2) * 0.22
                     text = f"{names[row]} without {factor}: {points(interval)}"
-                    marker = "D" if row == len(names) - 1 else "o"
+                    marker = "D" if row == len(shown) else "o"
                     _draw_interval(axes, place, interval, colour, text=text, marker=marker)
             axes.plot([], [], color=colour, marker="o", linewidth=2.2, label=f"without {factor}")
         axes.axvline(0, color="#555555", linewidth=1, zorder=0)
-        axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
+        if pooled:
+            axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:+.0f}" if value else "0")
         _name_rows(axes, names)
         figure.supxlabel(

@@ -90,10 +90,16 @@ def _tabulate_one(part: ContrastEffect, name: str) -> dict[str, str]:
     row = {"held out": name, "trained on": " + ".join(part.contrast.related)}
     for arm in COLUMNS:
         effect = main if arm is Arm.RELATED else arms.get(arm)
-        row[ARM_NAMES[arm]] = f"{effect.accuracy.estimate * 100:.1f}" if effect and effect.accuracy else "-"
+        row[ARM_NAMES[arm]] = _write_accuracy(effect.accuracy) if effect and effect.accuracy else "-"
     gain = main.over_unrelated if main else None
     row["gain over unrelated"] = signed(gain) if gain else "-"
     return {**row, "verdict": str(part.verdict)}
+
+
+def _write_accuracy(accuracy: Interval) -> str:
+    """Write an accuracy with its interval, in percent."""
+    estimate, low, high = (number * 100 for number in (accuracy.estimate, accuracy.low, accuracy.high))
+    return f"{estimate:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def to_markdown(table: pd.DataFrame) -> str:

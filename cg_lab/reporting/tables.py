@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 from cg_lab.analysis.bootstrap import Interval
@@ -218,10 +219,15 @@ def _row_of_effect(effects: StudyEffects, contrast: ContrastEffect, arm: ArmEffe
         **_interval("gain_over_related", arm.over_related),
         **_interval("gain_over_ceiling", arm.over_ceiling),
         **_interval("gain_over_blind", contrast.over_blind if is_main else None),
+        **{
+            key: value
+            for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND)
+            for key, value in _ends(f"gain_over_{over}_bootstrap", contrast.bootstrap.get(over) if is_main else None)
+        },
         **_interval("recovered_share", contrast.recovered if is_main else None, with_p=False),
-        "mcnemar_p_over_zero_shot": _number(contrast.mcnemar.get(Arm.ZERO_SHOT) if is_main else None),
-        "mcnemar_p_over_unrelated": _number(contrast.mcnemar.get(Arm.UNRELATED) if is_main else None),
-        "p_holm": _number(contrast.p_holm) if is_main else "",
+        "mcnemar_p_over_zero_shot": _p_value(contrast.mcnemar.get(Arm.ZERO_SHOT) if is_main else None),
+        "mcnemar_p_over_unrelated": _p_value(contrast.mcnemar.get(Arm.UNRELATED) if is_main else None),
+        "p_holm": _p_value(contrast.p_holm) if is_main else "",
         "verdict": contrast.verdict if is_main else "",
         "verdict_reason": contrast.reason if is_main else "",
         "check_mark": _flag(contrast.check_mark) if is_main else "",
@@ -238,7 +244,17 @@ def _interval(name: str, interval: Interval | None, *, with_p: bool = True) -> R
         f"{name}_low": _number(interval.low if interval else None),
         f"{name}_high": _number(interval.high if interval else None),
     }
-    return row | {f"{name}_p": _number(interval.p_value if interval else None)} if with_p else row
+    return row | {f"{name}_p": _p_value(interval.p_value if interval else None)} if with_p else row
+
+
+def _ends(name: str, interval: Interval | None) -> Iterator[tuple[str, str]]:
+    yield f"{name}_low", _number(interval.low if interval else None)
+    yield f"{name}_high", _number(interval.high if interval else None)
+
+
+def _p_value(value: float | None) -> str:
+    """Write a p-value with six digits that count, so that small ones are not taken for zero."""
+    return "" if value is None else f"{value:.6g}"
 
 
 def _number(value: float | None) -> str:

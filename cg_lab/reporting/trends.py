@@ -43,8 +43,8 @@ def plot_curves(effects: StudyEffects) -> StyledFigure | None:
         for number, curve in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
             _draw_curve(axes, curve)
-            chance = float(np.mean([chances[name] for name in curve.contrasts]))
-            axes.axhline(chance, color="#555555", linewidth=1, linestyle=(0, (3, 3)), zorder=0)
+            guesses = [np.mean([chances[name] for name in names]) for names in curve.contrasts_by_level]
+            axes.plot(curve.levels, guesses, color="#555555", linewidth=1, linestyle=(0, (3, 3)), zorder=0)
             axes.set_title(name_curve(effects, curve), loc="left", fontsize=10, fontweight="bold")
         return entitle(figure, "Accuracy along each curve, with 95 percent intervals")
 
@@ -64,8 +64,9 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
     show_percent(axes.yaxis)
     axes.set_ylim(0, 1)
     axes.set_xlabel(LEVEL_NAMES.get(curve.design, "level"), fontsize=9)
-    if len(curve.levels) > 2 and curve.levels[-1] > 8 * curve.levels[1]:
-        axes.set_xscale("symlog", linthresh=curve.levels[0] or curve.levels[1])
+    least = next((level for level in curve.levels if level > 0), 0)
+    if least and curve.levels[-1] >= 8 * least:
+        axes.set_xscale("symlog", linthresh=least)
     axes.set_xticks(curve.levels, [f"{level:g}" for level in curve.levels])
     axes.minorticks_off()
     ends: dict[Arm, float] = {}

@@ -22,6 +22,7 @@ from cg_lab.reporting.matrices import plot_reliability, plot_transfer
 from cg_lab.reporting.names import ARM_MEANINGS, ARM_NAMES, name_arm, name_questions
 from cg_lab.reporting.probabilities import Explored, explore_probabilities
 from cg_lab.reporting.read import read_scores
+from cg_lab.reporting.rows import list_savings, list_told
 from cg_lab.reporting.tables import (
     list_cells,
     list_curves,
@@ -33,16 +34,7 @@ from cg_lab.reporting.tables import (
     write_csv,
 )
 from cg_lab.reporting.trends import plot_curves, plot_splits
-from cg_lab.reporting.words import (
-    list_savings,
-    list_told,
-    percent,
-    points,
-    shares,
-    signed,
-    tell_registration,
-    tell_story,
-)
+from cg_lab.reporting.words import percent, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, write_text
 

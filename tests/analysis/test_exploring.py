@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.formula.api import ols
 from statsmodels.regression.mixed_linear_model import MixedLM
 
 from cg_lab.analysis.calibration import Bin, _measure, find_error
@@ -66,10 +67,23 @@ def test_without_common_seeds_only_questions_vary() -> None:
 
 def test_slopes_are_those_of_scipy() -> None:
     points = [(1.0, 0.3), (1.0, 0.25), (2.0, 0.2), (2.0, 0.22), (3.0, 0.02)]
-    found, expected = fit_line(points, 0.95), stats.linregress(*zip(*points, strict=True))
+    found = fit_line([(*point, str(number)) for number, point in enumerate(points)], 0.95)
+    expected = stats.linregress(*zip(*points, strict=True))
+    assert found is not None
     assert found.estimate == pytest.approx(expected.slope)
     assert found.p_value == pytest.approx(expected.pvalue)
     assert found.high - found.estimate == pytest.approx(stats.t.ppf(0.975, 3) * expected.stderr)
+
+
+def test_targets_that_stand_at_several_levels_have_lines_of_their_own_height() -> None:
+    points = [(1.0, 0.3, "a"), (2.0, 0.25, "a"), (3.0, 0.22, "a"), (1.0, 0.8, "b"), (2.0, 0.78, "b"), (3.0, 0.7, "b")]
+    found = fit_line(points, 0.95)
+    fitted = ols("y ~ x + C(t)", pd.DataFrame(points, columns=["x", "y", "t"])).fit()
+    assert found is not None
+    assert found.estimate == pytest.approx(fitted.params["x"])
+    assert (found.low, found.high) == pytest.approx(tuple(fitted.conf_int().loc["x"]))
+    assert fit_line(points[:2], 0.95) is None
+    assert fit_line([(1.0, 0.1, "a"), (1.0, 0.2, "b"), (1.0, 0.3, "c")], 0.95) is None
 
 
 def test_what_another_arm_needs_is_read_off_its_first_crossing() -> None:

@@ -10,7 +10,10 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from cg_lab.analysis.bootstrap import Resampling, Scores, adjust_holm, summarize
-from cg_lab.analysis.proportions import compare_mcnemar, is_binary, share_recovered, sign_test, wilson_interval
+from cg_lab.analysis.components import estimate_mean
+from cg_lab.analysis.proportions import compare_mcnemar, is_binary, sign_test, wilson_interval
+from cg_lab.analysis.recovering import share_recovered
+from cg_lab.analysis.stacking import Stack
 from cg_lab.analysis.summary import Asked, Gain, _interquartile_mean, _probability_of_improvement, summarize_study
 from cg_lab.arms import Arm
 
@@ -53,17 +56,29 @@ def test_holm_is_that_of_statsmodels() -> None:
     assert adjust_holm(p_values) == pytest.approx(tuple(multipletests(p_values, method="holm")[1]))
 
 
-def test_the_recovered_share_is_a_ratio_and_its_interval_covers_it() -> None:
-    """Simulated gains of known ratio."""
+def test_a_recovered_share_covers_what_is_true_and_agrees_with_the_gains_own_interval() -> None:
     generator = np.random.default_rng(0)
-    covered = 0
-    for _ in range(400):
-        noise = generator.normal(0, 0.02, 2)
-        draws = generator.normal(0, 0.02, (2, 2000))
-        parts = [(mean + off, mean + off + draw) for mean, off, draw in zip((0.2, 0.4), noise, draws, strict=True)]
-        share = share_recovered(parts[0], parts[1], 0.95)
+    covered = agreeing = 0
+    for _ in range(300):
+        first_S1, second_S1 = generator.normal(0, 0.05, (2, 3, 1))
+        related, ceiling = (
+            Stack(seeds=(0, 1, 2), scores=make_scores(gain + seeds_S1 + generator.normal(0, 0.6, (3, 150))))
+            for gain, seeds_S1 in ((0.2, first_S1), (0.4, second_S1))
+        )
+        if estimate_mean(ceiling.scores, 0.95).low <= 0:
+            continue
+        share, gain = share_recovered(related, ceiling, 0.95), estimate_mean(related.scores, 0.95)
+        assert share is not None
+        assert share.estimate == pytest.approx(related.mean / ceiling.mean)
         covered += share.low <= 0.5 <= share.high
-    assert 0.92 <= covered / 400 <= 0.98
+        agreeing += (share.low > 0) == (gain.low > 0)
+    assert covered / 300 > 0.92
+    assert agreeing / 300 > 0.98
+
+
+def test_a_share_needs_a_common_seed() -> None:
+    first, second = (Stack(seeds=(seed,), scores=make_scores(np.array([[1.0, 0, 1, 1]]))) for seed in (0, 1))
+    assert share_recovered(first, second, 0.95) is None
 
 
 def test_robust_means_are_those_of_scipy_and_chances_those_of_counting() -> None:

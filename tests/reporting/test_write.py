@@ -110,6 +110,8 @@ def test_effects_can_be_recomputed_from_predictions_with_pandas_alone(made: tupl
     assert row["accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert row["gain_over_unrelated"] == pytest.approx(gain, abs=1e-6)
     assert row["gain_over_unrelated_low"] < gain < row["gain_over_unrelated_high"]
+    assert row["gain_over_unrelated_bootstrap_low"] < gain < row["gain_over_unrelated_bootstrap_high"]
+    assert row["detectable_gain_over_unrelated"] > gain - row["gain_over_unrelated_low"]
 
 
 def test_missing_cells_are_listed_with_their_reason_and_leave_the_verdict_open(
