@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-import matplotlib as mpl
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -39,6 +40,7 @@ MOST_ROWS = 60
 TIP = "tip: "
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "text.parse_math": False,
     "svg.hashsalt": "cg_lab",
     "font.family": "sans-serif",
@@ -50,16 +52,35 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def plot_arms(effects: StudyEffects) -> Figure:
+class StyledFigure(Figure):
+    """A figure that notebooks show, and that is saved in the report's style whatever theirs is."""
+
+    def savefig(self, fname: Any, **settings: Any) -> None:  # noqa: ANN401
+        """Save to a file as matplotlib does, with letters as letters."""
+        with styled():
+            super().savefig(fname, **settings)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def styled(**further: Any) -> AbstractContextManager[None]:  # noqa: ANN401
+    """Let figures be made and saved in the report's style, whatever style is set."""
+    return style.context(["default", STYLE | further])
+
+
+def plot_arms(effects: StudyEffects) -> StyledFigure:
     """Plot accuracy by arm for each held-out question: dots with 95 % intervals, the chance line dashed."""
-    with mpl.rc_context(STYLE):
+    with styled():
         names = name_questions(effects.plan)
         shown = effects.contrasts[:MOST_PANELS]
         count = len(shown)
         columns = min(2, count)
         lines = -(-count // columns)
         arms = _list_arms(shown)
-        figure = Figure(figsize=(4.6 * columns, lines * (0.34 * len(arms) + 0.95)), layout="constrained")
+        figure = StyledFigure(figsize=(4.6 * columns, lines * (0.34 * len(arms) + 0.95)), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
         for number, contrast in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
@@ -89,7 +110,7 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[tuple[Ar
     axes.set_title(f"{name}: {contrast.verdict}", loc="left", fontsize=10, fontweight="bold")
 
 
-def plot_forest(effects: StudyEffects) -> Figure:
+def plot_forest(effects: StudyEffects) -> StyledFigure:
     """Plot the related arm's paired gains, held-out questions above and their mean below."""
     groups = (
         (Arm.ZERO_SHOT, "over zero-shot", lambda part: _related(part, "over_zero_shot")),
@@ -100,8 +121,8 @@ def plot_forest(effects: StudyEffects) -> Figure:
     by_id = name_questions(effects.plan)
     shown = effects.contrasts[:MOST_ROWS]
     names = [by_id[contrast.contrast.id] for contrast in shown] + (["all together"] if pooled else [])
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 0.36 * len(names) + 1.0), layout="constrained")
+    with styled():
+        figure = StyledFigure(figsize=(9.2, 0.36 * len(names) + 1.0), layout="constrained")
         first: Axes | None = None
         for number, (arm, title, gain) in enumerate(groups, start=1):
             axes = figure.add_subplot(1, 3, number, sharex=first, sharey=first)
@@ -126,7 +147,7 @@ def plot_forest(effects: StudyEffects) -> Figure:
         return entitle(figure, "Paired gains of related training with 95 percent intervals")
 
 
-def plot_losses(effects: StudyEffects) -> Figure | None:
+def plot_losses(effects: StudyEffects) -> StyledFigure | None:
     """Plot what related training loses without the subsets of one element, by factor; None where nothing was left out.
 
     As Med-MAT's figure 4: each held-out question a row, each factor a colour, the mean over questions below.
@@ -142,8 +163,8 @@ def plot_losses(effects: StudyEffects) -> Figure | None:
     }
     by_id = name_questions(effects.plan)
     names = [by_id[part.contrast.id] for part in shown] + (["all together"] if pooled else [])
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 0.2 * len(names) * len(factors) + 1.2), layout="constrained")
+    with styled():
+        figure = StyledFigure(figsize=(9.2, 0.2 * len(names) * len(factors) + 1.2), layout="constrained")
         axes = figure.add_subplot()
         for number, factor in enumerate(factors):
             colour = FACTOR_COLOURS[number % len(FACTOR_COLOURS)]
@@ -169,10 +190,11 @@ def plot_losses(effects: StudyEffects) -> Figure | None:
 
 def _draw_interval(axes: Axes, row: float, interval: Interval, colour: str, *, text: str, marker: str = "o") -> None:
     line = [interval.low, interval.high]
-    axes.plot(line, [row, row], color=colour, linewidth=2.2, solid_capstyle="round", gid=tip(text))
+    axes.plot(line, [row, row], color=colour, linewidth=2.2, solid_capstyle="round", gid=tip(text), clip_on=False)
     axes.plot(
-        interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white", gid=tip(text)
-    )
+        interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white", gid=tip(text),
+        clip_on=False,
+    )  # fmt: skip
 
 
 def tip(text: str) -> str:
@@ -198,26 +220,24 @@ def _related(contrast: ContrastEffect, gain: str) -> Interval | None:
     return effect.over_zero_shot if gain == "over_zero_shot" else effect.over_unrelated
 
 
-def entitle(figure: Figure, title: str) -> Figure:
+def entitle(figure: StyledFigure, title: str) -> StyledFigure:
     """Name a figure; files that it is saved to carry the name."""
     figure.set_label(title)
     return figure
 
 
-def to_svg(figure: Figure) -> str:
+def to_svg(figure: StyledFigure) -> str:
     """Give a figure as SVG text with its letters as letters, and what marks say when pointed at as their titles."""
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
-        metadata = {"Date": None, "Creator": None, "Title": str(figure.get_label())}
-        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    metadata = {"Date": None, "Creator": None, "Title": str(figure.get_label())}
+    figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     text = buffer.getvalue()
     return re.sub(f'<g id="{TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text[text.index("<svg") :])
 
 
-def to_pdf(figure: Figure) -> bytes:
+def to_pdf(figure: StyledFigure) -> bytes:
     """Give a figure as a page of PDF, for papers."""
     buffer = io.BytesIO()
-    with mpl.rc_context({**STYLE, "pdf.fonttype": 42}):
-        metadata = {"CreationDate": None, "Creator": None, "Producer": None, "Title": str(figure.get_label())}
-        figure.savefig(buffer, format="pdf", metadata=metadata)
+    metadata = {"CreationDate": None, "Creator": None, "Producer": None, "Title": str(figure.get_label())}
+    figure.savefig(buffer, format="pdf", metadata=metadata)
     return buffer.getvalue()

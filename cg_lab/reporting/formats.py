@@ -15,7 +15,7 @@ from cg_lab.reporting.figures import to_pdf
 from cg_lab.reporting.frames import StudyView, open_study
 from cg_lab.reporting.names import ARM_NAMES, name_questions
 from cg_lab.reporting.tables import guard
-from cg_lab.reporting.words import points
+from cg_lab.reporting.words import points, signed
 from cg_lab.results import Layout
 from cg_lab.serialize import replacing, write_text
 
@@ -92,7 +92,7 @@ def _tabulate_one(part: ContrastEffect, name: str) -> dict[str, str]:
         effect = main if arm is Arm.RELATED else arms.get(arm)
         row[ARM_NAMES[arm]] = _write_accuracy(effect.accuracy) if effect and effect.accuracy else "-"
     gain = main.over_unrelated if main else None
-    row["gain over unrelated"] = points(gain).replace(" points", "") if gain else "-"
+    row["gain over unrelated"] = signed(gain) if gain else "-"
     return {**row, "verdict": str(part.verdict)}
 
 

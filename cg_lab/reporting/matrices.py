@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cg_lab.analysis.calibration import Reliability
 from cg_lab.analysis.effects import StudyEffects
 from cg_lab.analysis.transfer import Transfer
-from cg_lab.reporting.figures import COLOURS, STYLE, entitle, show_percent, tip
+from cg_lab.reporting.figures import COLOURS, StyledFigure, entitle, show_percent, styled, tip
 from cg_lab.reporting.names import ARM_NAMES
 from cg_lab.reporting.words import percent, points
 
@@ -22,7 +21,7 @@ LIGHT = 0.25
 """Gains up to here are written in black on their colour."""
 
 
-def plot_transfer(effects: StudyEffects) -> Figure | None:
+def plot_transfer(effects: StudyEffects) -> StyledFigure | None:
     """Plot what training on each source does to each target, as gains over the untouched model; None without any.
 
     Of several settings the first is shown.
@@ -34,8 +33,8 @@ def plot_transfer(effects: StudyEffects) -> Figure | None:
     if not rows or not columns:
         return None
     by_pair = {(part.source, part.target): part for part in found}
-    with mpl.rc_context({**STYLE, "axes.spines.bottom": False}):
-        figure = Figure(figsize=(0.52 * len(columns) + 2.6, 0.3 * len(rows) + 1.9), layout="constrained")
+    with styled(**{"axes.spines.bottom": False}):
+        figure = StyledFigure(figsize=(0.52 * len(columns) + 2.6, 0.3 * len(rows) + 1.9), layout="constrained")
         axes = figure.add_subplot()
         for y, source in enumerate(rows):
             for x, target in enumerate(columns):
@@ -70,15 +69,16 @@ def _draw_cell(axes: Axes, x: int, y: int, part: Transfer) -> None:
     axes.text(x, y, f"{gain * 100:+.0f}", ha="center", va="center", fontsize=8, color=ink, fontweight=weight)
 
 
-def plot_reliability(found: Sequence[Reliability]) -> Figure | None:
+def plot_reliability(found: Sequence[Reliability]) -> StyledFigure | None:
     """Plot how often answers are right over how sure the model is, a panel for each arm; None without probabilities."""
     shown = [part for part in found if part.arm in COLOURS]
     if not shown:
         return None
-    with mpl.rc_context(STYLE):
+    with styled():
         columns = min(4, len(shown))
         lines = -(-len(shown) // columns)
-        figure = Figure(figsize=(2.4 * columns + 0.4, 2.5 * lines + 0.3), layout="constrained")
+        figure = StyledFigure(figsize=(2.4 * columns + 0.4, 2.5 * lines + 0.3), layout="constrained")
+        figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
         for number, part in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
             axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (3, 3)))
@@ -88,13 +88,16 @@ def plot_reliability(found: Sequence[Reliability]) -> Figure | None:
                     f"option chosen, {percent(group.accuracy)} right"
                 )
                 axes.plot([group.confidence] * 2, [group.low, group.high], color=COLOURS[part.arm], linewidth=1.6)
-                axes.plot(group.confidence, group.accuracy, "o", color=COLOURS[part.arm], markersize=4.5, gid=tip(text))
+                axes.plot(
+                    group.confidence, group.accuracy, "o", color=COLOURS[part.arm], markersize=4.5, gid=tip(text),
+                    clip_on=False,
+                )  # fmt: skip
             show_percent(axes.xaxis)
             show_percent(axes.yaxis)
             axes.set_xlim(0, 1)
             axes.set_ylim(0, 1)
             axes.set_title(ARM_NAMES[part.arm], loc="left", fontsize=10, fontweight="bold")
-            axes.text(0.04, 0.9, f"error {part.error * 100:.0f} points", fontsize=9, color="#444444")
+            axes.set_title(f"error {part.error * 100:.0f}", loc="right", fontsize=9, color="#444444")
         figure.supxlabel("probability of the option chosen", fontsize=10)
         figure.supylabel("answers that are right", fontsize=10)
         return entitle(figure, "Reliability of answers by arm")

@@ -145,6 +145,7 @@ def list_cells(effects: StudyEffects, readings: Readings) -> list[Row]:
     """Make a row for each planned cell, done or missing."""
     missing = {cell.cell: cell.reason for cell in effects.missing}
     names = [name for name in MEANINGS if any(name in metrics for metrics in readings.metrics.values())]
+    targets = {part.id: part.target for part in effects.plan.contrasts}
     rows: list[Row] = []
     for cell in effects.plan.cells:
         metrics = readings.metrics.get(cell.eval_job, {})
@@ -154,6 +155,7 @@ def list_cells(effects: StudyEffects, readings: Readings) -> list[Row]:
             {
                 "cell": cell.key,
                 "contrast": cell.contrast,
+                "target": targets[cell.contrast],
                 "arm": cell.arm,
                 "subset": cell.subset,
                 "seed": "" if cell.seed is None else str(cell.seed),

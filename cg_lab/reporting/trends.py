@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.curves import Curve
 from cg_lab.analysis.effects import StudyEffects
 from cg_lab.analysis.pairs import SplitEffect
 from cg_lab.arms import Arm
-from cg_lab.reporting.figures import COLOURS, FACTOR_COLOURS, MOST_PANELS, SHOWN, STYLE, entitle, show_percent, tip
+from cg_lab.reporting.figures import (
+    COLOURS,
+    FACTOR_COLOURS,
+    MOST_PANELS,
+    SHOWN,
+    StyledFigure,
+    entitle,
+    show_percent,
+    styled,
+    tip,
+)
 from cg_lab.reporting.names import ARM_NAMES, LEVEL_NAMES
 from cg_lab.reporting.words import shares
 
@@ -22,16 +30,16 @@ LINE = 0.075
 """Height of a label in a panel, as a share of its height."""
 
 
-def plot_curves(effects: StudyEffects) -> Figure | None:
+def plot_curves(effects: StudyEffects) -> StyledFigure | None:
     """Plot accuracy along each curve with bands, as Med-MAT's figures 5 and 6; None without curves."""
     shown = effects.curves[:MOST_PANELS]
     if not shown:
         return None
     chances = {part.contrast.id: part.chance for part in effects.contrasts}
-    with mpl.rc_context(STYLE):
+    with styled():
         columns = min(2, len(shown))
         lines = -(-len(shown) // columns)
-        figure = Figure(figsize=(4.6 * columns, 2.7 * lines + 0.2), layout="constrained")
+        figure = StyledFigure(figsize=(4.6 * columns, 2.7 * lines + 0.2), layout="constrained")
         for number, curve in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
             _draw_curve(axes, curve)
@@ -84,7 +92,7 @@ def _draw_line(axes: Axes, arm: Arm, points: Sequence[tuple[float, Interval]]) -
     axes.plot(levels, [part.estimate for _, part in points], color=COLOURS[arm], linewidth=1.6)
     for level, part in points:
         text = f"{ARM_NAMES[arm]} at {level:g}: {shares(part)}"
-        axes.plot(level, part.estimate, marker="o", markersize=4.5, color=COLOURS[arm], gid=tip(text))
+        axes.plot(level, part.estimate, marker="o", markersize=4.5, color=COLOURS[arm], gid=tip(text), clip_on=False)
 
 
 def _label_ends(axes: Axes, ends: dict[Arm, float]) -> None:
@@ -101,12 +109,12 @@ def _label_ends(axes: Axes, ends: dict[Arm, float]) -> None:
         )  # fmt: skip
 
 
-def plot_splits(splits: Sequence[SplitEffect]) -> Figure | None:
+def plot_splits(splits: Sequence[SplitEffect]) -> StyledFigure | None:
     """Plot accuracy on seen over accuracy on unseen pairs, a line for each world and side; None without any."""
     if not splits:
         return None
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+    with styled():
+        figure = StyledFigure(figsize=(5.6, 4.2), layout="constrained")
         axes = figure.add_subplot()
         for number, part in enumerate(splits):
             colour = FACTOR_COLOURS[number % len(FACTOR_COLOURS)]

@@ -42,10 +42,10 @@ def tell_story(effects: StudyEffects) -> Story:
 def percent(value: float) -> str:
     """Write a share.
 
-    >>> percent(0.256)
-    '26 %'
+    >>> percent(0.256), percent(-0.004)
+    ('26 %', '0 %')
     """
-    return f"{abs(value) * 100 if abs(value) < 0.005 else value * 100:.0f} %"
+    return f"{round(value * 100)} %"
 
 
 def shares(interval: Interval) -> str:
@@ -57,13 +57,22 @@ def shares(interval: Interval) -> str:
     return f"{percent(interval.estimate)}, {percent(interval.low)} to {percent(interval.high)}"
 
 
+def signed(interval: Interval) -> str:
+    """Write a gain with its interval, in percentage points that a table's head names.
+
+    >>> signed(Interval(estimate=0.03, low=-0.01, high=0.07, p_value=0.1))
+    '+3 [-1, +7]'
+    """
+    return f"{_sign(interval.estimate)} [{_sign(interval.low)}, {_sign(interval.high)}]"
+
+
 def points(interval: Interval) -> str:
     """Write a gain with its interval, in percentage points; ends near zero keep their sign.
 
     >>> points(Interval(estimate=0.063, low=-0.004, high=0.13, p_value=1.0))
     '+6 points [-0.4, +13]'
     """
-    return f"{_sign(interval.estimate)} points [{_sign(interval.low)}, {_sign(interval.high)}]"
+    return signed(interval).replace(" ", " points ", 1)
 
 
 def _sign(share: float) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from matplotlib.figure import Figure
 
 from cg_lab.analysis.effects import StudyEffects, compute_effects
 from cg_lab.arms import Arm
@@ -16,7 +15,7 @@ from cg_lab.planning.criterion import CRITERION
 from cg_lab.registration import read_registration
 from cg_lab.reporting.answers import list_answers
 from cg_lab.reporting.beside import list_beside
-from cg_lab.reporting.figures import MOST_PANELS, plot_arms, plot_forest, plot_losses, to_svg
+from cg_lab.reporting.figures import MOST_PANELS, StyledFigure, plot_arms, plot_forest, plot_losses, to_svg
 from cg_lab.reporting.illustrate import illustrate
 from cg_lab.reporting.maps import draw_graph, draw_grid
 from cg_lab.reporting.matrices import plot_reliability, plot_transfer
@@ -35,7 +34,7 @@ from cg_lab.reporting.tables import (
     write_csv,
 )
 from cg_lab.reporting.trends import plot_curves, plot_splits
-from cg_lab.reporting.words import percent, points, shares, tell_registration, tell_story
+from cg_lab.reporting.words import percent, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, write_text
 
@@ -107,7 +106,7 @@ def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFi
     return files
 
 
-def plot_figures(effects: StudyEffects, explored: Explored) -> dict[str, Figure]:
+def plot_figures(effects: StudyEffects, explored: Explored) -> dict[str, StyledFigure]:
     """Plot what there is to plot, by name."""
     plotted = {
         "arms": plot_arms(effects),
@@ -161,7 +160,13 @@ def open_templates() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"percent": percent, "points": points, "shares": shares, "cell": _escape_cell}
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "signed": signed,
+        "shares": shares,
+        "cell": _escape_cell,
+    }
     return environment
 
 
