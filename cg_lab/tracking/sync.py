@@ -9,7 +9,8 @@ from cg_lab.errors import UserError
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, fingerprint, read_plan
 from cg_lab.serialize import content_id, read_json, write_json
-from cg_lab.tracking.records import RECORD_SCHEMA, STUDY_FILES, Record, build_records
+from cg_lab.tracking.record import RECORD_SCHEMA, Record
+from cg_lab.tracking.records import STUDY_FILES, build_records
 from cg_lab.tracking.store import Store, TrackingError, count_runs, find_database, find_runs, find_uri, opening
 from cg_lab.tracking.writing import create_run, update_run
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cg_lab.tracking.jobs import Point, digest_curve
-from cg_lab.tracking.records import Input, Record
+from cg_lab.tracking.record import Input, Record
 from cg_lab.tracking.store import FINGERPRINT_TAG, KEY_TAG, KnownRun, Store, set_start
 
 if TYPE_CHECKING:

@@ -91,6 +91,8 @@ class Lab:
                 seconds=num_logs + 0.5,
                 host="node-1",
                 started=(BEGAN + timedelta(seconds=at_s)).isoformat(),
+                gpu="NVIDIA H100",
+                energy_joules=700.0,
             ),
         )
         self.log(job.id, ("done", {}), at_s=at_s + num_logs + 1)
@@ -105,6 +107,7 @@ class Lab:
                 job=job,
                 num_questions=40,
                 accuracy=accuracy,
+                metrics={"calibration_error": 0.1, "recall_A": accuracy},
                 seconds=1.5,
                 host="node-1",
                 started=(BEGAN + timedelta(seconds=at_s)).isoformat(),
