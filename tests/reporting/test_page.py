@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from cg_lab.reporting.write import open_templates
+from tests.browsing import CHROMIUM, FLAGS
 
-CHROMIUM = shutil.which("chromium")
 PAGE = Path(__file__).resolve().parents[2] / "experiments" / "phantom_two_source" / "report.html"
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-)  # fmt: skip
 
 
 @pytest.mark.browser
