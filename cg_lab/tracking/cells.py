@@ -10,6 +10,7 @@ from cg_lab.results import EvalResult, Layout
 from cg_lab.tracking.jobs import JobState
 from cg_lab.tracking.record import (
     Record,
+    TrainedModel,
     identify_catalogs,
     make_input,
     name_sources,
@@ -34,11 +35,13 @@ class CellRecorder:
         shared: dict[str, str],
         results: dict[str, EvalResult | None],
         states: dict[str, JobState],
+        models: dict[str, TrainedModel],
     ) -> None:
         self.layout = layout
         self.shared = shared
         self.results = results
         self.states = states
+        self.models = models
         self.data = {job.id: job.data for job in plan.evals}
         self.contrasts = {contrast.id: contrast for contrast in plan.contrasts}
         self.num_contrasts = Counter(contrast.target for contrast in plan.contrasts)
@@ -75,6 +78,7 @@ class CellRecorder:
             metrics=self._measure(cell),
             artifacts=(predictions,) if state.status == "FINISHED" and predictions.exists() else (),
             inputs=(make_input(self.data[cell.eval_job], cell.subset, "testing", cell.proof.num_test),),
+            asked=self.models.get(cell.finetune_job or ""),
             start_ms=state.start_ms,
             end_ms=state.end_ms,
         )

@@ -33,6 +33,15 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """The model that a fine-tune made."""
+
+    job_id: str
+    made: str
+    """When its training began: one that was trained anew is another model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One run as it should be."""
 
@@ -52,6 +61,10 @@ class Record:
     artifacts: tuple[Path, ...] = ()
     inputs: tuple[Input, ...] = ()
     """Shown as MLflow's datasets."""
+    weights: str | None = None
+    """Folder of the model that the run made, empty if it was not kept; None if there is no model."""
+    asked: TrainedModel | None = None
+    """The model whose answers the run tells about; None for the untouched backbone."""
     start_ms: int | None = None
     end_ms: int | None = None
 
@@ -59,7 +72,8 @@ class Record:
     def fingerprint(self) -> str:
         """Changes whenever something about the run does."""
         plain = [self.job_id, self.name, self.status, self.tags, self.params, self.metrics, self.start_ms, self.end_ms]
-        return content_id("record", RECORD_SCHEMA, [*plain, digest_curve(self.curve), self.artifact_marks])
+        more = [digest_curve(self.curve), self.artifact_marks, self.weights, self.asked]
+        return content_id("record", RECORD_SCHEMA, [*plain, *more])
 
     @property
     def artifact_marks(self) -> dict[str, str]:

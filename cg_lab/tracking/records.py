@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from cg_lab.locks import find_holder
@@ -13,6 +14,7 @@ from cg_lab.tracking.cells import CellRecorder
 from cg_lab.tracking.jobs import JobState, RunStatus, read_job
 from cg_lab.tracking.record import (
     Record,
+    TrainedModel,
     identify_catalogs,
     make_input,
     name_sources,
@@ -32,10 +34,14 @@ def build_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
     finetunes = {job_id: read_job(layout, job_id, result) for job_id, result in tuned.items()}
     shared, catalogs = _describe_plan(plan), identify_catalogs(plan)
     trained = [
-        _record_finetune(job, finetunes[job.id], tuned[job.id], shared | {"catalog": catalogs[job.data]})
+        replace(
+            _record_finetune(job, finetunes[job.id], tuned[job.id], shared | {"catalog": catalogs[job.data]}),
+            weights=_find_weights(layout, job) if tuned[job.id] else None,
+        )
         for job in plan.finetunes
     ]
-    cells = CellRecorder(plan=plan, layout=layout, shared=shared, results=results, states=evals)
+    models = {job_id: TrainedModel(job_id=job_id, made=result.started) for job_id, result in tuned.items() if result}
+    cells = CellRecorder(plan=plan, layout=layout, shared=shared, results=results, states=evals, models=models)
     tested = [cells.record(cell) for cell in plan.cells]
     study = _record_study(plan, layout, shared, [*finetunes.values(), *evals.values()])
     return (study, *trained, *tested)
@@ -153,6 +159,11 @@ def _record_finetune(
         start_ms=state.start_ms,
         end_ms=state.end_ms,
     )
+
+
+def _find_weights(layout: Layout, job: FinetuneJob) -> str:
+    folder = layout.weights(job.id)
+    return str(folder.resolve()) if folder.is_dir() else ""
 
 
 def _measure_training(result: FinetuneResult) -> dict[str, float]:
