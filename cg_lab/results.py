@@ -37,6 +37,16 @@ class FinetuneResult:
     host: str
     started: str
     """UTC, ISO 8601."""
+    gpu: str = ""
+    """Name of the accelerator; empty where there is none."""
+    energy_joules: float | None = None
+    """Of the GPU over `seconds`, or of the machine's processors where there is none, with all else that ran on them;
+    None if it could not be read, and if several processes took part."""
+
+    @property
+    def samples_per_s(self) -> float:
+        """Mean speed."""
+        return self.samples / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cg_lab.analysis.bootstrap import FloatArray
-from cg_lab.analysis.proportions import wilson_interval
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Plan
+from cg_lab.wilson import wilson_interval
 
 NUM_BINS = 10
 """Of equal width."""
@@ -77,7 +77,7 @@ def measure_reliability(
 
 
 def _measure(arm: Arm, sure_A: FloatArray, right_A: FloatArray, confidence: float) -> Reliability:
-    numbers = np.minimum((sure_A * NUM_BINS).astype(int), NUM_BINS - 1)
+    numbers = np.ceil(sure_A * NUM_BINS).astype(int) - 1
     bins: list[Bin] = []
     for number in np.unique(numbers):
         inside = numbers == number

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Scores
-from cg_lab.analysis.proportions import is_binary, wilson_interval
+from cg_lab.analysis.proportions import is_binary
 from cg_lab.analysis.student import find_quantile, find_tail
+from cg_lab.wilson import wilson_interval
 
 
 def estimate_mean(scores: Scores, confidence: float) -> Interval:

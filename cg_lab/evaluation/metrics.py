@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 
 from cg_lab.boxes import Detection, compute_average_precision, overlay
+from cg_lab.questions import LETTERS
+
+NUM_BINS = 10
+"""Of confidence, all equally wide: those of Guo et al. 2017, section 5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +63,12 @@ class Answered:
 def summarize_choices(answers: list[Answered]) -> dict[str, float]:
     """Compute the metrics of single-choice questions.
 
-    `chance_corrected_accuracy`, 0 for a guess and 1 for a perfect score, whatever the number of options;
-    `letter_recall_spread`, the standard deviation of recall over the places of the right option (Zheng et al.). With
-    several orders, `circular_accuracy`: right in every one of them (CircularEval, Liu et al. 2023, arXiv 2307.06281).
-    Where the model wrote, `parse_failures` as a share of questions, and `written_accuracy`; where it was also scored by
-    likelihood, `agreement` between the two.
+    `chance_corrected_accuracy`, 0 for a guess and 1 for a perfect score, whatever the number of options; `recall_A`,
+    `recall_B`, ..., the share answered right of the questions whose right option stood in that place, and
+    `letter_recall_spread`, the standard deviation of these (Zheng et al.). Where options were scored by likelihood,
+    `calibration_error` and `brier_score` of `measure_calibration`. With several orders, `circular_accuracy`: right in
+    every one of them (CircularEval, Liu et al. 2023, arXiv 2307.06281). Where the model wrote, `parse_failures` as a
+    share of questions, and `written_accuracy`; where it was also scored by likelihood, `agreement` between the two.
     """
     accuracy = fmean(answer.is_right for answer in answers)
     chance = fmean(1 / answer.num_options for answer in answers)
@@ -72,7 +77,10 @@ def summarize_choices(answers: list[Answered]) -> dict[str, float]:
     for answer in answers:
         for order, choice in enumerate(answer.choices):
             by_place.setdefault((answer.answer - order) % answer.num_options, []).append(choice == answer.answer)
-    found["letter_recall_spread"] = pstdev([fmean(hits) for _, hits in sorted(by_place.items())])
+    recalls = {place: fmean(hits) for place, hits in sorted(by_place.items())}
+    found |= {f"recall_{LETTERS[place]}": recall for place, recall in recalls.items()}
+    found["letter_recall_spread"] = pstdev(recalls.values())
+    found |= measure_calibration([answer for answer in answers if answer.log_probs])
     if any(len(answer.choices) > 1 for answer in answers):
         found["circular_accuracy"] = fmean(
             all(choice == answer.answer for choice in answer.choices) for answer in answers
@@ -88,6 +96,30 @@ def summarize_choices(answers: list[Answered]) -> dict[str, float]:
                 choice == answer.choices[0] for choice, answer in zip(written, answers, strict=True)
             )
     return found
+
+
+def measure_calibration(scored: list[Answered]) -> dict[str, float]:
+    """Measure how far the options' shares of the likelihood are from what is true; nothing if none were scored.
+
+    `calibration_error`, the gap between mean confidence and accuracy in each of 10 equally wide bins of confidence,
+    weighted by their questions: the expected calibration error of Guo et al. 2017, arXiv 1706.04599, equation 3.
+    `brier_score`, the mean over questions of the squared distances of all options' shares from 1 for the right option
+    and 0 for the others, between 0 and 2 (Brier 1950).
+
+    >>> sure = Answered(num_options=2, answer=1, log_probs=((0.0, -1000.0),))
+    >>> measure_calibration([sure])
+    {'calibration_error': 1.0, 'brier_score': 2.0}
+    """
+    if not scored:
+        return {}
+    gaps = [0.0] * NUM_BINS
+    distances: list[float] = []
+    for answer in scored:
+        shares = _normalize(answer.option_log_probs)
+        confidence = max(shares)
+        gaps[math.ceil(confidence * NUM_BINS) - 1] += confidence - answer.is_right
+        distances.append(sum((share - (option == answer.answer)) ** 2 for option, share in enumerate(shares)))
+    return {"calibration_error": sum(map(abs, gaps)) / len(scored), "brier_score": fmean(distances)}
 
 
 def summarize_boxes(detections: list[Detection]) -> dict[str, float]:

@@ -203,6 +203,8 @@ class ModelBench:
                 seconds=round(done.seconds, 3),
                 host=socket.gethostname(),
                 started=started,
+                gpu=done.gpu,
+                energy_joules=done.energy_joules,
             ),
         )
         shutil.rmtree(layout.checkpoints(job.id), ignore_errors=True)

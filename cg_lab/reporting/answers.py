@@ -21,6 +21,14 @@ MEANINGS = {
         "recall spread",
         "standard deviation of recall over the places of the right option; large where a model likes a letter",
     ),
+    "calibration_error": (
+        "calibration error",
+        "expected calibration error: how far the likelihood of the chosen option is from the share answered right",
+    ),
+    "brier_score": (
+        "Brier score",
+        "squared distance of the options' likelihoods from the truth, summed over options: 0 is best, 200 % worst",
+    ),
     "written_accuracy": ("as written", "accuracy of what the model wrote, with what can't be parsed as wrong"),
     "agreement": ("agreement", "questions for which the option written is the likeliest one"),
     "parse_failures": ("not parsed", "answers in which no option, or no box, could be found"),

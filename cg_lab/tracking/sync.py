@@ -9,9 +9,11 @@ from cg_lab.errors import UserError
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, fingerprint, read_plan
 from cg_lab.serialize import content_id, read_json, write_json
-from cg_lab.tracking.records import RECORD_SCHEMA, STUDY_FILES, Record, build_records
+from cg_lab.tracking.models import Models
+from cg_lab.tracking.record import RECORD_SCHEMA, Record
+from cg_lab.tracking.records import STUDY_FILES, build_records
 from cg_lab.tracking.store import Store, TrackingError, count_runs, find_database, find_runs, find_uri, opening
-from cg_lab.tracking.writing import create_run, update_run
+from cg_lab.tracking.writing import create_run, remove_run, update_run
 
 STAMP = ".synced.json"
 """File of a study that says what was last mirrored whole, and where."""
@@ -85,11 +87,12 @@ def is_synced(layout: Layout, study: str, *, tracking_uri: str | None = None) ->
 
 
 def _mark(layout: Layout, plan: Plan) -> str:
-    """Hash size and time of all files that runs are made from."""
+    """Hash size and time of all files that runs are made from, and whose weights there are."""
     files = [layout.study(plan.study) / name for name in STUDY_FILES]
     files += [layout.journal(job.id) for job in (*plan.finetunes, *plan.evals)]
     stats = [(str(path.name), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
-    return content_id("mark", RECORD_SCHEMA, [fingerprint(layout, plan), stats])
+    kept = [job.id for job in plan.finetunes if layout.weights(job.id).is_dir()]
+    return content_id("mark", RECORD_SCHEMA, [fingerprint(layout, plan), stats, kept])
 
 
 def _read_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
@@ -100,17 +103,23 @@ def _read_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
 
 
 def _mirror(store: Store, records: tuple[Record, ...], began: float) -> SyncReport:
-    known = {run.key: run for run in find_runs(store)}
+    found = sorted(find_runs(store), key=lambda run: bool(run.fingerprint))
+    known = {run.key: run for run in found}
+    # Two of one key are from a request that was sent again because its answer was lost: the one that was filled stays.
+    surplus = [run for run in found if known[run.key] is not run]
+    models = Models(store, {run.run_id for run in found})
     new = updated = 0
     for record in records:
         run = known.pop(record.key, None)
         if run is None:
-            create_run(store, record)
+            create_run(store, models, record)
             new += 1
         elif run.fingerprint != record.fingerprint:
-            update_run(store, record, run)
+            update_run(store, models, record, run)
             updated += 1
-    for run in known.values():
-        store.client.delete_run(run.run_id)
+    gone = [*known.values(), *surplus]
+    for run in gone:
+        remove_run(store, models, run)
+    models.tidy()
     seconds = time.perf_counter() - began
-    return SyncReport(total=len(records), new=new, updated=updated, removed=len(known), seconds=seconds)
+    return SyncReport(total=len(records), new=new, updated=updated, removed=len(gone), seconds=seconds)

@@ -59,7 +59,15 @@ VIEWS = (
         name="Fine-tunes",
         filter="tags.kind = 'finetune'",
         order="attributes.start_time",
-        columns=("params.sources", "params.seed", "params.num_samples", "metrics.loss", "metrics.seconds", "tags.host"),
+        columns=(
+            "params.sources",
+            "params.seed",
+            "params.num_samples",
+            "metrics.loss",
+            "metrics.seconds",
+            "metrics.mean_samples_per_s",
+            "tags.host",
+        ),
     ),
     View(
         key="unfinished",

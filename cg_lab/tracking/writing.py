@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from cg_lab.tracking.jobs import Point, digest_curve
-from cg_lab.tracking.records import Input, Record
+from cg_lab.tracking.models import Models
+from cg_lab.tracking.record import Input, Record
 from cg_lab.tracking.store import FINGERPRINT_TAG, KEY_TAG, KnownRun, Store, set_start
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ LONG_VALUES = "long_values.json"
 CUT = f" ... (whole in {LONG_VALUES})"
 
 
-def create_run(store: Store, record: Record) -> None:
+def create_run(store: Store, models: Models, record: Record) -> None:
     """Make a record's run and fill it."""
     run = store.client.create_run(
         store.experiment_id,
@@ -35,33 +36,45 @@ def create_run(store: Store, record: Record) -> None:
         tags={KEY_TAG: record.key, JOB_TAG: record.job_id, "mlflow.source.name": "cg_lab", **_give_tags(record)},
         run_name=record.name,
     )
-    _fill(store, record, run)
+    _fill(store, models, record, run)
 
 
-def update_run(store: Store, record: Record, known: KnownRun) -> None:
+def update_run(store: Store, models: Models, record: Record, known: KnownRun) -> None:
     """Bring a run up to date; one that can't be goes to MLflow's deleted runs, and a new one takes its place."""
     run = store.client.get_run(known.run_id)
-    if not _goes_on(record, run):
-        store.client.delete_run(known.run_id)
-        create_run(store, record)
+    if not _goes_on(models, record, run):
+        remove_run(store, models, known)
+        create_run(store, models, record)
         return
     if record.start_ms is not None and record.start_ms != known.start_ms:
         set_start(store, known.run_id, record.start_ms)
     for key, value in record.tags.items():
         if not value and key in run.data.tags:
             store.client.delete_tag(known.run_id, key)
-    _fill(store, record, run)
+    _fill(store, models, record, run)
 
 
-def _goes_on(record: Record, run: Run) -> bool:
-    """Tell whether all that can't be changed in a run is as the record says: job, parameters, values, curve so far."""
+def remove_run(store: Store, models: Models, known: KnownRun) -> None:
+    """Move a run to MLflow's deleted ones; its model goes first, since nothing would lead to it afterwards."""
+    models.drop(known.run_id)
+    store.client.delete_run(known.run_id)
+
+
+def _goes_on(models: Models, record: Record, run: Run) -> bool:
+    """Tell whether what can't be changed in a run is as the record says: job, parameters, values, curve, model."""
     params = _give_params(record)
+    model_id = models.find(record.asked.job_id) if record.asked else None
     return (
         run.data.tags.get(JOB_TAG) == record.job_id
         and all(params.get(key) == value for key, value in run.data.params.items())
         and all(record.metrics.get(key, value) == value for key, value in run.data.metrics.items())
         and _count_mirrored(record, run) is not None
+        and set(_list_asked(run)) <= {model_id}
     )
+
+
+def _list_asked(run: Run) -> list[str]:
+    return [part.model_id for part in run.inputs.model_inputs] if run.inputs else []
 
 
 def _count_mirrored(record: Record, run: Run) -> int | None:
@@ -71,15 +84,16 @@ def _count_mirrored(record: Record, run: Run) -> int | None:
     return int(count) if int(count) == 0 or digest_curve(start) == digest else None
 
 
-def _fill(store: Store, record: Record, run: Run) -> None:
+def _fill(store: Store, models: Models, record: Record, run: Run) -> None:
     """Write what a run lacks; the fingerprint comes last, so that a writing that was cut off is done again."""
     from mlflow.entities import Metric, Param, RunTag
 
     run_id = run.info.run_id
     _set_status(store, record, run)
     _upload(store, record, run)
-    if record.inputs and not (run.inputs and run.inputs.dataset_inputs):
-        store.client.log_inputs(run_id, [_to_dataset(part) for part in record.inputs])
+    _add_inputs(store, models, record, run)
+    if record.weights is not None:
+        models.bring(run, record)
     time_ms = record.end_ms or record.start_ms or run.info.start_time
     metrics = [Metric(key, value, time_ms, 0) for key, value in record.metrics.items() if key not in run.data.metrics]
     metrics += [_to_metric(point) for point in record.curve[_count_mirrored(record, run) or 0 :]]
@@ -98,6 +112,17 @@ def _fill(store: Store, record: Record, run: Run) -> None:
         params=[Param(key, value) for key, value in _give_params(record).items() if key not in run.data.params],
         tags=[RunTag(key, value) for key, value in tags.items() if value and run.data.tags.get(key) != value],
     )
+
+
+def _add_inputs(store: Store, models: Models, record: Record, run: Run) -> None:
+    from mlflow.entities import LoggedModelInput
+
+    has_datasets = run.inputs and run.inputs.dataset_inputs
+    datasets = [] if has_datasets else [_to_dataset(part) for part in record.inputs]
+    model_id = models.find(record.asked.job_id) if record.asked and not _list_asked(run) else None
+    if datasets or model_id:
+        asked = [LoggedModelInput(model_id)] if model_id else []
+        store.client.log_inputs(run.info.run_id, datasets, asked)
 
 
 def _to_dataset(part: Input) -> DatasetInput:

@@ -34,6 +34,7 @@ from cg_lab.models.batches import Example, collate_training
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.training.checkpoints import find_checkpoint
+from cg_lab.training.energy import measuring_energy, name_gpu
 from cg_lab.training.memory import Fit, fit_memory, trained_in_float32
 
 LOADERS = 2
@@ -58,6 +59,10 @@ class Training:
     loss_first: float
     loss_last: float
     seconds: float
+    gpu: str = ""
+    """Name; empty where there is none."""
+    energy_joules: float | None = None
+    """As `cg_lab.training.energy` measures it; None if it can't, and if several processes took part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +138,8 @@ def run_finetune(
             if surroundings.is_sharded and not trainer.is_fsdp_enabled:
                 raise UserError("cluster.sharding: fsdp works on GPUs alone; take ddp here")
             began = time.perf_counter()
-            trainer.train(resume_from_checkpoint=find_checkpoint(surroundings.folder, surroundings.event))
+            with measuring_energy() as meter:
+                trainer.train(resume_from_checkpoint=find_checkpoint(surroundings.folder, surroundings.event))
             if watcher.stopped:
                 raise InterruptedByUserError("stopped after saving a checkpoint")
         trainer.save_model(str(surroundings.weights))
@@ -144,6 +150,8 @@ def run_finetune(
         loss_first=losses[0],
         loss_last=losses[-1],
         seconds=time.perf_counter() - began,
+        gpu=name_gpu(),
+        energy_joules=meter.joules if surroundings.num_processes == 1 else None,
     )
 
 

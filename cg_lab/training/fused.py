@@ -23,6 +23,7 @@ from cg_lab.models.tower import playing_back
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.serialize import read_json, write_json
 from cg_lab.training.checkpoints import find_checkpoint
+from cg_lab.training.energy import measuring_energy, name_gpu
 from cg_lab.training.finetune import (
     LOG_EVERY,
     NotFiniteError,
@@ -93,7 +94,8 @@ def run_fused(
         )
         trainer.remove_callback(PrinterCallback)
         began = time.perf_counter()
-        trainer.train(resume_from_checkpoint=find_checkpoint(surroundings.folder, surroundings.event))
+        with measuring_energy() as meter:
+            trainer.train(resume_from_checkpoint=find_checkpoint(surroundings.folder, surroundings.event))
         if watcher.stopped:
             raise InterruptedByUserError("stopped after saving a checkpoint")
     seconds = (time.perf_counter() - began) / len(jobs)
@@ -107,6 +109,8 @@ def run_fused(
                 loss_first=curve[0]["loss"],
                 loss_last=curve[-1]["loss"],
                 seconds=seconds,
+                gpu=name_gpu(),
+                energy_joules=None if meter.joules is None else meter.joules / len(jobs),
             ),
             curve=tuple(curve),
         )

@@ -11,8 +11,8 @@ from statsmodels.stats.anova import anova_lm
 
 from cg_lab.analysis.bootstrap import Scores
 from cg_lab.analysis.components import estimate_accuracy, estimate_mean
-from cg_lab.analysis.proportions import wilson_interval
 from cg_lab.analysis.student import find_quantile, find_tail
+from cg_lab.wilson import wilson_interval
 
 
 def make_scores(values: NDArray[np.float64], group: int = 1) -> Scores:

@@ -7,11 +7,10 @@ import pytest
 from scipy.stats import binomtest, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 from cg_lab.analysis.bootstrap import Resampling, Scores, adjust_holm, summarize
 from cg_lab.analysis.components import estimate_mean
-from cg_lab.analysis.proportions import compare_mcnemar, is_binary, sign_test, wilson_interval
+from cg_lab.analysis.proportions import compare_mcnemar, is_binary, sign_test
 from cg_lab.analysis.recovering import share_recovered
 from cg_lab.analysis.stacking import Stack
 from cg_lab.analysis.summary import Asked, Gain, _interquartile_mean, _probability_of_improvement, summarize_study
@@ -23,15 +22,6 @@ RESAMPLING = Resampling(num_resamples=2000, seed=0, confidence=0.95)
 def make_scores(correct: np.ndarray) -> Scores:
     names = tuple(map(str, range(correct.shape[1])))
     return Scores(questions=names, groups=names, correct_SQ=correct.astype(float))
-
-
-@pytest.mark.parametrize(("right", "asked"), [(0, 1), (0, 40), (7, 40), (40, 40), (120, 240), (999, 1000)])
-def test_wilson_is_that_of_scipy_and_statsmodels(right: int, asked: int) -> None:
-    for confidence in (0.8, 0.95, 0.99):
-        ours = wilson_interval(right, asked, confidence)
-        scipy = binomtest(right, asked).proportion_ci(confidence, method="wilson")
-        assert ours == pytest.approx((scipy.low, scipy.high), abs=1e-12)
-        assert ours == pytest.approx(proportion_confint(right, asked, 1 - confidence, "wilson"), abs=1e-12)
 
 
 def test_mcnemar_is_that_of_statsmodels() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import log
 
+import numpy as np
 import pytest
 
 from cg_lab.boxes import Detection
@@ -68,3 +69,45 @@ def test_boxes_are_measured_by_image_by_area_and_by_box() -> None:
     assert found["ciou"] == pytest.approx((0.5 + 0.5 + 0) / (0.5 + 1 + 0.5))
     assert found["map50"] == pytest.approx((1 / 3 + 0) / 2)  # label a: one of three boxes, found first; label b: none
     assert found["parse_failures"] == pytest.approx(1 / 3)
+
+
+def test_recall_is_told_by_the_place_of_the_right_option() -> None:
+    """Three questions with the right option first, of which two are right; one with it second."""
+    first, second = ((0.0, -1.0, -2.0),), ((-1.0, 0.0, -2.0),)
+    answers = [Answered(num_options=3, answer=0, log_probs=shown) for shown in (first, first, second)]
+    answers.append(Answered(num_options=3, answer=1, log_probs=second))
+    found = summarize_choices(answers)
+    assert {name: value for name, value in found.items() if name.startswith("recall_")} == {
+        "recall_A": pytest.approx(2 / 3),
+        "recall_B": 1,
+    }
+
+
+def test_calibration_is_that_of_numpy() -> None:
+    dice = np.random.default_rng(0)
+    shares_QO = dice.dirichlet(np.ones(4), size=300)
+    right_Q = np.array([dice.choice(4, p=row) for row in shares_QO])
+    answers = [
+        Answered(num_options=4, answer=int(right), log_probs=(tuple(np.log(row) + 5.0),))
+        for row, right in zip(shares_QO, right_Q, strict=True)
+    ]
+    found = summarize_choices(answers)
+    confidence_Q, hit_Q = shares_QO.max(axis=1), shares_QO.argmax(axis=1) == right_Q
+    bins_Q = np.digitize(confidence_Q, np.linspace(0, 1, 11), right=True)
+    error = sum(
+        (bins_Q == place).mean() * abs(confidence_Q[bins_Q == place].mean() - hit_Q[bins_Q == place].mean())
+        for place in np.unique(bins_Q)
+    )
+    assert found["calibration_error"] == pytest.approx(error)
+    assert found["brier_score"] == pytest.approx(((shares_QO - np.eye(4)[right_Q]) ** 2).sum(axis=1).mean())
+
+
+def test_a_model_that_is_sure_and_right_has_no_calibration_error() -> None:
+    answer = Answered(num_options=2, answer=0, log_probs=((0.0, -1000.0),))
+    found = summarize_choices([answer])
+    assert (found["calibration_error"], found["brier_score"]) == (0, 0)
+
+
+def test_written_answers_have_no_calibration() -> None:
+    found = summarize_choices([Answered(num_options=2, answer=0, parsed=(0,))])
+    assert not {"calibration_error", "brier_score"} & set(found)

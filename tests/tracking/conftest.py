@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 from mlflow.tracking import MlflowClient
 
 from cg_lab.catalog import PhantomData, build_catalog
@@ -52,6 +52,14 @@ class Lab:
         assert len({run.data.tags["cg_lab.key"] for run in runs}) == len(runs)
         return {run.data.tags["cg_lab.key"]: run for run in runs}
 
+    def list_models(self) -> dict[str, LoggedModel]:
+        """Find logged models by the fine-tune that made them; one that is there twice is a fault."""
+        experiment = self.client.get_experiment_by_name(self.plan.study)
+        assert experiment is not None
+        models = self.client.search_logged_models([experiment.experiment_id])
+        assert len({model.tags["finetune_job"] for model in models}) == len(models)
+        return {model.tags["finetune_job"]: model for model in models}
+
     def read_curve(self, job_id: str) -> dict[int, float]:
         """Give the mirrored loss of each step; a step that is there twice is a fault."""
         run = self.search()[f"finetune:{job_id}"]
@@ -78,6 +86,7 @@ class Lab:
     def finish_finetune(self, job: FinetuneJob, *, at_s: float = 0.0, num_logs: int = 3) -> None:
         """Leave all that a fine-tune leaves."""
         self.log(job.id, ("started", {"host": "node-1", "pid": 1}), at_s=at_s)
+        self.layout.weights(job.id).mkdir(parents=True, exist_ok=True)
         losses = {10 * (number + 1): 2.0 / (number + 1) + 0.01 * job.seed for number in range(num_logs)}
         self.log_steps(job.id, losses, at_s=at_s + 1)
         write_result(
@@ -91,6 +100,8 @@ class Lab:
                 seconds=num_logs + 0.5,
                 host="node-1",
                 started=(BEGAN + timedelta(seconds=at_s)).isoformat(),
+                gpu="NVIDIA H100",
+                energy_joules=700.0,
             ),
         )
         self.log(job.id, ("done", {}), at_s=at_s + num_logs + 1)
@@ -105,6 +116,7 @@ class Lab:
                 job=job,
                 num_questions=40,
                 accuracy=accuracy,
+                metrics={"calibration_error": 0.1, "recall_A": accuracy},
                 seconds=1.5,
                 host="node-1",
                 started=(BEGAN + timedelta(seconds=at_s)).isoformat(),

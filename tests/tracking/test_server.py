@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,13 @@ from mlflow.tracking import MlflowClient
 
 from cg_lab.cli import main
 from cg_lab.errors import UserError
+from cg_lab.journal import append_event, now
+from cg_lab.locks import holding
+from cg_lab.planning.work import EvalJob, FinetuneJob
+from cg_lab.results import EvalResult, Failure, FinetuneResult, Layout, read_plan, write_failure, write_result
 from cg_lab.tracking import TrackingError, running_server, sync_study
 from cg_lab.tracking.server import find_postgres
+from tests.tracking.conftest import build_lab
 
 try:
     find_postgres()
@@ -28,14 +32,84 @@ else:
     MISSING = ""
 
 needs_postgres = pytest.mark.skipif(bool(MISSING), reason=MISSING or "PostgreSQL is there")
-KILLS = 5
-WRITE = """
-import sys
-from pathlib import Path
-from cg_lab.results import Layout
-from cg_lab.tracking import sync_study
-sync_study(Layout(Path(sys.argv[1])), sys.argv[2], tracking_uri=sys.argv[3])
-"""
+NUM_WORKERS = 32
+NUM_KILLS = 20
+NUM_LOGS = 8
+WORK_S = 30.0
+"""How long a worker takes for all its jobs, so that writers find new things again and again."""
+FAILS, DIES = 0, 1
+"""Positions of the fine-tunes that do not end well."""
+
+
+def work(root: Path, study: str, number: int) -> None:
+    """Do every 32nd job of a study as a worker does, but for the training; those that end badly come last."""
+    layout, dice = Layout(root), random.Random(number)
+    plan = read_plan(layout.plan(study))
+    mine = [*plan.finetunes, *plan.evals][number::NUM_WORKERS]
+    for job in reversed(mine):
+        with holding(layout.lock(job.id)):
+            append_event(layout.journal(job.id), "started", host=f"node-{number}", pid=os.getpid())
+            for step in range(1, NUM_LOGS + 1):
+                time.sleep(dice.uniform(0, 2 * WORK_S / NUM_LOGS / len(mine)))
+                if isinstance(job, FinetuneJob):
+                    append_event(layout.journal(job.id), "log", step=step, loss=1 / step, samples_per_s=9.0)
+            if job == plan.finetunes[FAILS]:
+                fail(layout, job.id)
+                continue
+            if job == plan.finetunes[DIES]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            finish(layout, job)
+            append_event(layout.journal(job.id), "done")
+
+
+def fail(layout: Layout, job_id: str) -> None:
+    append_event(layout.journal(job_id), "failed", kind="not_finite", message="nan")
+    failure = Failure(job_id=job_id, kind="not_finite", message="nan", attempts=1, host="here", when=now())
+    write_failure(layout, failure)
+
+
+def finish(layout: Layout, job: FinetuneJob | EvalJob) -> None:
+    if isinstance(job, EvalJob):
+        layout.predictions(job.id).write_bytes(b"PAR1")
+        done = EvalResult(job=job, num_questions=40, accuracy=0.5, seconds=1.0, host="here", started=now())
+        write_result(layout, done)
+        return
+    layout.weights(job.id).mkdir()
+    write_result(
+        layout,
+        FinetuneResult(
+            job=job, steps=NUM_LOGS, samples=9, loss_first=1.0, loss_last=0.1, seconds=1.0, host="here", started=now()
+        ),
+    )
+
+
+def mirror_for_ever(root: Path, study: str, uri: str) -> None:
+    while True:
+        sync_study(Layout(root), study, tracking_uri=uri)
+
+
+def start_workers(lab: Any, context: Any) -> list[Any]:
+    places = [(lab.layout.root, lab.plan.study, number) for number in range(NUM_WORKERS)]
+    workers = [context.Process(target=work, args=place) for place in places]
+    for worker in workers:
+        worker.start()
+    return workers
+
+
+def wait_for(workers: list[Any]) -> None:
+    for worker in workers:
+        worker.join(120)
+    assert sorted(worker.exitcode for worker in workers) == [-signal.SIGKILL] + [0] * (NUM_WORKERS - 1)
+
+
+def kill_writers(lab: Any, context: Any, uri: str, dice: random.Random, count: int) -> None:
+    for _ in range(count):
+        writer = context.Process(target=mirror_for_ever, args=(lab.layout.root, lab.plan.study, uri))
+        writer.start()
+        time.sleep(dice.uniform(0.1, 2.5))
+        assert writer.is_alive(), "the writer ended by itself"
+        writer.kill()
+        writer.join()
 
 
 def find_port() -> int:
@@ -44,47 +118,73 @@ def find_port() -> int:
         return probe.getsockname()[1]
 
 
-def read_statuses(lab: Any, uri: str) -> dict[str, str]:
-    client = MlflowClient(tracking_uri=uri)
+def read_runs(lab: Any, client: MlflowClient) -> dict[str, Any]:
     experiment = client.get_experiment_by_name(lab.plan.study)
+    assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=5000)
-    found = {run.data.tags["cg_lab.key"]: run.info.status for run in runs}
+    found = {run.data.tags["cg_lab.key"]: run for run in runs}
     assert len(found) == len(runs)
     return found
 
 
+def expect_statuses(lab: Any) -> dict[str, str]:
+    keys = [*(f"finetune:{job.id}" for job in lab.plan.finetunes), *(f"cell:{cell.key}" for cell in lab.plan.cells)]
+    expected = {"study": "KILLED", **dict.fromkeys(keys, "FINISHED")}
+    expected[f"finetune:{lab.plan.finetunes[FAILS].id}"] = "FAILED"
+    expected[f"finetune:{lab.plan.finetunes[DIES].id}"] = "KILLED"
+    return expected
+
+
+def check_curves(lab: Any, client: MlflowClient, runs: dict[str, Any]) -> None:
+    for job in lab.plan.finetunes:
+        history = client.get_metric_history(runs[f"finetune:{job.id}"].info.run_id, "loss")
+        logged = sorted((point.step, point.value) for point in history)
+        assert logged == [(step, 1 / step) for step in range(1, NUM_LOGS + 1)]
+
+
+def check_models(lab: Any, client: MlflowClient, runs: dict[str, Any]) -> None:
+    models = client.search_logged_models([runs["study"].info.experiment_id], max_results=1000)
+    done = [job.id for number, job in enumerate(lab.plan.finetunes) if number not in {FAILS, DIES}]
+    assert sorted(model.tags["finetune_job"] for model in models) == sorted(done)
+    assert {model.status for model in models} == {"READY"}
+    for model in models:
+        run = runs[f"finetune:{model.tags['finetune_job']}"]
+        assert model.source_run_id == run.info.run_id
+        assert [output.model_id for output in client.get_run(run.info.run_id).outputs.model_outputs] == [model.model_id]
+
+
 @needs_postgres
 @pytest.mark.slow
-def test_writers_are_killed_and_the_server_stops_and_every_run_is_there_once(lab: Any, tmp_path: Path) -> None:
-    lab.finish()
-    dice = random.Random(0)
-    port = find_port()
+def test_workers_run_writers_are_killed_the_server_stops_and_each_run_is_there_once(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    lab = build_lab(tmp_path / "results", targets=("ct-brain-mass", "mri-lung-mass"), seeds=(0, 1, 2))
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow.tracking", "tests.tracking.test_server"])
+    dice, port, folder = random.Random(0), find_port(), tmp_path / "server"
     uri = f"http://127.0.0.1:{port}"
-    folder = tmp_path / "server"
     with running_server(folder, "127.0.0.1", port):
-        for _ in range(KILLS):
-            writer = subprocess.Popen(
-                [sys.executable, "-c", WRITE, str(lab.layout.root), lab.plan.study, uri], start_new_session=True
-            )
-            time.sleep(dice.uniform(1.5, 4))
-            if writer.poll() is None:
-                os.killpg(writer.pid, signal.SIGKILL)
-            writer.wait()
+        workers = start_workers(lab, context)
+        kill_writers(lab, context, uri, dice, NUM_KILLS // 2)
     with pytest.raises(TrackingError, match="refused"):
         sync_study(lab.layout, lab.plan.study, tracking_uri=uri)
+    assert any(worker.is_alive() for worker in workers)
     with running_server(folder, "127.0.0.1", port):
+        kill_writers(lab, context, uri, dice, NUM_KILLS - NUM_KILLS // 2)
+        wait_for(workers)
         sync_study(lab.layout, lab.plan.study, tracking_uri=uri)
         again = sync_study(lab.layout, lab.plan.study, tracking_uri=uri)
         assert (again.new, again.updated, again.removed) == (0, 0, 0)
-        statuses = read_statuses(lab, uri)
+        client = MlflowClient(tracking_uri=uri)
+        runs = read_runs(lab, client)
+        assert {key: run.info.status for key, run in runs.items()} == expect_statuses(lab)
+        check_curves(lab, client, runs)
+        check_models(lab, client, runs)
         with (
             pytest.raises(UserError, match="runs one with .* already"),
             running_server(folder, "127.0.0.1", find_port()),
         ):
             pass
-    keys = {"study", *(f"finetune:{job.id}" for job in lab.plan.finetunes), *(f"cell:{c.key}" for c in lab.plan.cells)}
-    assert set(statuses) == keys
-    assert set(statuses.values()) == {"FINISHED"}
 
 
 def test_other_hosts_are_refused_unless_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

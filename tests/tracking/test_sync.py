@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
 
 from cg_lab.locks import holding
 from cg_lab.planning.plan import Arm
@@ -66,7 +68,7 @@ def test_writing_every_run_again_adds_no_value(lab: Any, monkeypatch: pytest.Mon
     lab.finish()
     lab.sync()
     before = snapshot(lab)
-    monkeypatch.setattr("cg_lab.tracking.records.RECORD_SCHEMA", 99)
+    monkeypatch.setattr("cg_lab.tracking.record.RECORD_SCHEMA", 99)
 
     again = lab.sync()
 
@@ -87,6 +89,50 @@ def test_metrics_of_cells_are_accuracy_and_gains_within_the_contrast(lab: Any) -
     assert related["num_questions"] == 40
     assert "gain_over_zero_shot" not in cell_run(lab, Arm.ZERO_SHOT).data.metrics
     assert "gain_over_zero_shot" not in cell_run(lab, Arm.SOURCES).data.metrics
+
+
+def test_cells_have_an_interval_and_all_that_their_evaluation_found(lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+
+    metrics = cell_run(lab, Arm.RELATED).data.metrics
+    expected = binomtest(30, 40).proportion_ci(0.95, method="wilson")
+    assert (metrics["accuracy_low"], metrics["accuracy_high"]) == pytest.approx((expected.low, expected.high))
+    assert (metrics["calibration_error"], metrics["recall_A"]) == (0.1, 0.75)
+
+
+def test_cells_have_the_recipe_of_their_training(lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+
+    recipe = lab.plan.finetunes[0].recipe
+    assert cell_run(lab, Arm.RELATED).data.tags["recipe.learning_rate"] == str(recipe.learning_rate)
+    assert "recipe.learning_rate" not in cell_run(lab, Arm.ZERO_SHOT).data.tags
+
+
+def test_boxes_have_no_interval_of_right_answers(lab: Any) -> None:
+    lab.finish()
+    cells = tuple(replace(cell, proof=replace(cell.proof, detectable=None)) for cell in lab.plan.cells)
+    write_plan(lab.layout, replace(lab.plan, cells=cells))
+    lab.sync()
+
+    assert "accuracy_low" not in cell_run(lab, Arm.RELATED).data.metrics
+
+
+def test_finetunes_tell_speed_energy_and_where_they_ran(lab: Any) -> None:
+    lab.finish()
+    lab.sync()
+
+    run = lab.search()[f"finetune:{lab.plan.finetunes[0].id}"]
+    assert run.data.metrics["mean_samples_per_s"] == pytest.approx(480 / 3.5)
+    assert (run.data.metrics["seconds"], run.data.metrics["energy_joules"]) == (3.5, 700)
+    assert (run.data.tags["gpu"], run.data.tags["host"]) == ("NVIDIA H100", "node-1")
+
+
+def test_all_runs_of_one_catalogue_name_it(lab: Any) -> None:
+    lab.sync()
+
+    assert len({run.data.tags["catalog"] for run in lab.search().values()}) == 1
 
 
 def test_cells_are_found_by_arm_and_by_an_element_of_the_target(lab: Any) -> None:

@@ -1,0 +1,158 @@
+"""The records of cells: what each number of a study means, with its gains and its interval."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from cg_lab.arms import Arm
+from cg_lab.planning.plan import Cell, Plan, Setting
+from cg_lab.results import EvalResult, Layout
+from cg_lab.tracking.jobs import JobState
+from cg_lab.tracking.record import (
+    Record,
+    TrainedModel,
+    identify_catalogs,
+    make_input,
+    name_sources,
+    shorten,
+    tell_failure,
+    tell_recipe,
+)
+from cg_lab.wilson import wilson_interval
+
+DIGITS = 9
+"""Of differences, so that 0.3 - 0.2 is shown as 0.1."""
+
+
+class CellRecorder:
+    """Makes the records of cells, whose gains need each other's results."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        layout: Layout,
+        shared: dict[str, str],
+        results: dict[str, EvalResult | None],
+        states: dict[str, JobState],
+        models: dict[str, TrainedModel],
+    ) -> None:
+        self.layout = layout
+        self.shared = shared
+        self.results = results
+        self.states = states
+        self.models = models
+        self.data = {job.id: job.data for job in plan.evals}
+        self.contrasts = {contrast.id: contrast for contrast in plan.contrasts}
+        self.num_contrasts = Counter(contrast.target for contrast in plan.contrasts)
+        self.plan = plan
+        self.catalogs = identify_catalogs(plan)
+        self.accuracies = {
+            (cell.contrast, cell.arm, cell.seed): result.accuracy
+            for cell in plan.cells
+            if cell.arm is not Arm.SOURCES and not cell.variant and (result := results[cell.eval_job])
+        }
+
+    def record(self, cell: Cell) -> Record:
+        """Make one cell's record."""
+        state = self.states[cell.eval_job]
+        predictions = self.layout.predictions(cell.eval_job)
+        facts = self._describe(cell)
+        return Record(
+            key=f"cell:{cell.key}",
+            job_id=cell.eval_job,
+            name=shorten(self._name(cell)),
+            status=state.status,
+            tags={
+                "kind": "cell",
+                **self.shared,
+                **facts,
+                "catalog": self.catalogs[self.data[cell.eval_job]],
+                "eval_job": cell.eval_job,
+                "finetune_job": cell.finetune_job or "",
+                **self._tell_recipe(cell),
+                "host": state.host,
+                **tell_failure(state.failure),
+            },
+            params={**facts, "backbone": self._setting(cell).backbone.name, "num_train": str(cell.proof.num_train)},
+            metrics=self._measure(cell),
+            artifacts=(predictions,) if state.status == "FINISHED" and predictions.exists() else (),
+            inputs=(make_input(self.data[cell.eval_job], cell.subset, "testing", cell.proof.num_test),),
+            asked=self.models.get(cell.finetune_job or ""),
+            start_ms=state.start_ms,
+            end_ms=state.end_ms,
+        )
+
+    def _name(self, cell: Cell) -> str:
+        """Name a cell so that the first characters, which the UI's narrow column shows, tell it from others."""
+        contrast = self.contrasts[cell.contrast]
+        seed = "" if cell.seed is None else f" s{cell.seed}"
+        variant = f" {cell.variant}" if cell.variant else ""
+        subset = f" on {cell.subset}" if cell.arm is Arm.SOURCES else ""
+        sources = (
+            f" ({contrast.id.removeprefix(f'{contrast.target}/')})" if self.num_contrasts[contrast.target] > 1 else ""
+        )
+        return f"{contrast.target} {cell.arm}{variant}{seed}{subset}{sources}"
+
+    def _setting(self, cell: Cell) -> Setting:
+        return self.plan.setting_by_name[self.contrasts[cell.contrast].setting]
+
+    def _tell_recipe(self, cell: Cell) -> dict[str, str]:
+        """Give tags, since parameters that the untouched backbone lacks would crowd the page that compares runs."""
+        if cell.finetune_job is None:
+            return {}
+        recipe = tell_recipe(self.plan.finetune_by_id[cell.finetune_job].recipe)
+        return {f"recipe.{name}": value for name, value in recipe.items()}
+
+    def _describe(self, cell: Cell) -> dict[str, str]:
+        contrast = self.contrasts[cell.contrast]
+        elements = dict(zip(self.plan.find_catalog(contrast).factors, contrast.view, strict=True))
+        return {
+            "design": contrast.design,
+            "contrast": contrast.id,
+            "arm": str(cell.arm),
+            "target": contrast.target,
+            "subset": cell.subset,
+            **elements,
+            "setting": contrast.setting,
+            "variant": cell.variant,
+            "direction": contrast.direction or "",
+            "level": "" if contrast.level is None else f"{contrast.level:g}",
+            "sources": name_sources(self.plan.find_mixture(cell)),
+            "seed": "" if cell.seed is None else str(cell.seed),
+            "fully_covered": str(contrast.fully_covered).lower(),
+        }
+
+    def _measure(self, cell: Cell) -> dict[str, float]:
+        """Compute a cell's metrics; gains are within the contrast, and within the seed where the other arm has one."""
+        result = self.results[cell.eval_job]
+        if result is None:
+            return {}
+        accuracy, chance = result.accuracy, cell.proof.chance
+        metrics = {
+            "accuracy": accuracy,
+            "chance": chance,
+            "chance_corrected_accuracy": round((accuracy - chance) / (1 - chance), DIGITS),
+            **result.metrics,
+            "num_questions": float(result.num_questions),
+            "seconds": result.seconds,
+            **self._bound(cell, result),
+        }
+        if cell.arm is Arm.SOURCES:
+            return metrics
+        for name, over, seed in (
+            ("gain_over_zero_shot", Arm.ZERO_SHOT, None),
+            ("gain_over_unrelated", Arm.UNRELATED, cell.seed),
+        ):
+            other = self.accuracies.get((cell.contrast, over, seed))
+            if other is not None and cell.arm is not over:
+                metrics[name] = round(accuracy - other, DIGITS)
+        return metrics
+
+    def _bound(self, cell: Cell, result: EvalResult) -> dict[str, float]:
+        """Give the interval of a cell's accuracy over its questions; none for boxes, which are not right or wrong."""
+        if cell.proof.detectable is None:
+            return {}
+        num_right = round(result.accuracy * result.num_questions)
+        low, high = wilson_interval(num_right, result.num_questions, self.plan.rule.confidence)
+        return {"accuracy_low": round(low, DIGITS), "accuracy_high": round(high, DIGITS)}
