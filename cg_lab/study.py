@@ -282,3 +282,5 @@ class Study:
     """Weights that stay once their last evaluation is done."""
     cache_gb: NonNegativeFloat
     """Disk for images as backbones read them, below the results folder."""
+    report_images: bool
+    """Whether report.html shows test images."""

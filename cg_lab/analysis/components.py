@@ -19,7 +19,9 @@ def estimate_mean(scores: Scores, confidence: float) -> Interval:
     Seeds and questions (whole groups) are crossed random effects. The variance of the mean is put together from the
     mean squares of a two-way analysis of variance, `(MS_seeds + MS_questions - MS_rest) / (seeds * questions)`, and
     never taken to be less than the rest alone; its degrees of freedom are Satterthwaite's (1946), so that few seeds
-    give the wide interval of a t distribution. With one seed it says nothing about other seeds.
+    give the wide interval of a t distribution. With one seed it says nothing about other seeds. Where all answers are
+    alike there is no variance to go by: the interval then reaches as far as Wilson's for no success among the groups,
+    and the p-value is that of a sign test. Limits are cut off at -1 and 1.
 
     Parameters
     ----------
@@ -34,12 +36,18 @@ def estimate_mean(scores: Scores, confidence: float) -> Interval:
 
     """
     mean = float(scores.correct_SQ.mean())
-    error, freedom = _find_error(_take_groups(scores))
+    values_SG = _take_groups(scores)
+    error, freedom = _find_error(values_SG)
     if math.isinf(error):
         return Interval(estimate=mean, low=-1.0, high=1.0, p_value=1.0)
-    half = find_quantile((1 + confidence) / 2, freedom) * error
-    p_value = 2 * find_tail(abs(mean) / error, freedom) if error > 0 else float(mean == 0)
-    return Interval(estimate=mean, low=mean - half, high=mean + half, p_value=min(1.0, p_value))
+    if error > 0:
+        half = find_quantile((1 + confidence) / 2, freedom) * error
+        p_value = min(1.0, 2 * find_tail(abs(mean) / error, freedom))
+    else:
+        num_groups = values_SG.shape[1]
+        half = wilson_interval(0, num_groups, confidence)[1]
+        p_value = 2.0 ** (1 - num_groups) if mean else 1.0
+    return Interval(estimate=mean, low=max(-1.0, mean - half), high=min(1.0, mean + half), p_value=p_value)
 
 
 def estimate_accuracy(scores: Scores, confidence: float) -> Interval:
@@ -52,6 +60,23 @@ def estimate_accuracy(scores: Scores, confidence: float) -> Interval:
     if len(scores.correct_SQ) == 1 and scores.groups == scores.questions and is_binary(scores):
         low, high = wilson_interval(int(scores.correct_SQ.sum()), scores.correct_SQ.size, confidence)
     return Interval(estimate=found.estimate, low=low, high=high, p_value=found.p_value)
+
+
+def find_detectable(scores: Scores, confidence: float, power: float = 0.8) -> float | None:
+    """Find the smallest true mean that would have been resolved from zero, given how seeds and questions varied.
+
+    `(t(1 - level / 2) + t(power)) * standard error`, with the degrees of freedom of `estimate_mean`; None where nothing
+    is known of the variation.
+
+    >>> values_SQ = np.array([[1.0, 0, 0, 1, -1, 0, 1, 0, 1, 0]])
+    >>> names = tuple("abcdefghij")
+    >>> round(find_detectable(Scores(questions=names, groups=names, correct_SQ=values_SQ), 0.95) or 0, 3)
+    0.671
+    """
+    error, freedom = _find_error(_take_groups(scores))
+    if math.isinf(error) or not error:
+        return None
+    return (find_quantile((1 + confidence) / 2, freedom) + find_quantile(power, freedom)) * error
 
 
 def _take_groups(scores: Scores) -> FloatArray:

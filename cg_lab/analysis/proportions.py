@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from cg_lab.analysis.bootstrap import FloatArray, Interval, Scores, summarize
+from cg_lab.analysis.bootstrap import FloatArray, Scores
 
 
 def is_binary(scores: Scores) -> bool:
@@ -41,21 +41,3 @@ def sign_test(gained: int, lost: int) -> float:
 def _majority(scores: Scores) -> FloatArray:
     """Give 1 where most seeds are right, -1 where most are wrong, 0 for halves."""
     return np.sign(scores.correct_SQ.mean(axis=0) - 0.5)
-
-
-def share_recovered(
-    related: tuple[float, FloatArray], ceiling: tuple[float, FloatArray], confidence: float
-) -> Interval:
-    """Give the part of what training on the target itself gains that related training gains too.
-
-    Parameters
-    ----------
-    related, ceiling
-        Gains over the untouched backbone with bootstrap replicates of the same draws; the ceiling's is above zero.
-    confidence
-        Of the interval.
-
-    """
-    (gain, gains_R), (whole, wholes_R) = related, ceiling
-    kept = wholes_R > 0
-    return summarize(gain / whole, gains_R[kept] / wholes_R[kept], confidence)

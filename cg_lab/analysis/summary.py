@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, summarize
+from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean, summarize
+from cg_lab.analysis.components import estimate_mean
+from cg_lab.analysis.stacking import Stack
 from cg_lab.arms import Arm
 
-Gains = tuple[float, FloatArray]
-"""A gain and its bootstrap replicates."""
+COMPARED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.RELATED, Arm.MULTI_TASK, Arm.CEILING)
+"""Arms that interquartile means are given of."""
+
+
+FEWEST_TARGETS = 3
+"""Fewer say next to nothing about others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """A paired gain of one held-out question, with what it takes to pool it."""
+
+    interval: Interval
+    replicates_R: FloatArray
+    """Bootstrap draws of its test questions and seeds."""
+    seeds: tuple[int, ...]
+    means_S: FloatArray
+    """For each seed; one value without seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +39,13 @@ class Summary:
     """One number over several held-out questions."""
 
     measure: str
-    """`gain`, `probability_of_improvement`, `iqm`, `loss_without`."""
+    """`gain`, `loss_without`, `slope`, `iqm`, `probability_of_improvement`."""
     arm: str
     """Whose, or against which."""
     group: str
-    """Over which questions: `all`, `direction=modality`, `area=Lung`."""
+    """Over which questions: `all`, `direction=modality`, `area=Lung`; of a slope the design."""
     num_questions: int
+    method: Literal["mixed model", "two-level bootstrap", "bootstrap of seeds", "least squares"]
     value: Interval
 
 
@@ -33,65 +53,138 @@ class Summary:
 class Asked:
     """What a summary needs of one held-out question."""
 
+    target: str
+    """Questions about one target share its test questions, and are pooled as one."""
     groups: tuple[str, ...]
     """It belongs to, such as `direction=modality` and `task=Mass`."""
-    gains: Mapping[Arm, Gains]
+    gains: Mapping[Arm, Gain]
     """Of the main arm over others."""
-    losses: Mapping[str, Gains]
+    losses: Mapping[str, Gain]
     """Of the main arm over training without the subsets of one factor's element."""
     means: Mapping[Arm, FloatArray]
     """Accuracy of each seed, of the main arm and of others."""
     main: Arm | None
 
 
-def summarize_study(asked: Sequence[Asked], resampling: Resampling) -> tuple[Summary, ...]:
-    """Pool a study's questions, all together and by direction and element.
+def measure_gain(difference: Stack, resampling: Resampling) -> Gain:
+    """Measure a paired gain and draw its replicates."""
+    return Gain(
+        interval=estimate_mean(difference.scores, resampling.confidence),
+        replicates_R=resample_mean(difference.scores, resampling),
+        seeds=difference.seeds,
+        means_S=difference.means_S,
+    )
 
-    Questions are drawn with replacement, and within each its own replicate (two-level bootstrap). A group of one
-    question, or of all, says nothing new and is left out.
+
+def summarize_study(asked: Sequence[Asked], resampling: Resampling) -> tuple[Summary, ...]:
+    """Pool a study's questions, all together and by direction and element, by a mixed model and by bootstrap.
+
+    Groups of fewer than three questions, or of the same ones as another, say nothing new and are left out, as is the
+    mixed model of fewer than three targets.
     """
     found: list[Summary] = []
+    seen: set[tuple[int, ...]] = set()
     for group in ("all", *dict.fromkeys(name for one in asked for name in one.groups)):
-        members = [one for one in asked if group == "all" or group in one.groups]
-        if group != "all" and len(members) in {1, len(asked)}:
+        places = tuple(place for place, one in enumerate(asked) if group == "all" or group in one.groups)
+        if group != "all" and (len(places) < 3 or places in seen):
             continue
+        seen.add(places)
+        members = [asked[place] for place in places]
         for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND):
-            found += _pool("gain", f"over {over}", group, (one.gains.get(over) for one in members), resampling)
+            gains = ((one.target, one.gains.get(over)) for one in members)
+            found += _pool("gain", f"over {over}", group, gains, resampling)
         factors = dict.fromkeys(name for one in members for name in one.losses)
         for factor in factors:
-            parts = (one.losses.get(factor) for one in members)
-            found += _pool("loss_without", factor, group, parts, resampling)
+            losses = ((one.target, one.losses.get(factor)) for one in members)
+            found += _pool("loss_without", factor, group, losses, resampling)
     found += _compare_seeds(asked, resampling)
     return tuple(found)
 
 
-def _pool(measure: str, arm: str, group: str, parts: Iterable[Gains | None], resampling: Resampling) -> list[Summary]:
-    kept = [part for part in parts if part is not None]
+def _pool(
+    measure: str, arm: str, group: str, parts: Iterable[tuple[str, Gain | None]], resampling: Resampling
+) -> list[Summary]:
+    kept = [(target, part) for target, part in parts if part is not None]
     if not kept:
         return []
-    value = pool_gains(kept, resampling)
-    return [Summary(measure=measure, arm=arm, group=group, num_questions=len(kept), value=value)]
+    gains, targets = [part for _, part in kept], [target for target, _ in kept]
+    mixed = pool_gains(gains, targets, resampling.confidence)
+    found = [
+        Summary(
+            measure=measure, arm=arm, group=group, num_questions=len(kept), method="two-level bootstrap",
+            value=bootstrap_gains(gains, resampling),
+        )
+    ]  # fmt: skip
+    if mixed is not None:
+        found.insert(0, replace(found[0], method="mixed model", value=mixed))
+    return found
 
 
-def pool_gains(parts: Sequence[Gains], resampling: Resampling) -> Interval:
-    """Average gains over held-out questions, which are resampled too (two-level bootstrap)."""
-    replicates_CR = np.stack([replicates for _, replicates in parts])
+def pool_gains(parts: Sequence[Gain], targets: Sequence[str], confidence: float) -> Interval | None:
+    """Average gains over all held-out questions there could be, by a mixed model; None if there are too few targets."""
+    if len(set(targets)) < FEWEST_TARGETS:
+        return None
+    return pool_means([part.seeds for part in parts], [part.means_S for part in parts], targets, confidence)
+
+
+def pool_means(
+    seeds: Sequence[tuple[int, ...]], means: Sequence[FloatArray], targets: Sequence[str], confidence: float
+) -> Interval:
+    """Average over held-out questions by a mixed model.
+
+    What a question and a seed give is taken as `mean + question + seed + rest`, all but the mean random. With as many
+    seeds for each question, the estimate and its standard error are those of restricted maximum likelihood. The
+    interval is that of `estimate_mean` with the questions of one target as a group. Seeds that
+    some question lacks are left out; without common seeds only questions vary.
+
+    Parameters
+    ----------
+    seeds, means
+        Of each question: its seeds, and the value of each.
+    targets
+        Of each question.
+    confidence
+        Of the interval.
+
+    """
+    common = [seed for seed in seeds[0] if all(seed in others for others in seeds)]
+    columns = [means_S[[own.index(seed) for seed in common]] for own, means_S in zip(seeds, means, strict=True)]
+    values_SC = np.stack(columns, axis=1) if common else np.array([[float(means_S.mean()) for means_S in means]])
+    names = tuple(map(str, range(len(means))))
+    return estimate_mean(Scores(questions=names, groups=tuple(targets), correct_SQ=values_SC), confidence)
+
+
+def bootstrap_gains(parts: Sequence[Gain], resampling: Resampling) -> Interval:
+    """Average gains over held-out questions, which are drawn too, and within each its replicate (two-level bootstrap).
+
+    With few questions the interval is too narrow.
+    """
+    replicates_CR = np.stack([part.replicates_R for part in parts])
     generator = np.random.default_rng(resampling.seed + 1)
     weights_RC = generator.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), size=resampling.num_resamples)
     mean_R = np.asarray((replicates_CR.T * weights_RC).sum(axis=1) / len(parts), dtype=np.float64)
-    return summarize(float(np.mean([gain for gain, _ in parts])), mean_R, resampling.confidence)
+    return summarize(float(np.mean([part.interval.estimate for part in parts])), mean_R, resampling.confidence)
 
 
 def _compare_seeds(asked: Sequence[Asked], resampling: Resampling) -> list[Summary]:
     """Give interquartile means and probabilities of improvement (Agarwal et al. 2021, arXiv 2108.13264)."""
     found: list[Summary] = []
     whole = [one for one in asked if one.main is not None and one.main in one.means]
-    arms = dict.fromkeys(arm for one in whole for arm in one.means)
+    arms = [arm for arm in COMPARED if any(arm in one.means for one in whole)]
     for arm in arms:
         runs = [one.means[arm] for one in whole if arm in one.means]
         if runs:
             value = _resample(runs, _interquartile_mean, resampling)
-            found.append(Summary(measure="iqm", arm=str(arm), group="all", num_questions=len(runs), value=value))
+            found.append(
+                Summary(
+                    measure="iqm",
+                    arm=str(arm),
+                    group="all",
+                    num_questions=len(runs),
+                    method="bootstrap of seeds",
+                    value=value,
+                )
+            )
     for over in (Arm.ZERO_SHOT, Arm.UNRELATED):
         pairs = [(one.means[one.main], one.means[over]) for one in whole if one.main and over in one.means]
         if pairs:
@@ -100,7 +193,7 @@ def _compare_seeds(asked: Sequence[Asked], resampling: Resampling) -> list[Summa
             found.append(
                 Summary(
                     measure="probability_of_improvement", arm=f"over {over}", group="all", num_questions=len(pairs),
-                    value=value,
+                    method="bootstrap of seeds", value=value,
                 )
             )  # fmt: skip
     return found

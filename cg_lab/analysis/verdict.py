@@ -1,4 +1,4 @@
-"""From evidence to a verdict; the rule is written out in `RULE` and printed with every verdict."""
+"""From evidence to a verdict; the rule is written out in `cg_lab.planning.criterion` and printed with every verdict."""
 
 from __future__ import annotations
 
@@ -6,17 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cg_lab.analysis.bootstrap import Interval, adjust_holm
-
-RULE = (
-    "composes: the related model beats the untouched backbone, the unrelated model and its own blind run, each on "
-    "identical questions; the largest of the three p-values (t tests over seeds and questions) is adjusted over all "
-    "held-out questions (Holm) and must stay at or below 1 - confidence. "
-    "harms: the related model falls below both the untouched backbone and the unrelated model by the same test. "
-    "cannot say: a cell is missing, the target is trained on by intent, an element of the target is covered by no "
-    "related subset, or the target's own "
-    "training data does not lift the model above the untouched backbone, so that nothing could have been recombined. "
-    "no evidence: everything else."
-)
 
 
 class Verdict(StrEnum):
@@ -36,6 +25,8 @@ class Evidence:
     sees_target: bool
     """The main arm was trained on target data by intent."""
     complete: bool
+    num_seeds: int
+    """Of the main arm."""
     over_zero_shot: Interval | None
     over_unrelated: Interval | None
     over_blind: Interval | None
@@ -60,17 +51,28 @@ def decide(evidence: list[Evidence], confidence: float) -> list[Decision]:
 
 
 def _find_obstacle(part: Evidence) -> str | None:
-    if not part.complete:
-        return "cells are missing"
-    if part.sees_target:
-        return "the target's own data are part of the training, so that nothing is held out"
-    if part.over_zero_shot is None or part.over_unrelated is None or part.over_blind is None:
-        return "the design has no unrelated or no blind arm here"
-    if not part.fully_covered:
-        return "an element of the target is covered by no related subset, so a gain is transfer, not recombination"
-    if part.ceiling_over_zero_shot is None or part.ceiling_over_zero_shot.low <= 0:
-        return "even training on the target itself does not lift the model above the untouched backbone"
-    return None
+    ceiling = part.ceiling_over_zero_shot
+    obstacles = (
+        (not part.complete, "cells are missing"),
+        (part.sees_target, "the target's own data are part of the training, so that nothing is held out"),
+        (
+            None in {part.over_zero_shot, part.over_unrelated, part.over_blind},
+            "the design has no unrelated or no blind arm here",
+        ),
+        (
+            not part.fully_covered,
+            "an element of the target is covered by no related subset, so a gain is transfer, not recombination",
+        ),
+        (
+            ceiling is None or ceiling.low <= 0,
+            "even training on the target itself does not lift the model above the untouched backbone",
+        ),
+        (
+            part.num_seeds == 2,
+            "two seeds tell too little about how trainings differ; a third makes a verdict possible",
+        ),
+    )
+    return next((reason for holds, reason in obstacles if holds), None)
 
 
 def _signs(part: Evidence) -> tuple[float, ...]:

@@ -55,6 +55,8 @@ class Arguments:
     """Format of the tables that `report` writes beside the report."""
     published: Path | None
     """Folder of a paper's tables that `report` writes instead."""
+    no_images: bool
+    """Whether `report` leaves test images out."""
     studies: tuple[str, ...]
     """Two studies that `report` compares; empty for the report of one."""
     each: int
@@ -118,6 +120,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         action=getattr(parsed, "action", ""),
         form=getattr(parsed, "format", None),
         published=getattr(parsed, "published", None),
+        no_images=getattr(parsed, "no_images", False),
         studies=tuple(getattr(parsed, "studies", None) or ()),
         each=getattr(parsed, "each", 8),
         cells=getattr(parsed, "cells", False),
@@ -171,6 +174,11 @@ def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("studies", nargs="*", metavar="STUDY", help="two studies to compare, by name")
         command.add_argument(
             "--format", choices=["md", "latex", "csv", "parquet"], help="also write tables so, and figures as PDF"
+        )
+        command.add_argument(
+            "--no-images",
+            action="store_true",
+            help="show no test images in report.html, which may be of patients; for sweeps too: report_images=false",
         )
         command.add_argument(
             "--published", type=Path, metavar="FOLDER", help="write a paper's tables instead, from its CSV files"

@@ -21,7 +21,8 @@ from cg_lab.execution.packs import Order, find_pending, read_order
 from cg_lab.execution.run import driving, resume_plan, run_plan, start_plan, submit_last
 from cg_lab.execution.selection import find_job
 from cg_lab.planning.plan import Plan
-from cg_lab.results import Layout, fingerprint, is_current, read_plan, write_plan
+from cg_lab.registration import freeze_plan
+from cg_lab.results import Layout, fingerprint, is_current, read_plan
 from cg_lab.serialize import read_json, write_json, write_text
 from cg_lab.study import LocalSettings, TrackingSettings
 
@@ -86,7 +87,7 @@ def run_one(plan: Plan, runs: list[PlannedRun], layout: Layout, name: str) -> in
     here = LocalSettings(name="local", slots=1, gpus=None, save_every_s=runs[0].study.cluster.save_every_s)
     order = replace(make_order(plan, runs), cluster=here)
     with displaying(plan, layout) as display, driving(layout, plan.study, display.look_on):
-        write_plan(layout, plan)
+        freeze_plan(layout, plan)
         outcome = run_plan(plan, order, layout, display.show, wanted={job_id, needed or job_id})
     explain_job(plan, layout, job_id)
     return 1 if outcome.num_failed else 0
@@ -102,12 +103,13 @@ def make_order(plan: Plan, runs: list[PlannedRun]) -> Order:
         eval_batch_size=study.evaluation.batch_size,
         cache_gb=study.cache_gb,
         keep=study.keep,
+        report_images=study.report_images,
     )
 
 
 def _freeze(plan: Plan, layout: Layout, arguments: Arguments) -> None:
     """Write what is run, and from which configuration."""
-    write_plan(layout, plan)
+    freeze_plan(layout, plan)
     configurations = [
         (f"# {part.name}\n" if part.name else "") + to_yaml(part.plain) for part in compose(arguments.request)
     ]
@@ -140,9 +142,11 @@ def finish(plan: Plan, order: Order, layout: Layout, argv: list[str], seconds: f
         )
     from cg_lab.reporting.write import write_report
 
-    write_report(layout, plan.study)
+    write_report(layout, plan.study, images=order.report_images)
     _mirror(plan, order.tracking, layout)
-    write_json(folder / ".reported.json", {"fingerprint": fingerprint(layout, plan)})
+    write_json(
+        folder / ".reported.json", {"fingerprint": fingerprint(layout, plan), "report_images": order.report_images}
+    )
 
 
 @dataclass(frozen=True)
@@ -189,18 +193,17 @@ def _print_progress(snapshot: Snapshot) -> None:
 
 
 def _is_finished(plan: Plan, order: Order, layout: Layout) -> bool:
-    return _is_reported(plan, layout) and _is_mirrored(plan, order.tracking, layout)
+    return _is_reported(plan, order, layout) and _is_mirrored(plan, order.tracking, layout)
 
 
-def _is_reported(plan: Plan, layout: Layout) -> bool:
+def _is_reported(plan: Plan, order: Order, layout: Layout) -> bool:
     folder = layout.study(plan.study)
     stamp = folder / ".reported.json"
     files = [folder / name for name in ("effects.csv", "report.md", "report.html")]
-    return (
-        stamp.exists()
-        and all(file.exists() for file in files)
-        and read_json(stamp)["fingerprint"] == fingerprint(layout, plan)
-    )
+    if not stamp.exists() or not all(file.exists() for file in files):
+        return False
+    told = read_json(stamp)
+    return told["fingerprint"] == fingerprint(layout, plan) and told.get("report_images") == order.report_images
 
 
 def _is_mirrored(plan: Plan, tracking: TrackingSettings, layout: Layout) -> bool:

@@ -24,15 +24,16 @@ def plan(arguments: Arguments) -> int:
     if not runs:
         return 0
     from cg_lab.cli.show import show_difference, show_plan
+    from cg_lab.registration import freeze_plan
     from cg_lab.rekeying import rekey_jobs
-    from cg_lab.results import open_results, write_plan
+    from cg_lab.results import open_results
 
     layout = open_results(_root(runs[0].study))
     rekey_jobs(layout)
     made = _build_plan(runs)
     if arguments.diff:
         return show_difference(made, arguments.diff, layout)
-    write_plan(layout, made)
+    freeze_plan(layout, made)
     _draw_maps(made, layout)
     if arguments.json:
         sys.stdout.write(layout.plan(made.study).read_text(encoding="utf-8"))
@@ -147,7 +148,7 @@ def report(arguments: Arguments) -> int:
     if arguments.studies:
         return _compare(layout, arguments.studies)
     _planned(study, layout)
-    write_report(layout, study.study)
+    write_report(layout, study.study, images=study.report_images and not arguments.no_images)
     show_effects(layout, study.study)
     if arguments.form:
         from cg_lab.reporting.formats import write_tables

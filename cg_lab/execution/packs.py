@@ -30,6 +30,8 @@ class Order:
     """Disk for prepared images."""
     keep: Keep = "full"
     """Weights that stay once their last evaluation is done."""
+    report_images: bool = True
+    """Whether report.html shows test images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from cg_lab.errors import UserError
 from cg_lab.mat import Subset
 from cg_lab.planning.budget import OVER_BUDGET, choose_within
 from cg_lab.planning.compile import Compiler, Draft
+from cg_lab.planning.criterion import COMPARISONS, CRITERION
 from cg_lab.planning.designs import load_design
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.plan import PLAN_SCHEMA, Contrast, Plan, PlannedCatalog, Rates, Setting, Skipped
@@ -123,6 +124,8 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         schema=PLAN_SCHEMA,
         study=first.study,
         rule=first.rule,
+        criterion=CRITERION,
+        comparisons=COMPARISONS,
         settings=tuple(settings),
         catalogs=tuple(describe(catalog) for catalog in catalogs),
         contrasts=tuple(contrasts),

@@ -14,7 +14,7 @@ from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.jobs import JobFactory
 from cg_lab.planning.mixture import build_mixture
 from cg_lab.planning.plan import Cell, Contrast, Training
-from cg_lab.planning.validity import BUDGETED_ARMS, Claim, Proof, Prover, check_proof
+from cg_lab.planning.validity import BUDGETED_ARMS, Claim, Proof, Prover, check_proof, expect_guess
 from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart
 from cg_lab.study import Backbone, Study
 
@@ -185,6 +185,9 @@ class Compiler:
             is_covered=contrast.fully_covered,
             sees_target=question.sees_target or arm is Arm.CEILING,
         )
+        proof = self._prove(question, claim, asked, training, job)
+        if protocol.ask == "elements":
+            proof = expect_guess(proof, len(protocol.candidates))
         cell = Cell(
             contrast=contrast.id,
             arm=arm,
@@ -193,7 +196,7 @@ class Compiler:
             seed=None if job is None else job.seed,
             eval_job=evaluation.id,
             finetune_job=job_id,
-            proof=self._prove(question, claim, asked, training, job),
+            proof=proof,
         )
         return Draft(cell=cell, finetune=job, evaluation=evaluation)
 

@@ -175,6 +175,10 @@ class Plan:
     schema: int
     study: str
     rule: Rule
+    criterion: str = ""
+    """How verdicts are reached, in words."""
+    comparisons: tuple[str, ...] = ()
+    """What is compared, in words; all else is exploratory."""
     settings: tuple[Setting, ...]
     catalogs: tuple[PlannedCatalog, ...]
     contrasts: tuple[Contrast, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from cg_lab.arms import Arm
@@ -288,6 +288,12 @@ def check_proof(cell: str, proof: Proof, claim: Claim) -> None:
 def is_askable(subset: Subset) -> bool:
     """Tell whether a subset can be a target."""
     return subset.num_test > 0 and subset.kind is not Kind.FILLER
+
+
+def expect_guess(proof: Proof, num_options: int) -> Proof:
+    """Give a proof for questions with other options than the subset's own."""
+    chance = 1 / num_options
+    return replace(proof, chance=chance, detectable=compute_detectable_gain(chance, proof.num_test))
 
 
 def compute_detectable_gain(chance: float, num_test: int, *, power: float = 0.8, level: float = 0.05) -> float:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.arms import Arm
-from cg_lab.reporting.names import ARM_NAMES, LEVEL_NAMES, name_arm, name_questions
+from cg_lab.reporting.names import name_arm, name_questions
+from cg_lab.reporting.words import points, shares
 
 COLOURS = {
     Arm.ZERO_SHOT: "#7f7f7f",
@@ -34,8 +37,10 @@ SHOWN = tuple(COLOURS)
 MOST_PANELS = 24
 """Held-out questions, or curves, that a figure shows; the tables have all."""
 MOST_ROWS = 60
+TIP = "tip: "
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "text.parse_math": False,
     "svg.hashsalt": "cg_lab",
     "font.family": "sans-serif",
@@ -47,16 +52,35 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def plot_arms(effects: StudyEffects) -> Figure:
+class StyledFigure(Figure):
+    """A figure that notebooks show, and that is saved in the report's style whatever theirs is."""
+
+    def savefig(self, fname: Any, **settings: Any) -> None:  # noqa: ANN401
+        """Save to a file as matplotlib does, with letters as letters."""
+        with styled():
+            super().savefig(fname, **settings)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def styled(**further: Any) -> AbstractContextManager[None]:  # noqa: ANN401
+    """Let figures be made and saved in the report's style, whatever style is set."""
+    return style.context(["default", STYLE | further])
+
+
+def plot_arms(effects: StudyEffects) -> StyledFigure:
     """Plot accuracy by arm for each held-out question: dots with 95 % intervals, the chance line dashed."""
-    with mpl.rc_context(STYLE):
+    with styled():
         names = name_questions(effects.plan)
         shown = effects.contrasts[:MOST_PANELS]
         count = len(shown)
         columns = min(2, count)
         lines = -(-count // columns)
         arms = _list_arms(shown)
-        figure = Figure(figsize=(4.6 * columns, lines * (0.34 * len(arms) + 0.95)), layout="constrained")
+        figure = StyledFigure(figsize=(4.6 * columns, lines * (0.34 * len(arms) + 0.95)), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
         for number, contrast in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
@@ -77,15 +101,16 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[tuple[Ar
         if effect is None or effect.accuracy is None:
             axes.text(0.01, row, "missing" if effect else "", va="center", color="#555555", fontsize=9)
             continue
-        _draw_interval(axes, row, effect.accuracy, COLOURS[key[0]])
-    axes.axvline(contrast.target.chance, color="#555555", linewidth=1, linestyle=(0, (3, 3)), zorder=0)
+        accuracy = effect.accuracy
+        _draw_interval(axes, row, accuracy, COLOURS[key[0]], text=f"{name}, {name_arm(*key)}: {shares(accuracy)}")
+    axes.axvline(contrast.chance, color="#555555", linewidth=1, linestyle=(0, (3, 3)), zorder=0)
     axes.set_xlim(0, 1)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+    show_percent(axes.xaxis)
     _name_rows(axes, [name_arm(*key) for key in arms])
     axes.set_title(f"{name}: {contrast.verdict}", loc="left", fontsize=10, fontweight="bold")
 
 
-def plot_forest(effects: StudyEffects) -> Figure:
+def plot_forest(effects: StudyEffects) -> StyledFigure:
     """Plot the related arm's paired gains, held-out questions above and their mean below."""
     groups = (
         (Arm.ZERO_SHOT, "over zero-shot", lambda part: _related(part, "over_zero_shot")),
@@ -95,9 +120,9 @@ def plot_forest(effects: StudyEffects) -> Figure:
     pooled = {part.over: part.gain for part in effects.pooled}
     by_id = name_questions(effects.plan)
     shown = effects.contrasts[:MOST_ROWS]
-    names = [by_id[contrast.contrast.id] for contrast in shown] + ["all together"]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 0.36 * len(names) + 1.0), layout="constrained")
+    names = [by_id[contrast.contrast.id] for contrast in shown] + (["all together"] if pooled else [])
+    with styled():
+        figure = StyledFigure(figsize=(9.2, 0.36 * len(names) + 1.0), layout="constrained")
         first: Axes | None = None
         for number, (arm, title, gain) in enumerate(groups, start=1):
             axes = figure.add_subplot(1, 3, number, sharex=first, sharey=first)
@@ -105,11 +130,13 @@ def plot_forest(effects: StudyEffects) -> Figure:
             found = [gain(contrast) for contrast in shown]
             for row, interval in enumerate(found):
                 if interval is not None:
-                    _draw_interval(axes, row, interval, COLOURS[arm])
+                    _draw_interval(axes, row, interval, COLOURS[arm], text=f"{names[row]} {title}: {points(interval)}")
             if arm in pooled:
-                _draw_interval(axes, len(names) - 1, pooled[arm], "#222222", marker="D")
+                text = f"{names[-1]} {title}: {points(pooled[arm])}"
+                _draw_interval(axes, len(names) - 1, pooled[arm], "#222222", text=text, marker="D")
             axes.axvline(0, color="#555555", linewidth=1, zorder=0)
-            axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
+            if pooled:
+                axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
             axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:+.0f}" if value else "0")
             if number == 1:
@@ -120,7 +147,7 @@ def plot_forest(effects: StudyEffects) -> Figure:
         return entitle(figure, "Paired gains of related training with 95 percent intervals")
 
 
-def plot_losses(effects: StudyEffects) -> Figure | None:
+def plot_losses(effects: StudyEffects) -> StyledFigure | None:
     """Plot what related training loses without the subsets of one element, by factor; None where nothing was left out.
 
     As Med-MAT's figure 4: each held-out question a row, each factor a colour, the mean over questions below.
@@ -130,23 +157,28 @@ def plot_losses(effects: StudyEffects) -> Figure | None:
         return None
     factors = list(dict.fromkeys(factor for part in shown for factor in part.losses))
     pooled = {
-        part.arm: part.value for part in effects.summaries if (part.measure, part.group) == ("loss_without", "all")
+        part.arm: part.value
+        for part in effects.summaries
+        if (part.measure, part.group, part.method) == ("loss_without", "all", "mixed model")
     }
     by_id = name_questions(effects.plan)
-    names = [by_id[part.contrast.id] for part in shown] + ["all together"]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 0.2 * len(names) * len(factors) + 1.2), layout="constrained")
+    names = [by_id[part.contrast.id] for part in shown] + (["all together"] if pooled else [])
+    with styled():
+        figure = StyledFigure(figsize=(9.2, 0.2 * len(names) * len(factors) + 1.2), layout="constrained")
         axes = figure.add_subplot()
         for number, factor in enumerate(factors):
             colour = FACTOR_COLOURS[number % len(FACTOR_COLOURS)]
-            rows = [part.losses.get(factor) for part in shown] + [pooled.get(factor)]
+            rows = [part.losses.get(factor) for part in shown] + ([pooled.get(factor)] if pooled else [])
             for row, interval in enumerate(rows):
                 if interval is not None:
                     place = row + (number - (len(factors) - 1) / 2) * 0.22
-                    _draw_interval(axes, place, interval, colour, marker="D" if row == len(names) - 1 else "o")
+                    text = f"{names[row]} without {factor}: {points(interval)}"
+                    marker = "D" if row == len(shown) else "o"
+                    _draw_interval(axes, place, interval, colour, text=text, marker=marker)
             axes.plot([], [], color=colour, marker="o", linewidth=2.2, label=f"without {factor}")
         axes.axvline(0, color="#555555", linewidth=1, zorder=0)
-        axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
+        if pooled:
+            axes.axhline(len(names) - 1.5, color="#bbbbbb", linewidth=0.8)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:+.0f}" if value else "0")
         _name_rows(axes, names)
         figure.supxlabel(
@@ -156,70 +188,23 @@ def plot_losses(effects: StudyEffects) -> Figure | None:
         return entitle(figure, "What related training loses without one element, with 95 percent intervals")
 
 
-def plot_curves(effects: StudyEffects) -> Figure | None:
-    """Plot accuracy along each curve, means over the held-out questions at each level; None without curves."""
-    curves: dict[str, list[ContrastEffect]] = {}
-    for contrast in effects.contrasts:
-        if contrast.contrast.level is not None:
-            curves.setdefault(contrast.contrast.curve, []).append(contrast)
-    if not curves:
-        return None
-    shown = dict(list(curves.items())[:MOST_PANELS])
-    arms = [arm for arm in SHOWN if any(part.arm(arm) for part in effects.contrasts)]
-    with mpl.rc_context(STYLE):
-        columns = min(2, len(shown))
-        lines = -(-len(shown) // columns)
-        figure = Figure(figsize=(4.6 * columns, 2.5 * lines + 0.5), layout="constrained")
-        for number, (name, contrasts) in enumerate(shown.items(), start=1):
-            axes = figure.add_subplot(lines, columns, number)
-            for arm in arms:
-                _draw_curve(axes, contrasts, arm)
-            axes.axhline(
-                float(np.mean([part.target.chance for part in contrasts])), color="#555555", lw=1, ls=(0, (3, 3))
-            )
-            axes.set_ylim(0, 1)
-            axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
-            axes.set_xlabel(LEVEL_NAMES.get(contrasts[0].contrast.design, "level"), fontsize=9)
-            levels = sorted({part.contrast.level for part in contrasts if part.contrast.level is not None})
-            if len(levels) > 2 and levels[-1] > 8 * levels[1]:
-                axes.set_xscale("symlog", linthresh=levels[0] or levels[1])
-            axes.set_xticks(levels, [f"{level:g}" for level in levels])
-            axes.minorticks_off()
-            axes.set_title(_name_curve(name, contrasts), loc="left", fontsize=10, fontweight="bold")
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
-        return entitle(figure, "Accuracy along each curve, with 95 percent intervals")
+def _draw_interval(axes: Axes, row: float, interval: Interval, colour: str, *, text: str, marker: str = "o") -> None:
+    line = [interval.low, interval.high]
+    axes.plot(line, [row, row], color=colour, linewidth=2.2, solid_capstyle="round", gid=tip(text), clip_on=False)
+    axes.plot(
+        interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white", gid=tip(text),
+        clip_on=False,
+    )  # fmt: skip
 
 
-def _name_curve(name: str, contrasts: list[ContrastEffect]) -> str:
-    """Name a curve by its target, or by itself where it goes over several."""
-    views = {contrast.contrast.view for contrast in contrasts}
-    directions = {contrast.contrast.direction for contrast in contrasts}
-    if len(views) > 1:
-        return name
-    direction = directions.pop() if len(directions) == 1 else None
-    return " ".join(views.pop()) + (f" ({direction})" if direction else "")
+def tip(text: str) -> str:
+    """Give the id of a mark that says something when it is pointed at; `to_svg` turns it into the mark's title."""
+    return f"{TIP}{text}"
 
 
-def _draw_curve(axes: Axes, contrasts: list[ContrastEffect], arm: Arm) -> None:
-    points: dict[float, list[Interval]] = {}
-    for contrast in contrasts:
-        effect = contrast.arm(arm)
-        if effect and effect.accuracy and contrast.contrast.level is not None:
-            points.setdefault(contrast.contrast.level, []).append(effect.accuracy)
-    if not points:
-        return
-    levels = sorted(points)
-    means = [float(np.mean([part.estimate for part in points[level]])) for level in levels]
-    axes.plot(levels, means, marker="o", markersize=4.5, color=COLOURS[arm], linewidth=1.6, label=ARM_NAMES[arm])
-    for level in levels:
-        if len(points[level]) == 1:
-            axes.plot([level] * 2, [points[level][0].low, points[level][0].high], color=COLOURS[arm], linewidth=1.2)
-
-
-def _draw_interval(axes: Axes, row: float, interval: Interval, colour: str, marker: str = "o") -> None:
-    axes.plot([interval.low, interval.high], [row, row], color=colour, linewidth=2.2, solid_capstyle="round")
-    axes.plot(interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white")
+def show_percent(axis: Axis) -> None:
+    """Let an axis of shares count in quarters."""
+    axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -235,26 +220,24 @@ def _related(contrast: ContrastEffect, gain: str) -> Interval | None:
     return effect.over_zero_shot if gain == "over_zero_shot" else effect.over_unrelated
 
 
-def entitle(figure: Figure, title: str) -> Figure:
+def entitle(figure: StyledFigure, title: str) -> StyledFigure:
     """Name a figure; files that it is saved to carry the name."""
     figure.set_label(title)
     return figure
 
 
-def to_svg(figure: Figure) -> str:
-    """Give a figure as SVG text with its letters as letters."""
+def to_svg(figure: StyledFigure) -> str:
+    """Give a figure as SVG text with its letters as letters, and what marks say when pointed at as their titles."""
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
-        metadata = {"Date": None, "Creator": None, "Title": str(figure.get_label())}
-        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    metadata = {"Date": None, "Creator": None, "Title": str(figure.get_label())}
+    figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return re.sub(f'<g id="{TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text[text.index("<svg") :])
 
 
-def to_pdf(figure: Figure) -> bytes:
+def to_pdf(figure: StyledFigure) -> bytes:
     """Give a figure as a page of PDF, for papers."""
     buffer = io.BytesIO()
-    with mpl.rc_context({**STYLE, "pdf.fonttype": 42}):
-        metadata = {"CreationDate": None, "Creator": None, "Producer": None, "Title": str(figure.get_label())}
-        figure.savefig(buffer, format="pdf", metadata=metadata)
+    metadata = {"CreationDate": None, "Creator": None, "Producer": None, "Title": str(figure.get_label())}
+    figure.savefig(buffer, format="pdf", metadata=metadata)
     return buffer.getvalue()

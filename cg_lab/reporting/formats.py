@@ -15,7 +15,7 @@ from cg_lab.reporting.figures import to_pdf
 from cg_lab.reporting.frames import StudyView, open_study
 from cg_lab.reporting.names import ARM_NAMES, name_questions
 from cg_lab.reporting.tables import guard
-from cg_lab.reporting.words import points
+from cg_lab.reporting.words import points, signed
 from cg_lab.results import Layout
 from cg_lab.serialize import replacing, write_text
 
@@ -53,7 +53,7 @@ def write_tables(layout: Layout, study: str, form: Format) -> list[Path]:
         write_text(path, to_markdown(table) if form == "md" else table.to_latex(index=False, escape=True))
         written.append(path)
     else:
-        for name, frame in {"effects": view.effects, "cells": view.cells, "summary": view.summary}.items():
+        for name, frame in list_frames(view).items():
             path = folder / "tables" / f"{name}.{form}"
             with replacing(path) as beside:
                 if form == "csv":
@@ -69,6 +69,15 @@ def write_tables(layout: Layout, study: str, form: Format) -> list[Path]:
     return written
 
 
+def list_frames(view: StudyView) -> dict[str, pd.DataFrame]:
+    """Give all tables of a study that have rows, by name."""
+    frames = {
+        "effects": view.effects, "cells": view.cells, "summary": view.summary, "curves": view.curves,
+        "transfer": view.transfers, "reliability": view.reliability, "splits": view.splits,
+    }  # fmt: skip
+    return {name: frame for name, frame in frames.items() if len(frame)}
+
+
 def tabulate(effects: StudyEffects) -> pd.DataFrame:
     """Make the table that a paper prints: a row for each held-out question."""
     names = name_questions(effects.plan)
@@ -81,10 +90,16 @@ def _tabulate_one(part: ContrastEffect, name: str) -> dict[str, str]:
     row = {"held out": name, "trained on": " + ".join(part.contrast.related)}
     for arm in COLUMNS:
         effect = main if arm is Arm.RELATED else arms.get(arm)
-        row[ARM_NAMES[arm]] = f"{effect.accuracy.estimate * 100:.1f}" if effect and effect.accuracy else "-"
+        row[ARM_NAMES[arm]] = _write_accuracy(effect.accuracy) if effect and effect.accuracy else "-"
     gain = main.over_unrelated if main else None
-    row["gain over unrelated"] = points(gain).replace(" points", "") if gain else "-"
+    row["gain over unrelated"] = signed(gain) if gain else "-"
     return {**row, "verdict": str(part.verdict)}
+
+
+def _write_accuracy(accuracy: Interval) -> str:
+    """Write an accuracy with its interval, in percent."""
+    estimate, low, high = (number * 100 for number in (accuracy.estimate, accuracy.low, accuracy.high))
+    return f"{estimate:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def to_markdown(table: pd.DataFrame) -> str:

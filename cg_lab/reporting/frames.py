@@ -4,24 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from cg_lab.analysis.effects import StudyEffects, compute_effects
 from cg_lab.errors import UserError, suggest
 from cg_lab.planning.plan import Plan
+from cg_lab.registration import read_registration
+from cg_lab.reporting.figures import StyledFigure
+from cg_lab.reporting.probabilities import Explored, explore_probabilities
 from cg_lab.reporting.read import Readings, read_scores
-from cg_lab.reporting.tables import Row, list_cells, list_effects, list_summaries
+from cg_lab.reporting.tables import (
+    Row,
+    list_cells,
+    list_curves,
+    list_effects,
+    list_reliability,
+    list_splits,
+    list_summaries,
+    list_transfers,
+)
+from cg_lab.reporting.words import tell_story
 from cg_lab.reporting.write import plot_figures
 from cg_lab.results import Layout, read_plan
 
 TEXT = ("seeds", "seed", "variant", "related", "unrelated")
 """Columns that are text even where all cells look like numbers."""
+MEASURED = ("accuracy", "gain_", "recovered_share", "mcnemar_p", "p_holm", "detectable_gain", "value", "needed_by_")
+"""How columns begin that are numbers even where none is there yet."""
+GLANCE = ("target", "direction", "level", "accuracy", "gain_over_zero_shot", "gain_over_unrelated", "verdict")
+"""Columns of effects that a study shows of itself."""
 
 
-@dataclass
+@dataclass(repr=False)
 class StudyView:
     """What a study planned and found; computed from its files when asked for.
 
@@ -29,6 +46,18 @@ class StudyView:
     """
 
     folder: Path
+
+    def __repr__(self) -> str:
+        """Say what is there."""
+        plan, done = self.plan, sum(cell.eval_job in self._readings.scores for cell in self.plan.cells)
+        asked = f"{len(plan.contrasts)} held-out question{'' if len(plan.contrasts) == 1 else 's'}"
+        return f"study {plan.study}: {asked}, {done} of {len(plan.cells)} cells done"
+
+    def _repr_html_(self) -> str:
+        main = self.effects[self.effects["verdict"].notna()]
+        table = main[[name for name in GLANCE if main[name].notna().any()]]
+        said = f"<p>{escape(repr(self))}</p><p>{escape(tell_story(self.computed).answer)}</p>"
+        return said + table.to_html(index=False, float_format="{:.3f}".format)
 
     @cached_property
     def plan(self) -> Plan:
@@ -46,13 +75,33 @@ class StudyView:
         return to_frame(list_summaries(self.computed))
 
     @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Accuracy of each arm at each level of a curve, and the samples that other arms need for as much."""
+        return to_frame(list_curves(self.computed))
+
+    @cached_property
+    def transfers(self) -> pd.DataFrame:
+        """The transfer matrix, a row for each source and target."""
+        return to_frame(list_transfers(self.computed))
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """How sure each arm was and how often it was right, a row for each arm and bin of confidence."""
+        return to_frame(list_reliability(self.explored))
+
+    @cached_property
+    def splits(self) -> pd.DataFrame:
+        """Seen, unseen, harmonic mean and area of designs that split pairs."""
+        return to_frame(list_splits(self.explored))
+
+    @cached_property
     def cells(self) -> pd.DataFrame:
         """A row for each planned number, done or missing, with its proof of validity."""
         return to_frame(list_cells(self.computed, self._readings))
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """A row for each question of each finished evaluation; `eval_job` joins it to `cells`."""
+        """A row for each question of each finished evaluation; `eval_job` and `subset` join it to `cells`."""
         layout = self._layout
         parts = [
             pd.read_parquet(layout.predictions(job.id)).assign(eval_job=job.id)
@@ -62,9 +111,9 @@ class StudyView:
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     @cached_property
-    def figures(self) -> dict[str, Figure]:
-        """The report's figures by name; each can be shown, changed and saved."""
-        return plot_figures(self.computed)
+    def figures(self) -> dict[str, StyledFigure]:
+        """The report's figures by name: matplotlib's, to be shown, changed and saved."""
+        return plot_figures(self.computed, self.explored)
 
     @property
     def _layout(self) -> Layout:
@@ -77,7 +126,14 @@ class StudyView:
     @cached_property
     def computed(self) -> StudyEffects:
         """All effects as the report has them, with intervals as objects."""
-        return compute_effects(self.plan, self._readings.scores, self._readings.reasons)
+        registration = read_registration(self._layout, self.plan.study)
+        registered = registration.contrasts if registration else None
+        return compute_effects(self.plan, self._readings.scores, self._readings.reasons, registered)
+
+    @cached_property
+    def explored(self) -> Explored:
+        """What probabilities show, as objects."""
+        return explore_probabilities(self.plan, self._layout, self._readings)
 
 
 def open_study(folder: str | Path) -> StudyView:
@@ -107,6 +163,8 @@ def to_frame(rows: list[Row]) -> pd.DataFrame:
     for name in frame.columns:
         filled = frame[name][frame[name] != ""]
         frame[name] = frame[name].where(frame[name] != "", None)
+        if name.startswith(MEASURED):
+            frame[name] = frame[name].astype(float)
         if name in TEXT or filled.empty:
             continue
         if set(filled) <= {"true", "false"}:

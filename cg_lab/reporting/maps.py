@@ -38,7 +38,8 @@ def draw_grid(plan: Plan) -> str:
     left, top = _width(rows) + 14, 34
     wide, high = left + len(columns) * CELL + 18, top + len(rows) * CELL + _width(columns) * 0.75 + 22
     across = max(1, min(len(shown), int(1060 // wide)))
-    height = -(-len(shown) // across) * high + 30
+    is_cut = len(panels) > len(shown)
+    height = -(-len(shown) // across) * high + (30 if is_cut else 4)
     parts: list[str] = []
     for number, rest in enumerate(shown):
         x, y = (number % across) * wide, (number // across) * high
@@ -53,7 +54,7 @@ def draw_grid(plan: Plan) -> str:
         for (row, column), members in sorted(panels[rest].items()):
             corner = (x + left + columns.index(column) * CELL, y + top + rows.index(row) * CELL)
             parts += _draw_cell(corner, members, roles, trained)
-    if len(panels) > len(shown):
+    if is_cut:
         parts.append(_text(8, height - 8, f"and {len(panels) - len(shown)} more panels", size=11))
     return _frame(max(across * wide, 300), height, "Grid of a plan: held-out subsets and their sources", parts)
 

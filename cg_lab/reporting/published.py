@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from cg_lab.errors import UserError
-from cg_lab.reporting.figures import FACTOR_COLOURS, STYLE, entitle, to_svg
+from cg_lab.reporting.figures import FACTOR_COLOURS, StyledFigure, entitle, styled, to_svg
 from cg_lab.reporting.formats import to_markdown
 from cg_lab.serialize import write_text
 
@@ -164,13 +162,13 @@ TABLES = (
 )
 
 
-def plot_scaling(rows: Rows) -> Figure:
+def plot_scaling(rows: Rows) -> StyledFigure:
     """Plot accuracy by training mixture as the paper's figure 4: a panel a target, bars in the paper's order."""
     arms = [name for name in rows[0] if name != "target"]
     colours = {"Baseline": "#7f7f7f", "All_Unrelated": "#E69F00", "All_Related": "#0072B2", "All_Data": "#56B4E9"}
     without = iter(FACTOR_COLOURS[2:] * 3)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.6 * len(rows), 0.34 * len(arms) + 1.0), layout="constrained")
+    with styled():
+        figure = StyledFigure(figsize=(4.6 * len(rows), 0.34 * len(arms) + 1.0), layout="constrained")
         for number, row in enumerate(rows, start=1):
             axes = figure.add_subplot(1, len(rows), number)
             values = np.array([float(row[arm]) for arm in arms])

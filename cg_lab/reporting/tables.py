@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 from cg_lab.analysis.bootstrap import Interval
-from cg_lab.analysis.effects import ArmEffect, ContrastEffect, StudyEffects
+from cg_lab.analysis.effects import ContrastEffect, StudyEffects
+from cg_lab.analysis.measuring import ArmEffect
+from cg_lab.analysis.pairs import MEASURES
 from cg_lab.arms import Arm
 from cg_lab.planning.work import Mixture
 from cg_lab.reporting.answers import MEANINGS
+from cg_lab.reporting.probabilities import Explored
 from cg_lab.reporting.read import Readings
 from cg_lab.serialize import replacing
 
@@ -63,9 +67,77 @@ def list_summaries(effects: StudyEffects) -> list[Row]:
             "arm": part.arm,
             "questions": part.group,
             "num_questions": str(part.num_questions),
-            **_interval("value", part.value, with_p=part.measure in {"gain", "loss_without"}),
+            "method": part.method,
+            **_interval("value", part.value, with_p=part.measure in {"gain", "loss_without", "slope"}),
         }
         for part in effects.summaries
+    ]
+
+
+def list_curves(effects: StudyEffects) -> list[Row]:
+    """Make a row for each level and arm of each curve; the main arm's say what other arms need for as much."""
+    rows: list[Row] = []
+    main = {part.contrast.id: part.main.arm for part in effects.contrasts if part.main}
+    for curve in effects.curves:
+        savings = {(part.level, part.over): part for part in curve.savings}
+        for place, level in enumerate(curve.levels):
+            for arm, accuracies in curve.accuracies.items():
+                row = {"setting": curve.setting, "design": curve.design, "curve": curve.name, "level": f"{level:g}"}
+                row |= {"arm": str(arm), **_interval("accuracy", accuracies[place], with_p=False)}
+                for over in (Arm.UNRELATED, Arm.CEILING):
+                    saving = savings.get((level, over)) if arm is main.get(curve.contrasts[0]) else None
+                    needed = (saving.needed, saving.low, saving.high) if saving else (None, None, None)
+                    for end, value in zip(("", "_low", "_high"), needed, strict=True):
+                        row[f"needed_by_{over}{end}"] = "" if value is None else f"{value:.1f}"
+                rows.append(row)
+    return rows
+
+
+def list_transfers(effects: StudyEffects) -> list[Row]:
+    """Make a row for each source and target of the transfer matrix."""
+    return [
+        {
+            "setting": part.setting,
+            "source": part.source,
+            "target": part.target,
+            "num_models": str(part.num_models),
+            "num_mixtures": str(part.num_mixtures),
+            **_interval("gain_over_zero_shot", part.gain),
+        }
+        for part in effects.transfers
+    ]
+
+
+def list_reliability(explored: Explored) -> list[Row]:
+    """Make a row for each arm and bin of confidence."""
+    return [
+        {
+            "arm": str(part.arm),
+            "calibration_error": _number(part.error),
+            "num_answers": str(group.num_answers),
+            "confidence": _number(group.confidence),
+            "accuracy": _number(group.accuracy),
+            "accuracy_low": _number(group.low),
+            "accuracy_high": _number(group.high),
+        }
+        for part in explored.reliabilities
+        for group in part.bins
+    ]
+
+
+def list_splits(explored: Explored) -> list[Row]:
+    """Make a row for each world and side of a design that splits pairs."""
+    return [
+        {
+            "setting": part.setting,
+            "world": part.world,
+            "side": part.side,
+            "num_models": str(part.num_models),
+            "num_seen": str(part.num_seen),
+            "num_unseen": str(part.num_unseen),
+            **{key: value for name in MEASURES for key, value in _interval(name, part.get(name), with_p=False).items()},
+        }
+        for part in explored.splits
     ]
 
 
@@ -73,6 +145,7 @@ def list_cells(effects: StudyEffects, readings: Readings) -> list[Row]:
     """Make a row for each planned cell, done or missing."""
     missing = {cell.cell: cell.reason for cell in effects.missing}
     names = [name for name in MEANINGS if any(name in metrics for metrics in readings.metrics.values())]
+    targets = {part.id: part.target for part in effects.plan.contrasts}
     rows: list[Row] = []
     for cell in effects.plan.cells:
         metrics = readings.metrics.get(cell.eval_job, {})
@@ -82,6 +155,7 @@ def list_cells(effects: StudyEffects, readings: Readings) -> list[Row]:
             {
                 "cell": cell.key,
                 "contrast": cell.contrast,
+                "target": targets[cell.contrast],
                 "arm": cell.arm,
                 "subset": cell.subset,
                 "seed": "" if cell.seed is None else str(cell.seed),
@@ -145,13 +219,20 @@ def _row_of_effect(effects: StudyEffects, contrast: ContrastEffect, arm: ArmEffe
         **_interval("gain_over_related", arm.over_related),
         **_interval("gain_over_ceiling", arm.over_ceiling),
         **_interval("gain_over_blind", contrast.over_blind if is_main else None),
+        **{
+            key: value
+            for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND)
+            for key, value in _ends(f"gain_over_{over}_bootstrap", contrast.bootstrap.get(over) if is_main else None)
+        },
         **_interval("recovered_share", contrast.recovered if is_main else None, with_p=False),
-        "mcnemar_p_over_zero_shot": _number(contrast.mcnemar.get(Arm.ZERO_SHOT) if is_main else None),
-        "mcnemar_p_over_unrelated": _number(contrast.mcnemar.get(Arm.UNRELATED) if is_main else None),
-        "p_holm": _number(contrast.p_holm) if is_main else "",
+        "mcnemar_p_over_zero_shot": _p_value(contrast.mcnemar.get(Arm.ZERO_SHOT) if is_main else None),
+        "mcnemar_p_over_unrelated": _p_value(contrast.mcnemar.get(Arm.UNRELATED) if is_main else None),
+        "p_holm": _p_value(contrast.p_holm) if is_main else "",
         "verdict": contrast.verdict if is_main else "",
         "verdict_reason": contrast.reason if is_main else "",
         "check_mark": _flag(contrast.check_mark) if is_main else "",
+        "exploratory": _flag(contrast.is_exploratory) if is_main else "",
+        "detectable_gain_over_unrelated": _number(contrast.detectable) if is_main else "",
         "missing": str(len(gone)),
         "missing_reasons": "; ".join(dict.fromkeys(gone)),
     }
@@ -163,7 +244,17 @@ def _interval(name: str, interval: Interval | None, *, with_p: bool = True) -> R
         f"{name}_low": _number(interval.low if interval else None),
         f"{name}_high": _number(interval.high if interval else None),
     }
-    return row | {f"{name}_p": _number(interval.p_value if interval else None)} if with_p else row
+    return row | {f"{name}_p": _p_value(interval.p_value if interval else None)} if with_p else row
+
+
+def _ends(name: str, interval: Interval | None) -> Iterator[tuple[str, str]]:
+    yield f"{name}_low", _number(interval.low if interval else None)
+    yield f"{name}_high", _number(interval.high if interval else None)
+
+
+def _p_value(value: float | None) -> str:
+    """Write a p-value with six digits that count, so that small ones are not taken for zero."""
+    return "" if value is None else f"{value:.6g}"
 
 
 def _number(value: float | None) -> str:

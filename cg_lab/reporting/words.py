@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
-from cg_lab.analysis.summary import Summary
 from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import Arm
-from cg_lab.mat import Kind
+from cg_lab.planning.criterion import CRITERION
 from cg_lab.planning.plan import Plan
+from cg_lab.registration import Registration, find_additions
+from cg_lab.reporting.methods import explain_methods
 from cg_lab.reporting.names import ARM_NAMES, name_questions
-from cg_lab.study import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,58 +35,50 @@ def tell_story(effects: StudyEffects) -> Story:
         answer=_answer(effects),
         findings=_tell_contrasts(effects),
         limits=_limit(effects),
-        methods=_explain_methods(effects.plan),
+        methods=explain_methods(effects.plan),
     )
 
 
 def percent(value: float) -> str:
     """Write a share.
 
-    >>> percent(0.256)
-    '26 %'
+    >>> percent(0.256), percent(-0.004)
+    ('26 %', '0 %')
     """
-    return f"{value * 100:.0f} %"
+    return f"{round(value * 100)} %"
+
+
+def shares(interval: Interval) -> str:
+    """Write a share with its interval.
+
+    >>> shares(Interval(estimate=0.5, low=0.41, high=0.6, p_value=1.0))
+    '50 %, 41 % to 60 %'
+    """
+    return f"{percent(interval.estimate)}, {percent(interval.low)} to {percent(interval.high)}"
+
+
+def signed(interval: Interval) -> str:
+    """Write a gain with its interval, in percentage points that a table's head names.
+
+    >>> signed(Interval(estimate=0.03, low=-0.01, high=0.07, p_value=0.1))
+    '+3 [-1, +7]'
+    """
+    return f"{_sign(interval.estimate)} [{_sign(interval.low)}, {_sign(interval.high)}]"
 
 
 def points(interval: Interval) -> str:
-    """Write a gain with its interval, in percentage points."""
-    estimate, low, high = (round(value * 100) for value in (interval.estimate, interval.low, interval.high))
-    return f"{estimate:+d} points [{low:+d}, {high:+d}]"
+    """Write a gain with its interval, in percentage points; ends near zero keep their sign.
+
+    >>> points(Interval(estimate=0.063, low=-0.004, high=0.13, p_value=1.0))
+    '+6 points [-0.4, +13]'
+    """
+    return signed(interval).replace(" ", " points ", 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """One number over several held-out questions, in words."""
-
-    what: str
-    group: str
-    num_questions: int
-    value: str
-    interval: str
-
-
-def list_told(summaries: Iterable[Summary]) -> list[Told]:
-    """Put numbers over several held-out questions in words: shares in percent, differences in points."""
-    told: list[Told] = []
-    for part in summaries:
-        over = Arm(part.arm.removeprefix("over ")) if part.arm.removeprefix("over ") in set(Arm) else None
-        name = ARM_NAMES[over] if over else part.arm
-        is_gain = part.measure in {"gain", "loss_without"}
-        what = {
-            "gain": f"gain of related training over {name}",
-            "loss_without": f"gain of related training over training without the target's {name}",
-            "iqm": f"accuracy of {name}, mean between the quartiles",
-            "probability_of_improvement": f"chance that a seed of related training is better than {name}",
-        }[part.measure]
-        numbers = [part.value.estimate, part.value.low, part.value.high]
-        value, low, high = (f"{number * 100:+.0f}" if is_gain else percent(number) for number in numbers)
-        told.append(
-            Told(
-                what=what, group=part.group.replace("=", ": "), num_questions=part.num_questions,
-                value=f"{value} points" if is_gain else value, interval=f"{low} to {high}",
-            )
-        )  # fmt: skip
-    return told
+def _sign(share: float) -> str:
+    """Write a difference in percentage points, with a decimal where it would be rounded to zero."""
+    value = share * 100
+    return f"{value:+.1f}" if 0.05 <= abs(value) < 0.5 else f"{round(value):+d}"
 
 
 def _ask(plan: Plan) -> str:
@@ -94,6 +86,8 @@ def _ask(plan: Plan) -> str:
     models = " and ".join(dict.fromkeys(backbone.name for backbone in plan.backbones))
     do = "Does" if len(plan.backbones) == 1 else "Do"
     target = " ".join(first.view)
+    if first.main is None:
+        return f"How well {do.lower()} {models} answer about {target} and others without any training?"
     if first.sees_target:
         return (
             f"{do} {models} gain from being trained on many subsets together, and does that reach {target} and others?"
@@ -133,9 +127,30 @@ def _answer(effects: StudyEffects) -> str:
     return start + (f" {lead}, {', '.join(others)}." if others else "") + mean
 
 
+def tell_registration(plan: Plan, registration: Registration | None) -> tuple[str, ...]:
+    """Say what was fixed before anything ran, and what was not."""
+    if registration is None:
+        return ("When the plan was frozen is not on record.",)
+    when = f"{registration.frozen[:16].replace('T', ' at ')} UTC"
+    said = [
+        f"The plan was frozen on {when}{', before any of its results was there' if registration.num_known == 0 else ''}."
+    ]
+    if registration.num_known:
+        said.append(f"By then other studies had left results for {registration.num_known} of its evaluations.")
+    added = sum(contrast.id not in set(registration.contrasts) for contrast in plan.contrasts)
+    further = ([f"{added} held-out question{'s' if added > 1 else ''}"] if added else []) + list(
+        find_additions(registration, plan)
+    )
+    if further:
+        said.append(f"Added when results were there, and exploratory: {'; '.join(further)}.")
+    if plan.criterion and plan.criterion != CRITERION:
+        said.append("The rule of this version of cg_lab, below, is not the one that the plan was frozen with.")
+    return tuple(said)
+
+
 FEW_SEEDS = {
     1: "One seed says nothing about how results vary from training to training: intervals are about this very model.",
-    2: "Two seeds tell little about how results vary from training to training: intervals are wide, and still too narrow where seeds differ much.",
+    2: "Two seeds tell little about how results vary from training to training: intervals are wide, and still too narrow where seeds differ much, so that there is no verdict.",
     3: "So few seeds make intervals wide where results vary from training to training; five seeds halve those of three.",
 }
 MOST_TOLD = 24
@@ -156,7 +171,7 @@ def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
     said = [
         f"{name}: {contrast.verdict}. The {ARM_NAMES[related.arm]} model reached {percent(related.accuracy.estimate)}"
     ]
-    if related.over_ceiling:
+    if related.over_ceiling and related.arm is Arm.MULTI_TASK:
         said.append(f", {points(related.over_ceiling)} over training on the target alone")
     if related.over_zero_shot and related.over_unrelated:
         said.append(
@@ -170,7 +185,7 @@ def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
         said.append(f". On its own sources it reached {low if low == high else f'{low} to {high}'}")
     if ceiling and ceiling.accuracy:
         said.append(f"; training on the target itself reached {percent(ceiling.accuracy.estimate)}")
-    said.append(f"; a guess reaches {percent(contrast.target.chance)}. Reason: {contrast.reason}.")
+    said.append(f"; a guess reaches {percent(contrast.chance)}. Reason: {contrast.reason}.")
     return "".join(said)
 
 
@@ -180,11 +195,22 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
     worst = max(cell.proof.detectable or 0 for cell in plan.cells if cell.arm is not Arm.SOURCES)
     sizes = sorted({cell.proof.num_test for cell in plan.cells if cell.arm is not Arm.SOURCES})
     asked = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    trained = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} and " if seeds else ""
     said = [
-        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} and {asked} test questions a target: gains over chance below "
-        f"{worst * 100:.0f} points may go unseen with one seed."
+        f"{trained}{asked} test questions a target: gains over chance below {worst * 100:.0f} points may go unseen with one seed."
     ]
-    if len(seeds) < 5:
+    gains = sorted(part.detectable for part in effects.contrasts if part.detectable is not None)
+    if gains:
+        which = (
+            f" in the median held-out question ({gains[0] * 100:.0f} to {gains[-1] * 100:.0f})"
+            if len(gains) > 1
+            else ""
+        )
+        said.append(
+            f"Given how seeds and questions varied, a true gain over unrelated training of {median(gains) * 100:.0f} points "
+            f"would have been resolved with 80 % power{which}."
+        )
+    if 0 < len(seeds) < 5:
         said.append(FEW_SEEDS.get(len(seeds), FEW_SEEDS[3]))
     uncovered = dict.fromkeys(
         contrast.contrast.target for contrast in effects.contrasts if not contrast.contrast.fully_covered
@@ -204,69 +230,3 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
             f"{len(effects.missing)} of {len(plan.cells)} cells are missing; they are listed below and left out of every mean."
         )
     return tuple(said)
-
-
-def _explain_methods(plan: Plan) -> tuple[str, ...]:
-    seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None})
-    trained = sorted({contrast.main.num_samples for contrast in plan.contrasts if contrast.main})
-    size = "" if not trained else f" ({trained[0]})" if len(trained) == 1 else f" ({trained[0]} to {trained[-1]})"
-    counts = Counter(fact for contrast in plan.contrasts for fact in contrast.facts)
-    facts = [f"{fact.name}: {fact.value}" for fact, count in counts.items() if count == len(plan.contrasts)]
-    paragraphs = [
-        f"Design: {', '.join(plan.designs)}. {len(plan.contrasts)} held-out questions over {len(plan.catalogs[0].subsets)} subsets. "
-        f"Related and unrelated arms of a question train on equally many samples{size}, spread evenly over subsets and labels; no "
-        f"training set but the ceiling's holds a subset with the target's elements, unless said. "
-        f"Seeds {', '.join(map(str, seeds))} draw the samples and their order."
-        + (f" Found by the planner: {'; '.join(facts)}." if facts else "")
-    ]
-    for setting in plan.settings if len(plan.settings) <= MOST_TOLD else plan.settings[:1]:
-        recipe, backbone = setting.recipe, setting.backbone
-        form = "the option's letter" if backbone.answer == "letter" else "the option's text"
-        name = f"Model ({setting.name})" if setting.name else "Model"
-        paragraphs.append(
-            f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned with AdamW, learning rate "
-            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; the loss is taken "
-            f"at the answer. Questions are single-choice with up to four options in random order; the model answers with {form}."
-        )
-    paragraphs.append(_tell_reading(plan))
-    paragraphs.append(
-        f"Statistics: {plan.rule.confidence:.0%} intervals with questions (patients or look-alike groups as wholes, where known) and seeds as "
-        f"crossed random effects, from a two-way analysis of variance with Satterthwaite's degrees of freedom; of one seed's accuracy Wilson's. "
-        f"Gains are paired on identical questions, and on the seed. Pooled gains and shares of the ceiling's gain come from {plan.rule.resamples:,} "
-        f"bootstrap draws of questions and seeds, pooled ones of held-out questions too."
-    )
-    return tuple(paragraphs)
-
-
-def _tell_reading(plan: Plan) -> str:
-    """Say how answers become scores."""
-    said: list[str] = []
-    tuned = [job.protocol for job in plan.evals if job.checkpoint_of] or [job.protocol for job in plan.evals]
-    untouched = [job.protocol for job in plan.evals if not job.checkpoint_of]
-    written = "what the model writes is parsed, and what names no option counts as wrong"
-    if any(protocol.by == "generation" for protocol in tuned):
-        said.append(f"Answers: {written}.")
-    else:
-        said.append("Answers: the option with the highest likelihood counts.")
-    if any(protocol.by == "both" for protocol in (*tuned, *untouched)):
-        whose = "all models" if any(protocol.by == "both" for protocol in tuned) else "the untouched model"
-        said.append(f"Of {whose} it was also recorded what it writes.")
-    if any(protocol.rotations == "all" for protocol in tuned):
-        said.append(
-            "Each question is asked with its options in every cyclic order, and an option's share of the likelihood is averaged."
-        )
-    if any(subset.kind is Kind.DETECTION for catalog in plan.catalogs for subset in catalog.subsets):
-        said.append(
-            "Boxes are written as text; a question's score, called accuracy here, is the intersection over union of the areas under "
-            "the boxes found and the true ones."
-        )
-    return " ".join(said)
-
-
-def _tell_trained(recipe: Recipe) -> str:
-    if recipe.lora is None:
-        return f"{recipe.trainable} weights"
-    lora = recipe.lora
-    layers = "every linear layer" if lora.targets is None else f"the layers {', '.join(lora.targets)}"
-    part = "the model" if recipe.trainable == "all" else recipe.trainable.replace("_", " ")
-    return f"low-rank adapters (rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g}) on {layers} of {part}"

@@ -8,18 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from matplotlib.figure import Figure
 
 from cg_lab.analysis.effects import StudyEffects, compute_effects
-from cg_lab.analysis.verdict import RULE
 from cg_lab.arms import Arm
+from cg_lab.planning.criterion import CRITERION
+from cg_lab.registration import read_registration
 from cg_lab.reporting.answers import list_answers
-from cg_lab.reporting.figures import MOST_PANELS, plot_arms, plot_curves, plot_forest, plot_losses, to_svg
+from cg_lab.reporting.beside import list_beside
+from cg_lab.reporting.figures import MOST_PANELS, StyledFigure, plot_arms, plot_forest, plot_losses, to_svg
+from cg_lab.reporting.illustrate import illustrate
 from cg_lab.reporting.maps import draw_graph, draw_grid
+from cg_lab.reporting.matrices import plot_reliability, plot_transfer
 from cg_lab.reporting.names import ARM_MEANINGS, ARM_NAMES, name_arm, name_questions
+from cg_lab.reporting.probabilities import Explored, explore_probabilities
 from cg_lab.reporting.read import read_scores
-from cg_lab.reporting.tables import list_cells, list_effects, list_summaries, write_csv
-from cg_lab.reporting.words import list_told, percent, points, tell_story
+from cg_lab.reporting.rows import list_savings, list_told
+from cg_lab.reporting.tables import (
+    list_cells,
+    list_curves,
+    list_effects,
+    list_reliability,
+    list_splits,
+    list_summaries,
+    list_transfers,
+    write_csv,
+)
+from cg_lab.reporting.trends import plot_curves, plot_splits
+from cg_lab.reporting.words import percent, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, write_text
 
@@ -35,10 +50,17 @@ class ReportFiles:
     effects: StudyEffects
 
 
-def write_report(layout: Layout, study: str) -> ReportFiles:
+def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFiles:
     """Write effects.csv, cells.csv, report.md, report.html and the figures of a planned study.
 
     What is missing is listed with its reason; what is there is reported.
+
+    Parameters
+    ----------
+    layout, study
+        Which study.
+    images
+        False shows no test images, for files that leave the house.
 
     Raises
     ------
@@ -48,7 +70,10 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
     """
     plan = read_plan(layout.plan(study))
     readings = read_scores(plan, layout)
-    effects = compute_effects(plan, readings.scores, readings.reasons)
+    registration = read_registration(layout, study)
+    registered = registration.contrasts if registration else None
+    effects = compute_effects(plan, readings.scores, readings.reasons, registered)
+    explored = explore_probabilities(plan, layout, readings)
     folder = layout.study(study)
     files = ReportFiles(
         effects_csv=folder / "effects.csv",
@@ -59,45 +84,62 @@ def write_report(layout: Layout, study: str) -> ReportFiles:
     )
     write_csv(files.effects_csv, list_effects(effects))
     write_csv(files.cells_csv, list_cells(effects, readings))
-    if effects.summaries:
-        write_csv(folder / "summary.csv", list_summaries(effects))
-    figures = draw_figures(effects)
+    for name, rows in {
+        "summary": list_summaries(effects),
+        "curves": list_curves(effects),
+        "transfer": list_transfers(effects),
+        "reliability": list_reliability(explored),
+        "splits": list_splits(explored),
+    }.items():
+        if rows:
+            write_csv(folder / f"{name}.csv", rows)
+    figures = draw_figures(effects, explored)
     for name, svg in figures.items():
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
-    content = _gather(effects, figures, folder) | {"answers": list_answers(plan, readings.metrics)}
+    content = _gather(effects, explored, figures, folder) | {
+        "answers": list_answers(plan, readings.metrics),
+        "examples": illustrate(plan, layout, readings.scores, images=images),
+        "registered": tell_registration(plan, registration),
+    }
     write_text(files.markdown, open_templates().get_template("report.md.j2").render(content))
     write_text(files.html, open_templates().get_template("report.html.j2").render(content))
     return files
 
 
-def plot_figures(effects: StudyEffects) -> dict[str, Figure]:
+def plot_figures(effects: StudyEffects, explored: Explored) -> dict[str, StyledFigure]:
     """Plot what there is to plot, by name."""
     plotted = {
         "arms": plot_arms(effects),
         "forest": plot_forest(effects),
         "curves": plot_curves(effects),
         "losses": plot_losses(effects),
+        "transfer": plot_transfer(effects),
+        "splits": plot_splits(explored.splits),
+        "reliability": plot_reliability(explored.reliabilities),
     }
     return {name: figure for name, figure in plotted.items() if figure is not None}
 
 
-def draw_figures(effects: StudyEffects) -> dict[str, str]:
+def draw_figures(effects: StudyEffects, explored: Explored) -> dict[str, str]:
     """Draw all figures and maps as SVG, by name."""
-    drawn = {name: to_svg(figure) for name, figure in plot_figures(effects).items()}
+    drawn = {name: to_svg(figure) for name, figure in plot_figures(effects, explored).items()}
     return {**drawn, "grid": draw_grid(effects.plan), "graph": draw_graph(effects.plan)}
 
 
-def _gather(effects: StudyEffects, figures: dict[str, str], folder: Path) -> dict[str, Any]:
+def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], folder: Path) -> dict[str, Any]:
     provenance = folder / "provenance.json"
     return {
         "effects": effects,
         "plan": effects.plan,
         "story": tell_story(effects),
         "figures": figures,
-        "rule": RULE,
+        "rule": CRITERION,
         "arms": [(ARM_NAMES[arm], ARM_MEANINGS[arm]) for arm in Arm if _has_arm(effects, arm)],
         "names": name_questions(effects.plan),
         "summaries": list_told(effects.summaries),
+        "savings": list_savings(effects),
+        "beside": list_beside(effects),
+        "splits": explored.splits,
         "name_arm": name_arm,
         "most_panels": MOST_PANELS,
         "provenance": read_json(provenance) if provenance.exists() else {},
@@ -118,7 +160,13 @@ def open_templates() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"percent": percent, "points": points, "cell": _escape_cell}
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "signed": signed,
+        "shares": shares,
+        "cell": _escape_cell,
+    }
     return environment
 
 

@@ -69,8 +69,6 @@ def test_a_single_seeds_accuracy_has_wilsons_interval_and_stays_between_0_and_1(
     assert (found.low, found.high) == pytest.approx(wilson_interval(39, 40, 0.95))
     several = estimate_accuracy(make_scores(np.repeat(values, 3, axis=0)), 0.95)
     assert several.high <= 1
-    same = estimate_mean(make_scores(np.ones((3, 40))), 0.95)
-    assert (same.low, same.high, same.p_value) == (1, 1, 0)
     assert estimate_mean(make_scores(np.zeros((3, 40))), 0.95).p_value == 1
     assert estimate_mean(make_scores(np.ones((2, 6)), 6), 0.95).p_value == 1  # one patient says nothing about others
 
@@ -97,3 +95,17 @@ def test_intervals_cover_what_is_true(seeds: int, spread: float) -> None:
         found = estimate_mean(make_scores(arms[0].astype(float) - arms[1]), 0.95)
         covered += found.low <= truth <= found.high
     assert 0.92 <= covered / studies <= 0.998
+
+
+def test_answers_that_are_all_alike_leave_room_for_what_was_not_seen() -> None:
+    found = estimate_mean(make_scores(np.zeros((3, 73))), 0.95)
+    assert found.high == pytest.approx(wilson_interval(0, 73, 0.95)[1])
+    assert (found.low, found.p_value) == (-found.high, 1.0)
+    perfect = estimate_accuracy(make_scores(np.ones((3, 240))), 0.95)
+    assert (perfect.low, perfect.high) == pytest.approx((wilson_interval(240, 240, 0.95)[0], 1.0))
+
+
+def test_limits_are_possible_values() -> None:
+    values = np.repeat(np.array([[0.9], [-0.6], [0.8]]), 40, axis=1) + np.random.default_rng(0).normal(0, 0.01, (3, 40))
+    found = estimate_mean(make_scores(values), 0.95)
+    assert (found.low, found.high) == (-1.0, 1.0)

@@ -73,6 +73,7 @@ GOOD = Evidence(
     fully_covered=True,
     sees_target=False,
     complete=True,
+    num_seeds=3,
     over_zero_shot=gain(0.2, 0.001),
     over_unrelated=gain(0.2, 0.002),
     over_blind=gain(0.2, 0.001),
@@ -102,6 +103,8 @@ def change(**parts: object) -> Evidence:
         (change(fully_covered=False), Verdict.CANNOT_SAY, "no related subset"),
         (change(ceiling_over_zero_shot=gain(0.01, 0.6)), Verdict.CANNOT_SAY, "even training on the target"),
         (change(over_unrelated=None), Verdict.CANNOT_SAY, "no unrelated"),
+        (change(num_seeds=2), Verdict.CANNOT_SAY, "a third"),
+        (change(num_seeds=1), Verdict.COMPOSES, "above"),
     ],
 )
 def test_each_verdict_has_its_case(evidence: Evidence, verdict: Verdict, reason: str) -> None:

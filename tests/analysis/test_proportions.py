@@ -9,8 +9,11 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from cg_lab.analysis.bootstrap import Resampling, Scores, adjust_holm, summarize
-from cg_lab.analysis.proportions import compare_mcnemar, is_binary, share_recovered, sign_test
-from cg_lab.analysis.summary import Asked, _interquartile_mean, _probability_of_improvement, summarize_study
+from cg_lab.analysis.components import estimate_mean
+from cg_lab.analysis.proportions import compare_mcnemar, is_binary, sign_test
+from cg_lab.analysis.recovering import share_recovered
+from cg_lab.analysis.stacking import Stack
+from cg_lab.analysis.summary import Asked, Gain, _interquartile_mean, _probability_of_improvement, summarize_study
 from cg_lab.arms import Arm
 
 RESAMPLING = Resampling(num_resamples=2000, seed=0, confidence=0.95)
@@ -43,17 +46,29 @@ def test_holm_is_that_of_statsmodels() -> None:
     assert adjust_holm(p_values) == pytest.approx(tuple(multipletests(p_values, method="holm")[1]))
 
 
-def test_the_recovered_share_is_a_ratio_and_its_interval_covers_it() -> None:
-    """Simulated gains of known ratio."""
+def test_a_recovered_share_covers_what_is_true_and_agrees_with_the_gains_own_interval() -> None:
     generator = np.random.default_rng(0)
-    covered = 0
-    for _ in range(400):
-        noise = generator.normal(0, 0.02, 2)
-        draws = generator.normal(0, 0.02, (2, 2000))
-        parts = [(mean + off, mean + off + draw) for mean, off, draw in zip((0.2, 0.4), noise, draws, strict=True)]
-        share = share_recovered(parts[0], parts[1], 0.95)
+    covered = agreeing = 0
+    for _ in range(300):
+        first_S1, second_S1 = generator.normal(0, 0.05, (2, 3, 1))
+        related, ceiling = (
+            Stack(seeds=(0, 1, 2), scores=make_scores(gain + seeds_S1 + generator.normal(0, 0.6, (3, 150))))
+            for gain, seeds_S1 in ((0.2, first_S1), (0.4, second_S1))
+        )
+        if estimate_mean(ceiling.scores, 0.95).low <= 0:
+            continue
+        share, gain = share_recovered(related, ceiling, 0.95), estimate_mean(related.scores, 0.95)
+        assert share is not None
+        assert share.estimate == pytest.approx(related.mean / ceiling.mean)
         covered += share.low <= 0.5 <= share.high
-    assert 0.92 <= covered / 400 <= 0.98
+        agreeing += (share.low > 0) == (gain.low > 0)
+    assert covered / 300 > 0.92
+    assert agreeing / 300 > 0.98
+
+
+def test_a_share_needs_a_common_seed() -> None:
+    first, second = (Stack(seeds=(seed,), scores=make_scores(np.array([[1.0, 0, 1, 1]]))) for seed in (0, 1))
+    assert share_recovered(first, second, 0.95) is None
 
 
 def test_robust_means_are_those_of_scipy_and_chances_those_of_counting() -> None:
@@ -65,19 +80,33 @@ def test_robust_means_are_those_of_scipy_and_chances_those_of_counting() -> None
 
 
 def test_questions_are_pooled_all_together_and_by_what_they_share() -> None:
+    def make(gain: float) -> Gain:
+        replicates_R = gain + np.random.default_rng(0).normal(0, 0.01, 2000)
+        return Gain(
+            interval=summarize(gain, replicates_R, 0.95), replicates_R=replicates_R, seeds=(0, 1),
+            means_S=np.array([gain - 0.01, gain + 0.01]),
+        )  # fmt: skip
+
     def ask(gain: float, *groups: str) -> Asked:
-        replicates = gain + np.random.default_rng(0).normal(0, 0.01, 2000)
         means = {Arm.RELATED: np.array([0.5 + gain, 0.6 + gain]), Arm.ZERO_SHOT: np.array([0.5])}
         return Asked(
-            groups=groups, gains={Arm.ZERO_SHOT: (gain, replicates)}, losses={"task": (gain / 2, replicates / 2)},
+            target=str(gain), groups=groups, gains={Arm.ZERO_SHOT: make(gain)}, losses={"task": make(gain / 2)},
             means=means, main=Arm.RELATED,
         )  # fmt: skip
 
-    asked = [ask(0.1, "area=Lung", "task=Mass"), ask(0.3, "area=Lung"), ask(0.2, "area=Brain")]
-    found = {(part.measure, part.arm, part.group): part for part in summarize_study(asked, RESAMPLING)}
+    asked = [
+        ask(0.1, "area=Lung", "task=Mass"),
+        *(ask(gain, "area=Lung") for gain in (0.3, 0.2)),
+        ask(0.2, "area=Brain"),
+    ]
+    found = {
+        (part.measure, part.arm, part.group): part
+        for part in summarize_study(asked, RESAMPLING)
+        if part.method != "two-level bootstrap"
+    }
     assert found["gain", "over zero_shot", "all"].value.estimate == pytest.approx(0.2)
     assert found["gain", "over zero_shot", "area=Lung"].value.estimate == pytest.approx(0.2)
-    assert found["gain", "over zero_shot", "area=Lung"].num_questions == 2
+    assert found["gain", "over zero_shot", "area=Lung"].num_questions == 3
     assert found["loss_without", "task", "all"].value.estimate == pytest.approx(0.1)
     assert ("gain", "over zero_shot", "area=Brain") not in found
     assert found["probability_of_improvement", "over zero_shot", "all"].value.estimate == 1.0

@@ -214,6 +214,7 @@ def test_unseen_pairs_have_their_attribute_and_object_seen() -> None:
     assert set(sides.values()) == {"seen", "validation", "test"}
     open_world = next(contrast for contrast in plan.contrasts if "open" in (contrast.direction or ""))
     assert len(open_world.protocol.candidates) == 9
+    assert {cell.proof.chance for cell in plan.cells if cell.contrast == open_world.id} == {1 / 9}
     assert len(plan.finetunes) == len(STUDY.seeds)
 
 

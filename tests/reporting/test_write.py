@@ -110,6 +110,8 @@ def test_effects_can_be_recomputed_from_predictions_with_pandas_alone(made: tupl
     assert row["accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert row["gain_over_unrelated"] == pytest.approx(gain, abs=1e-6)
     assert row["gain_over_unrelated_low"] < gain < row["gain_over_unrelated_high"]
+    assert row["gain_over_unrelated_bootstrap_low"] < gain < row["gain_over_unrelated_bootstrap_high"]
+    assert row["detectable_gain_over_unrelated"] > gain - row["gain_over_unrelated_low"]
 
 
 def test_missing_cells_are_listed_with_their_reason_and_leave_the_verdict_open(
@@ -128,6 +130,38 @@ def test_missing_cells_are_listed_with_their_reason_and_leave_the_verdict_open(
         assert "not run yet" in text
 
 
+def test_the_transfer_matrix_is_the_mean_gain_of_the_models_that_saw_a_source(
+    made: tuple[Layout, Plan, ReportFiles],
+) -> None:
+    layout, plan, files = made
+    table = pd.read_csv(files.html.parent / "transfer.csv").set_index(["source", "target"])
+    contrast = next(part for part in plan.contrasts if part.target == "ct-brain-mass")
+    related = [cell for cell in plan.cells if cell.arm is Arm.RELATED and cell.contrast == contrast.id]
+    untouched = next(c for c in plan.cells if c.arm is Arm.ZERO_SHOT and c.contrast == contrast.id)
+
+    def accuracy(job_id: str) -> float:
+        return float(pd.read_parquet(layout.predictions(job_id))["score"].mean())
+
+    expected = np.mean([accuracy(cell.eval_job) for cell in related]) - accuracy(untouched.eval_job)
+    for source in contrast.related:
+        row = table.loc[(source, "ct-brain-mass")]
+        assert row["gain_over_zero_shot"] == pytest.approx(expected, abs=1e-6)
+        assert row["num_models"] == len(related)
+
+
+def test_reliability_is_the_share_of_the_likelihood_against_the_share_that_is_right(
+    made: tuple[Layout, Plan, ReportFiles],
+) -> None:
+    layout, plan, files = made
+    table = pd.read_csv(files.html.parent / "reliability.csv").set_index("arm")
+    jobs = {c.eval_job for c in plan.cells if c.arm is Arm.RELATED and layout.predictions(c.eval_job).exists()}
+    right = pd.concat([pd.read_parquet(layout.predictions(job)) for job in sorted(jobs)])["score"].mean()
+    sure = 1 / (1 + np.exp(-1) + np.exp(-2))
+    assert table.loc["related", "confidence"] == pytest.approx(sure, abs=1e-6)
+    assert table.loc["related", "accuracy"] == pytest.approx(right, abs=1e-6)
+    assert table.loc["related", "calibration_error"] == pytest.approx(abs(right - sure), abs=1e-6)
+
+
 def test_the_same_results_give_the_same_bytes(made: tuple[Layout, Plan, ReportFiles]) -> None:
     layout, _, files = made
     paths = (files.effects_csv, files.cells_csv, files.markdown, files.html)
@@ -138,11 +172,11 @@ def test_the_same_results_give_the_same_bytes(made: tuple[Layout, Plan, ReportFi
 
 def test_the_page_loads_nothing_from_elsewhere(made: tuple[Layout, Plan, ReportFiles]) -> None:
     text = made[2].html.read_text()
-    assert not re.findall(r"(?:src|href)=[\"'](?!#)[^\"']+", text.replace("xlink:href", "href"))
+    assert not re.findall(r"(?:src|href)=[\"'](?!#|data:image/)[^\"']+", text.replace("xlink:href", "href"))
     assert "@import" not in text
     assert text.count("<script") == text.count("<script>") == 1  # the page's own
     assert "fetch(" not in text
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 6
 
 
 def test_the_figures_are_written_beside_and_shown_in_markdown(made: tuple[Layout, Plan, ReportFiles]) -> None:

@@ -1,0 +1,97 @@
+"""When a study's plan was frozen, so that what was added in sight of results can be told from what was not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cg_lab.errors import UserError
+from cg_lab.journal import now
+from cg_lab.planning.plan import Plan
+from cg_lab.results import Layout, is_current, read_plan, write_plan
+from cg_lab.serialize import parse, read_json, write_json
+from cg_lab.study import Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A plan as it was before its first result."""
+
+    plan: str
+    """Id of the plan."""
+    frozen: str
+    """UTC, ISO 8601."""
+    contrasts: tuple[str, ...]
+    """Ids of its held-out questions."""
+    seeds: tuple[int, ...]
+    rule: Rule
+    criterion: str
+    """Empty for plans that older versions froze."""
+    num_known: int | None
+    """Its evaluations that other studies had a result for already; None for plans that older versions froze."""
+
+
+def freeze_plan(layout: Layout, plan: Plan) -> None:
+    """Write a study's plan, and register it if no result of the study can have been seen.
+
+    Raises
+    ------
+    UserError
+        If the folder holds a study of other data or another model.
+
+    """
+    path = _find_path(layout, plan.study)
+    if path.exists() and is_current(layout, plan):
+        return
+    before = _read_before(layout.plan(plan.study))
+    done = layout.list_done()
+    if before is None or not any(job.id in done for job in before.evals):
+        write_plan(layout, plan)
+        write_json(path, _register(plan, now(), num_known=sum(job.id in done for job in plan.evals)))
+        return
+    written = datetime.fromtimestamp(layout.plan(plan.study).stat().st_mtime, UTC)
+    write_plan(layout, plan)
+    if not path.exists():
+        write_json(path, _register(before, written.isoformat(timespec="milliseconds"), num_known=None))
+
+
+def read_registration(layout: Layout, study: str) -> Registration | None:
+    """Read what was registered of a study; None if nothing was, as by versions before 0.1."""
+    path = _find_path(layout, study)
+    return parse(Registration, read_json(path), where=str(path)) if path.exists() else None
+
+
+def find_additions(registration: Registration, plan: Plan) -> tuple[str, ...]:
+    """Say in words what a plan has beyond its registration, held-out questions aside."""
+    seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None} - set(registration.seeds))
+    said = [f"seeds {', '.join(map(str, seeds))}"] if seeds else []
+    if plan.rule != registration.rule:
+        said.append("another confidence or bootstrap")
+    if registration.criterion and plan.criterion != registration.criterion:
+        said.append("another rule of the verdicts")
+    return tuple(said)
+
+
+def _find_path(layout: Layout, study: str) -> Path:
+    return layout.study(study) / "registered.json"
+
+
+def _register(plan: Plan, frozen: str, *, num_known: int | None) -> Registration:
+    return Registration(
+        plan=plan.id,
+        frozen=frozen,
+        contrasts=tuple(contrast.id for contrast in plan.contrasts),
+        seeds=tuple(sorted({cell.seed for cell in plan.cells if cell.seed is not None})),
+        rule=plan.rule,
+        criterion=plan.criterion,
+        num_known=num_known,
+    )
+
+
+def _read_before(path: Path) -> Plan | None:
+    """Read the plan that lies there; None if there is none that this version can read."""
+    try:
+        return read_plan(path) if path.exists() else None
+    except UserError:
+        return None

@@ -1,0 +1,81 @@
+"""The methods section of a report, written from the plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from cg_lab.mat import Kind
+from cg_lab.planning.plan import Plan
+from cg_lab.study import Recipe
+
+MOST_SETTINGS = 24
+"""That are described one by one; of more, the first stands for all."""
+
+
+def explain_methods(plan: Plan) -> tuple[str, ...]:
+    """Write the methods section of a report from its plan, a paragraph each."""
+    seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None})
+    trained = sorted({contrast.main.num_samples for contrast in plan.contrasts if contrast.main})
+    size = "" if not trained else f" ({trained[0]})" if len(trained) == 1 else f" ({trained[0]} to {trained[-1]})"
+    counts = Counter(fact for contrast in plan.contrasts for fact in contrast.facts)
+    facts = [f"{fact.name}: {fact.value}" for fact, count in counts.items() if count == len(plan.contrasts)]
+    paragraphs = [
+        f"Design: {', '.join(plan.designs)}. {len(plan.contrasts)} held-out questions over {len(plan.catalogs[0].subsets)} subsets. "
+        f"Related and unrelated arms of a question train on equally many samples{size}, spread evenly over subsets and labels; no "
+        f"training set but the ceiling's holds a subset with the target's elements, unless said. "
+        f"Seeds {', '.join(map(str, seeds))} draw the samples and their order."
+        + (f" Found by the planner: {'; '.join(facts)}." if facts else "")
+    ]
+    for setting in plan.settings if len(plan.settings) <= MOST_SETTINGS else plan.settings[:1]:
+        recipe, backbone = setting.recipe, setting.backbone
+        form = "the option's letter" if backbone.answer == "letter" else "the option's text"
+        name = f"Model ({setting.name})" if setting.name else "Model"
+        paragraphs.append(
+            f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned with AdamW, learning rate "
+            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; the loss is taken "
+            f"at the answer. Questions are single-choice with up to four options in random order; the model answers with {form}."
+        )
+    paragraphs.append(_tell_reading(plan))
+    if plan.comparisons:
+        paragraphs.append(f"Compared: {'; '.join(plan.comparisons)}. All else is exploratory.")
+    paragraphs.append(
+        f"Statistics: {plan.rule.confidence:.0%} intervals with questions (patients or look-alike groups as wholes, where known) and seeds as "
+        f"crossed random effects, from a two-way analysis of variance with Satterthwaite's degrees of freedom; of one seed's accuracy Wilson's. "
+        f"Gains are paired on identical questions, and on the seed. Pooled gains come from a mixed model in which held-out questions and seeds are random; paired bootstrap "
+        f"intervals in effects.csv from {plan.rule.resamples:,} draws."
+    )
+    return tuple(paragraphs)
+
+
+def _tell_reading(plan: Plan) -> str:
+    """Say how answers become scores."""
+    said: list[str] = []
+    tuned = [job.protocol for job in plan.evals if job.checkpoint_of] or [job.protocol for job in plan.evals]
+    untouched = [job.protocol for job in plan.evals if not job.checkpoint_of]
+    written = "what the model writes is parsed, and what names no option counts as wrong"
+    if any(protocol.by == "generation" for protocol in tuned):
+        said.append(f"Answers: {written}.")
+    else:
+        said.append("Answers: the option with the highest likelihood counts.")
+    if any(protocol.by == "both" for protocol in (*tuned, *untouched)):
+        whose = "all models" if any(protocol.by == "both" for protocol in tuned) else "the untouched model"
+        said.append(f"Of {whose} it was also recorded what it writes.")
+    if any(protocol.rotations == "all" for protocol in tuned):
+        said.append(
+            "Each question is asked with its options in every cyclic order, and an option's share of the likelihood is averaged."
+        )
+    if any(subset.kind is Kind.DETECTION for catalog in plan.catalogs for subset in catalog.subsets):
+        said.append(
+            "Boxes are written as text; a question's score, called accuracy here, is the intersection over union of the areas under "
+            "the boxes found and the true ones."
+        )
+    return " ".join(said)
+
+
+def _tell_trained(recipe: Recipe) -> str:
+    if recipe.lora is None:
+        return f"{recipe.trainable} weights"
+    lora = recipe.lora
+    layers = "every linear layer" if lora.targets is None else f"the layers {', '.join(lora.targets)}"
+    part = "the model" if recipe.trainable == "all" else recipe.trainable.replace("_", " ")
+    return f"low-rank adapters (rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g}) on {layers} of {part}"
