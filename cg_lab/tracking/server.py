@@ -67,8 +67,7 @@ def running_postgres(folder: Path) -> Iterator[str]:
     data = folder / "postgres"
     if os.geteuid() == 0:
         data = SYSTEM_FOLDER / content_id("server", 1, str(folder))
-        data.mkdir(parents=True, exist_ok=True)
-        shutil.chown(data, "postgres", "postgres")
+        SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True)
     password = _make_password(folder / "password")
     if not (data / "PG_VERSION").exists():
         _initialize(programs, data, password)
@@ -97,17 +96,23 @@ def _make_password(path: Path) -> str:
 
 
 def _initialize(programs: Path, data: Path, password: str) -> None:
+    """Make a cluster beside its folder and rename it, so that one that was killed half-way is begun anew."""
+    beside = data.with_name(f".{data.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(mode=0o700)
     # The password goes through a file: a command line can be read by others.
     file = data.with_name(f".{data.name}.password")
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as written:
         written.write(password)
     if os.geteuid() == 0:
         shutil.chown(file, "postgres", "postgres")
+        shutil.chown(beside, "postgres", "postgres")
     try:
-        _run(programs / "initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256",
+        _run(programs / "initdb", "-D", beside, "-U", "postgres", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256",
              f"--pwfile={file}")  # fmt: skip
     finally:
         file.unlink()
+    beside.rename(data)
 
 
 def _make_database(port: int, password: str, folder: Path, data: Path) -> None:
