@@ -23,7 +23,10 @@ from cg_lab.tracking.record import (
     tell_recipe,
 )
 
-STUDY_FILES = ("plan.json", "config.yaml", "provenance.json", "effects.csv", "cells.csv", "report.md", "report.html")
+STUDY_FILES = (
+    "plan.json", "registered.json", "config.yaml", "provenance.json", "effects.csv", "cells.csv", "summary.csv",
+    "curves.csv", "transfer.csv", "reliability.csv", "splits.csv", "report.md", "report.html",
+)  # fmt: skip
 
 
 def build_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
