@@ -58,6 +58,7 @@ def test_shortcuts_and_look_alikes_of_real_images_are_told(tmp_path: Path) -> No
     assert ("us-breast-cancer", True) in told  # two films of one patient, a frame apart
 
 
+@pytest.mark.slow
 def test_every_layout_gives_the_same_samples_splits_and_questions(tmp_path: Path) -> None:
     rows = layouts.read_rows(MANIFEST, every=5)
     found: dict[str, tuple[object, ...]] = {}

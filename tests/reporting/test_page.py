@@ -63,7 +63,7 @@ def test_the_page_is_shown_whole_without_a_network(tmp_path: Path) -> None:
     shown = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
     for heading in ("Accuracy by arm", "Gains of related training", "Verdicts", "What was held out", "Provenance"):
         assert heading in shown
-    assert shown.count("<svg") == 4
+    assert shown.count("<svg") == 6
 
 
 def test_a_click_on_a_head_sorts_up_and_another_down(report: Page, files: ReportFiles) -> None:

@@ -144,6 +144,7 @@ def test_frozen_parts_keep_their_weights(backbone: LoadedBackbone, examples: lis
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt"])
+@pytest.mark.slow
 def test_a_checkpoint_of_which_a_file_was_cut_off_is_told_and_not_used(
     file: str, backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
 ) -> None:

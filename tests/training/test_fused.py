@@ -97,6 +97,7 @@ def test_gradients_side_by_side_are_those_of_each_alone(backbone: LoadedBackbone
                     assert torch.allclose(own.grad[place], expected, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_each_ends_as_if_it_had_been_trained_alone_also_when_interrupted(
     backbone: LoadedBackbone, tmp_path: Path
 ) -> None:
