@@ -57,7 +57,7 @@ def freeze_plan(layout: Layout, plan: Plan) -> None:
 
 
 def read_registration(layout: Layout, study: str) -> Registration | None:
-    """Read what was registered of a study; None if nothing was, as by versions before 0.1."""
+    """Read what was registered of a study; None if nothing was, as by older versions."""
     path = _find_path(layout, study)
     return parse(Registration, read_json(path), where=str(path)) if path.exists() else None
 

@@ -95,7 +95,7 @@ def _average(parts: Sequence[Measured], arm: Arm) -> Interval | None:
     mean = float(np.mean([part.estimate for part in found]))
     below = math.hypot(*(part.estimate - part.low for part in found)) / len(found)
     above = math.hypot(*(part.high - part.estimate for part in found)) / len(found)
-    return Interval(estimate=mean, low=max(0.0, mean - below), high=min(1.0, mean + above), p_value=0.0)
+    return Interval(estimate=mean, low=max(0.0, mean - below), high=min(1.0, mean + above), p_value=1.0)
 
 
 def _find_savings(parts: Sequence[Measured], confidence: float) -> tuple[Saving, ...]:

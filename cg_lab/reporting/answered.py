@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from cg_lab.boxes import Box
 from cg_lab.reporting.confusions import NO_OPTION
 from cg_lab.reporting.examples import Marks
+from cg_lab.reporting.read import to_shares
 from cg_lab.results import Layout
 
 ASKED = ("question", "instruction")
@@ -111,7 +112,7 @@ def _read_options(tables: Sequence[pa.Table]) -> OptionAnswers:
     choices_SQ = np.array([pc.fill_null(table["choice"], -1).to_numpy() for table in tables])
     is_written = any(table["log_probs"].null_count for table in tables)
     shares_SQO = [
-        _mark_choices(choice_Q, widths_Q) if is_written else _to_shares(table["log_probs"], widths_Q)
+        _mark_choices(choice_Q, widths_Q) if is_written else to_shares(table["log_probs"].combine_chunks())
         for table, choice_Q in zip(tables, choices_SQ, strict=True)
     ]
     return OptionAnswers(
@@ -123,14 +124,6 @@ def _read_options(tables: Sequence[pa.Table]) -> OptionAnswers:
         choices_SQ=choices_SQ,
         is_written=is_written,
     )
-
-
-def _to_shares(log_probs: pa.ChunkedArray, widths_Q: np.ndarray) -> np.ndarray:
-    """Make log-likelihoods of options, which are of unequal number, add up to 1."""
-    values_QO = np.full((len(widths_Q), int(widths_Q.max())), -np.inf)
-    values_QO[np.arange(values_QO.shape[1]) < widths_Q[:, None]] = log_probs.combine_chunks().flatten().to_numpy()
-    weights_QO = np.exp(values_QO - values_QO.max(axis=1, keepdims=True))
-    return weights_QO / weights_QO.sum(axis=1, keepdims=True)
 
 
 def _mark_choices(choice_Q: np.ndarray, widths_Q: np.ndarray) -> np.ndarray:

@@ -62,14 +62,24 @@ def _read_one(layout: Layout, job_id: str) -> tuple[Scores, FloatArray | None]:
 
 def _find_confidence(log_probs: pa.ListArray) -> FloatArray | None:
     """Give the largest share of the likelihood among each question's options; None where some have no likelihoods."""
-    lengths = np.diff(log_probs.offsets.to_numpy())
-    if log_probs.null_count or not len(lengths) or not lengths.all():
+    if log_probs.null_count or not len(log_probs) or not log_probs.value_lengths().to_numpy().all():
         return None
-    starts = log_probs.offsets.to_numpy()[:-1] - log_probs.offsets.to_numpy()[0]
-    values = log_probs.flatten().to_numpy().astype(np.float64)
-    largest_Q = np.maximum.reduceat(values, starts)
-    weights = np.exp(values - np.repeat(largest_Q, lengths))
-    return 1 / np.add.reduceat(weights, starts)
+    return to_shares(log_probs).max(axis=1)
+
+
+def to_shares(log_probs: pa.ListArray) -> FloatArray:
+    """Make the log-likelihoods of each question's options add up to 1.
+
+    Returns
+    -------
+    Array of shape (questions, most options), 0 beyond a question's own.
+
+    """
+    widths_Q = log_probs.value_lengths().to_numpy()
+    values_QO = np.full((len(widths_Q), int(widths_Q.max())), -np.inf)
+    values_QO[np.arange(values_QO.shape[1]) < widths_Q[:, None]] = log_probs.flatten().to_numpy()
+    weights_QO = np.exp(values_QO - values_QO.max(axis=1, keepdims=True))
+    return weights_QO / weights_QO.sum(axis=1, keepdims=True)
 
 
 def _explain(job: EvalJob, layout: Layout) -> str:
