@@ -11,10 +11,11 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
-from shapes import SHAPES, describe_machine, make_backbone, make_images, make_questions
+from shapes import SHAPES, as_transformers_has_it, describe_machine, make_backbone, make_images, make_questions
 
 from cg_lab.config import read_study
 from cg_lab.data.asking import pose_test
@@ -168,11 +169,12 @@ def measure(task: Task, model: str, form: AnswerForm, rounds: int) -> None:
         choose(small)
     for _ in range(rounds):
         for name, choose in ways.items():
-            began = time.perf_counter()
-            choices[name] = choose(task)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - began)
+            with as_transformers_has_it(task.backbone.model) if name in (APART, ALONE) else nullcontext():
+                began = time.perf_counter()
+                choices[name] = choose(task)
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                seconds[name].append(time.perf_counter() - began)
     count = len(task.questions)
     print(f"{model}, answers by {form}: {count} questions with four options, batches of {task.batch_size}")
     for name, values in seconds.items():

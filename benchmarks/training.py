@@ -15,16 +15,17 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from gc import freeze
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from PIL import Image
-from shapes import SHAPES, describe_machine, make_backbone, make_images, make_questions
+from shapes import SHAPES, as_transformers_has_it, describe_machine, make_backbone, make_images, make_questions
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PrinterCallback, Trainer, TrainingArguments
@@ -39,7 +40,9 @@ from cg_lab.models.backbone import LoadedBackbone, load_backbone, restore_weight
 from cg_lab.models.batches import Example, collate_training, move_batch
 from cg_lab.models.encoding import encode_questions, encode_seen
 from cg_lab.models.identity import identify_backbone
+from cg_lab.models.linear import OneDnnLinear
 from cg_lab.models.prepared import Pool, PreparedImages
+from cg_lab.models.reading import reading_in_places
 from cg_lab.planning.plan import PlannedCatalog
 from cg_lab.planning.work import FinetuneJob, Mixture, MixturePart
 from cg_lab.questions import AnyQuestion, Question, format_answer, format_question
@@ -137,6 +140,7 @@ def make_job(case: Case, backbone: LoadedBackbone, num_samples: int) -> Finetune
 def run_ours(case: Case, material: Material, prepared: PreparedImages | None) -> float:
     """Fine-tune as cg_lab's worker does; `prepared` has the tower's outputs from an earlier job."""
     backbone = material.backbone
+    job = make_job(case, backbone, len(material.questions))
     ids = [str(number) for number in range(len(material.questions))]
     with tempfile.TemporaryDirectory() as folder:
         images = prepared or PreparedImages(backbone, Path(folder), max_gb=0)
@@ -144,6 +148,7 @@ def run_ours(case: Case, material: Material, prepared: PreparedImages | None) ->
             key="all", ids=tuple(ids), read=lambda names: [material.images[int(name)] for name in names],
             is_kept=prepared is not None,
         )  # fmt: skip
+        freeze()  # as a worker does when it has loaded a model
         began = time.perf_counter()
         seen = images.see(pool, ids, with_features=case.has_features)
         assert seen is not None
@@ -152,7 +157,7 @@ def run_ours(case: Case, material: Material, prepared: PreparedImages | None) ->
             folder=Path(folder) / "checkpoints", weights=Path(folder) / "model", save_every_s=1e9,
             event=lambda *_, **__: None, is_stopping=bool,
         )  # fmt: skip
-        run_finetune(make_job(case, backbone, len(examples)), backbone, examples, surroundings)
+        run_finetune(job, backbone, examples, surroundings)
         return time.perf_counter() - began
 
 
@@ -195,7 +200,11 @@ def run_plain(case: Case, material: Material, longest: int) -> float:
     select_trainable(backbone, case.trainable)
     job = make_job(case, backbone, len(material.questions))
     has_gpu = torch.cuda.is_available()
-    with tempfile.TemporaryDirectory() as folder, adapting(backbone, case.lora, case.trainable) as model:
+    with (
+        as_transformers_has_it(backbone.model),
+        tempfile.TemporaryDirectory() as folder,
+        adapting(backbone, case.lora, case.trainable) as model,
+    ):
         arguments = TrainingArguments(
             output_dir=folder, per_device_train_batch_size=job.recipe.batch_size, num_train_epochs=1,
             learning_rate=job.recipe.learning_rate, save_strategy="no", report_to=[], disable_tqdm=True,
@@ -208,16 +217,24 @@ def run_plain(case: Case, material: Material, longest: int) -> float:
         return time.perf_counter() - began
 
 
-def measure_peak(kind: Literal["cpu", "cuda"]) -> float:
-    """Give operations a second of a large matrix product: float32 on a CPU, bfloat16 on a GPU."""
-    side = 2048 if kind == "cpu" else 8192
-    dtype = torch.float32 if kind == "cpu" else torch.bfloat16
-    left, right = (torch.randn(side, side, device=kind, dtype=dtype) for _ in range(2))
+def measure_peaks() -> dict[str, float]:
+    """Give operations a second of a large matrix product, by library: float32 on a CPU, bfloat16 on a GPU."""
+    if torch.cuda.is_available():
+        return {"cuBLAS": _measure_peak(torch.matmul, 8192, torch.randn(2, 8192, 8192, dtype=torch.bfloat16).cuda())}
+    matrices = torch.randn(2, 2048, 2048)
+    layer = OneDnnLinear(2048, 2048, bias=False).requires_grad_(requires_grad=False)
+    return {
+        "MKL": _measure_peak(torch.matmul, 2048, matrices),
+        "oneDNN": _measure_peak(lambda left, _: layer(left), 2048, matrices),
+    }
+
+
+def _measure_peak(multiply: Callable[..., torch.Tensor], side: int, matrices: torch.Tensor) -> float:
     speeds: list[float] = []
     for _ in range(12):
         began = time.perf_counter()
-        _ = left @ right
-        if kind == "cuda":
+        multiply(*matrices)
+        if matrices.is_cuda:
             torch.cuda.synchronize()
         speeds.append(2 * side**3 / (time.perf_counter() - began))
     return max(speeds)
@@ -234,8 +251,8 @@ def count_work(case: Case, material: Material, examples: list[Example]) -> float
     batch = collate_training(examples[:8], backbone.processor.tokenizer.pad_token_id)
     moved = move_batch(backbone.model, batch)
     image = {key: moved[key] for key in examples[0].image}
-    with torch.no_grad():
-        with FlopCounterMode(display=False) as counted:
+    with torch.no_grad(), as_transformers_has_it(backbone.model):
+        with reading_in_places(backbone.model), FlopCounterMode(display=False) as counted:
             compute_answer_loss(backbone.model, moved)
         with FlopCounterMode(display=False) as seeing:
             backbone.model.model.get_image_features(**image)
@@ -322,16 +339,21 @@ def measure(case: Case, rounds: int, *, tiny: bool) -> None:
                 taken = run()
                 if number:
                     seconds[name].append(taken)
-        peak = measure_peak("cuda" if torch.cuda.is_available() else "cpu")
+        peaks = measure_peaks()
         stall = measure_stall(material, examples, min(case.batch_size, count))
     ours, plain = (statistics.median(seconds[name]) for name in ("ours", "plain"))
     ratio = statistics.median(b / a for a, b in zip(seconds["ours"], seconds["plain"], strict=True))
     step = ours / count * min(case.batch_size, count)
     print(
         f"{case.title}: {count / ours:.1f} samples/s, plain Trainer {count / plain:.1f}: {ratio:.2f} x; "
-        f"{work * count / ours / 1e9:.1f} GFLOP/s of {peak / 1e9:.1f} ({work * count / ours / peak:.0%}); "
+        f"{_tell_share(work * count / ours, peaks)}; "
         f"making a batch takes {stall / step:.1%} of a step"
     )
+
+
+def _tell_share(speed: float, peaks: dict[str, float]) -> str:
+    shares = (f"{speed / peak:.0%} of the {peak / 1e9:.1f} of {name}" for name, peak in peaks.items())
+    return f"{speed / 1e9:.1f} GFLOP/s, {' and '.join(shares)} on a large matrix product"
 
 
 def measure_fused(rounds: int, *, tiny: bool) -> None:

@@ -5,8 +5,10 @@ Tokenizers are of bytes; vocabularies, image tokens and prompt lengths are the r
 
 from __future__ import annotations
 
+import gc
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -16,10 +18,12 @@ import torch
 import transformers
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from cg_lab.models.backbone import LoadedBackbone, without_videos
 from cg_lab.models.encoding import encode_questions
+from cg_lab.models.linear import OneDnnLinear
 from cg_lab.questions import AnswerForm, Question
 from cg_lab.study import Backbone
 
@@ -183,6 +187,20 @@ def make_questions(backbone: LoadedBackbone, count: int, *, tiny: bool = False) 
         Question(text=f"{number:x}".rjust(room, "~")[-room:] + "?", options=options, answer=number % 4)
         for number in range(count)
     ]
+
+
+@contextmanager
+def as_transformers_has_it(model: nn.Module) -> Iterator[None]:
+    """Give a model's linear layers back to torch, and all objects to the garbage collector, as without cg_lab."""
+    gc.unfreeze()
+    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, OneDnnLinear)]
+    for layer in layers:
+        layer.__class__ = nn.Linear
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.__class__ = OneDnnLinear
 
 
 def describe_machine() -> str:

@@ -1,4 +1,7 @@
-"""Cross-entropy at the answers alone: the language model's head runs where a label is set, nowhere else."""
+"""Cross-entropy at the answers alone: the language model's head runs where a label is set, nowhere else.
+
+Within `reading_in_places` its last layer does, too.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,13 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from cg_lab.models.batches import IGNORED
 from cg_lab.models.stored import give_values
 from cg_lab.models.tower import FEATURES
+
+CAUSAL = ("llava", "llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "smolvlm", "internvl")
+"""Architectures in which no token sees what comes after it, and so none the padding, which is on the right: without a
+mask attention has faster kernels."""
 
 
 def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,7 +27,8 @@ def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[t
     model
         Has `model` (everything below the head) and `lm_head`, as image-text-to-text models of transformers do.
     batch
-        Inputs, with `labels` (batch, token), -100 where no answer is; maybe with a tower's outputs to be played back.
+        Inputs, padded on the right, with `labels` (batch, token), -100 where no answer is; maybe with a tower's outputs
+        to be played back.
 
     Returns
     -------
@@ -27,13 +36,32 @@ def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[t
         Logits of the token before each answer token, and that token; N is the number of answer tokens.
 
     """
-    inputs = give_values({key: value for key, value in batch.items() if key not in {"labels", FEATURES}})
+    unused = {"labels", FEATURES}
+    if model.config.model_type in CAUSAL:
+        unused.add("attention_mask")
+    inputs = give_values({key: value for key, value in batch.items() if key not in unused})
     if FEATURES in batch:
         model.tower_features = batch[FEATURES]
-    hidden_BTD = model.model(**inputs).last_hidden_state
-    labels_BT = batch["labels"][:, 1:]
-    answered_BT = labels_BT != -100
-    return model.lm_head(hidden_BTD[:, :-1][answered_BT]), labels_BT[answered_BT]
+    row_B1, place_BA = _find_answers(batch["labels"])
+    model.read_places = (row_B1, place_BA)
+    hidden_BAD = model.model(**inputs).last_hidden_state[row_B1, place_BA]
+    labels_BA = batch["labels"][row_B1, place_BA + 1]
+    answered_BA = labels_BA != IGNORED
+    return model.lm_head(hidden_BAD[answered_BA]), labels_BA[answered_BA]
+
+
+def _find_answers(labels_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give the rows, and for each as many places, one before its answers' tokens and what lies between these.
+
+    That many for each row keeps fine-tunes apart that stand side by side in one batch.
+    """
+    answered_BT = labels_BT[:, 1:] != IGNORED
+    first_B = answered_BT.int().argmax(dim=1)
+    last_B = answered_BT.shape[1] - 1 - answered_BT.flip(1).int().argmax(dim=1)
+    most = int((last_B - first_B).max()) + 1
+    start_B = first_B.clamp(max=answered_BT.shape[1] - most)
+    row_B1 = torch.arange(len(labels_BT), device=labels_BT.device)[:, None]
+    return row_B1, start_B[:, None] + torch.arange(most, device=labels_BT.device)
 
 
 def compute_answer_loss(model: Any, batch: dict[str, torch.Tensor], num_answers: Any = None) -> torch.Tensor:

@@ -24,6 +24,7 @@ from transformers.utils import import_utils
 
 from cg_lab.errors import UserError
 from cg_lab.models.identity import find_local_folder
+from cg_lab.models.linear import let_onednn_multiply
 from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.study import Backbone, TrainablePart
 
@@ -74,6 +75,8 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
             + (" --force-download" if isinstance(error, SafetensorError) else "")
         ) from None
     model.to(torch.device(device))  # type: ignore[arg-type]
+    if device == "cpu":
+        let_onednn_multiply(model)
     return LoadedBackbone(identity=identity, model=model, processor=processor)
 
 

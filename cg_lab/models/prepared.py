@@ -172,13 +172,15 @@ class PreparedImages:
         return True
 
     def _prepare(self, pool: Pool, ids: Sequence[str]) -> list[Seen] | None:
-        if not ids or not pool.is_kept:
-            return see_images(self.backbone, pool.read(ids))
+        if not ids:
+            return []
         if pool.key not in self._sights:
             self._sights[pool.key] = find_sight(self.backbone, pool.read(ids[:1])[0])
         sight = self._sights[pool.key]
         if sight is None:
             return see_images(self.backbone, pool.read(ids))
+        if not pool.is_kept:
+            return [sight.see(image) for image in pool.read(ids)]
         # One after the other: an image is resized while it is still in the processor's cache.
         return [sight.see(image) for one in ids for image in pool.read([one])]
 

@@ -11,6 +11,7 @@ import torch
 
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example, collate, move_batch
+from cg_lab.models.reading import reading_in_places
 from cg_lab.questions import AnswerForm
 
 SIDE_BY_SIDE = ("llava",)
@@ -45,16 +46,17 @@ def score_options(
     at_once = batch_size if score is _score_side_by_side else max(1, batch_size // most)
     order = sorted(range(len(trees)), key=lambda index: (trees[index].length, index))
     scores: list[tuple[tuple[float, ...], ...]] = [()] * len(trees)
-    for start in range(0, len(order), at_once):
-        rows = order[start : start + at_once]
-        found: dict[tuple[int, int, int], float] = defaultdict(float)
-        for leaf, gained in score(backbone, [trees[row] for row in rows]):
-            found[leaf] += gained
-        for place, row in enumerate(rows):
-            scores[row] = tuple(
-                tuple(found[place, number, choice] for choice in range(len(branch.leaves)))
-                for number, branch in enumerate(trees[row].branches)
-            )
+    with reading_in_places(backbone.model):
+        for start in range(0, len(order), at_once):
+            rows = order[start : start + at_once]
+            found: dict[tuple[int, int, int], float] = defaultdict(float)
+            for leaf, gained in score(backbone, [trees[row] for row in rows]):
+                found[leaf] += gained
+            for place, row in enumerate(rows):
+                scores[row] = tuple(
+                    tuple(found[place, number, choice] for choice in range(len(branch.leaves)))
+                    for number, branch in enumerate(trees[row].branches)
+                )
     return scores
 
 
@@ -152,7 +154,8 @@ def _score_apart(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterator[Gain]
         [trees[number].trunk for number, _, _ in rows], [tuple(twig.tokens) for _, _, twig in rows], _pad_id(backbone)
     )
     starts = [len(trees[number].trunk.prompt) - 1 for number, _, _ in rows]
-    yield from _read(backbone, _run(backbone, batch).last_hidden_state, rows, starts)
+    picks = _pick(rows, starts)
+    yield from _foretell(backbone, _run(backbone, batch, _list_places(picks)).last_hidden_state, picks)
 
 
 def _score_behind_trunks(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterator[Gain]:
@@ -162,7 +165,8 @@ def _score_behind_trunks(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterat
         yield from _score_apart(backbone, trees)
         return
     batch = collate([tree.trunk for tree in trees], [()] * len(trees), _pad_id(backbone))
-    trunk = _run(backbone, batch, use_cache=True)
+    ends = [(number, len(tree.trunk.prompt) - 1) for number, tree in enumerate(trees)]
+    trunk = _run(backbone, batch, ends, use_cache=True)
     owner_R = torch.tensor([number for number, _, _ in rows])
     length_R = batch["attention_mask"].sum(dim=1)[owner_R]
     longest = max(len(twig.tokens) for _, _, twig in rows)
@@ -191,46 +195,45 @@ def _score_behind_trunks(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterat
         use_cache=True,
     ).last_hidden_state
     hidden_RTD = torch.cat([end_BD[owner_R.to(end_BD.device)][:, None], hidden_RTD], dim=1)
-    yield from _read(backbone, hidden_RTD, rows, [0] * len(rows))
+    yield from _foretell(backbone, hidden_RTD, _pick(rows, [0] * len(rows)))
 
 
-def _read(
-    backbone: LoadedBackbone, hidden_RTD: torch.Tensor, rows: list[tuple[int, int, _Twig]], starts: list[int]
-) -> Iterator[Gain]:
-    """Run the head where a token of a leaf is foretold; a place is read once for all leaves."""
-    picks = [
+Pick = tuple[tuple[int, int, int], tuple[int, int], int]
+"""A leaf, the row and place whose output foretells one of its tokens, and the token."""
+
+
+def _pick(rows: list[tuple[int, int, _Twig]], starts: list[int]) -> list[Pick]:
+    """Say where each token of each leaf is foretold."""
+    return [
         ((number, branch, choice), (row, starts[row] + place), token)
         for row, (number, branch, twig) in enumerate(rows)
         for place, token, choice in twig.readings
     ]
-    yield from _foretell(backbone, hidden_RTD, picks)
 
 
-def _foretell(
-    backbone: LoadedBackbone, hidden_BTD: torch.Tensor, picks: list[tuple[tuple[int, int, int], tuple[int, int], int]]
-) -> Iterator[Gain]:
-    """Give log-probabilities of tokens behind some places; the head runs once for each place.
+def _list_places(picks: Sequence[Pick]) -> list[tuple[int, int]]:
+    """List rows and places, each once: several leaves may be foretold in one."""
+    return list(dict.fromkeys(place for _, place, _ in picks))
 
-    Parameters
-    ----------
-    backbone, hidden_BTD
-        What the head gets.
-    picks
-        A leaf, the row and place whose output foretells one of its tokens, and the token.
 
-    """
-    places = {place: number for number, place in enumerate(dict.fromkeys(place for _, place, _ in picks))}
+def _run(
+    backbone: LoadedBackbone, batch: dict[str, torch.Tensor], read: Sequence[tuple[int, int]] | None = None, **more: Any
+) -> Any:
+    """Run everything below the head, the last layer only where it is read, or everywhere."""
+    model = backbone.model
+    model.read_places = None if read is None else torch.tensor(read, device=model.device).unbind(dim=1)
+    return model.model(**move_batch(model, batch), **more)
+
+
+def _foretell(backbone: LoadedBackbone, hidden_BTD: torch.Tensor, picks: Sequence[Pick]) -> Iterator[Gain]:
+    """Give log-probabilities of tokens behind some places; the head runs once for each place."""
+    places = {place: number for number, place in enumerate(_list_places(picks))}
     device = hidden_BTD.device
     row_N, place_N = torch.tensor(list(places), device=device).unbind(dim=1)
     gained_NV = backbone.model.lm_head(hidden_BTD[row_N, place_N]).float().log_softmax(dim=-1)
     number_P = torch.tensor([places[place] for _, place, _ in picks], device=device)
     token_P = torch.tensor([token for _, _, token in picks], device=device)
     yield from zip((leaf for leaf, _, _ in picks), gained_NV[number_P, token_P].tolist(), strict=True)
-
-
-def _run(backbone: LoadedBackbone, batch: dict[str, torch.Tensor], **more: Any) -> Any:
-    """Run everything below the head."""
-    return backbone.model.model(**move_batch(backbone.model, batch), **more)
 
 
 def _pad_id(backbone: LoadedBackbone) -> int:
@@ -261,21 +264,18 @@ def _score_side_by_side(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterato
     mask_BTT = torch.zeros(len(rows), longest, longest).masked_fill_(
         ~sees_BTT.tril_(), torch.finfo(backbone.model.dtype).min
     )
-    hidden_BTD = _run(
-        backbone,
-        {
-            **collate([tree.trunk for tree in trees], [()] * len(trees), _pad_id(backbone)),
-            "input_ids": ids_BT,
-            "attention_mask": mask_BTT[:, None],
-            "position_ids": positions_BT,
-        },
-    ).last_hidden_state
+    batch = {
+        **collate([tree.trunk for tree in trees], [()] * len(trees), _pad_id(backbone)),
+        "input_ids": ids_BT,
+        "attention_mask": mask_BTT[:, None],
+        "position_ids": positions_BT,
+    }
     picks = [
         ((number, branch, leaf), (number, place), token)
         for number, row in enumerate(rows)
         for place, token, branch, leaf in row.readings
     ]
-    yield from _foretell(backbone, hidden_BTD, picks)
+    yield from _foretell(backbone, _run(backbone, batch, _list_places(picks)).last_hidden_state, picks)
 
 
 @dataclass(slots=True)

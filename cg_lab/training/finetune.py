@@ -31,6 +31,7 @@ from cg_lab.models.adapters import adapting
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
 from cg_lab.models.batches import Example, collate_training
+from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.training.checkpoints import find_checkpoint
@@ -113,6 +114,7 @@ def run_finetune(
         _answering(backbone.model),
         playing_back(backbone),
         adapting(backbone, job.recipe.lora, job.recipe.trainable) as model,
+        reading_in_places(backbone.model),
     ):
         with trained_in_float32(backbone.model):
             fit = fit_memory(

@@ -19,6 +19,7 @@ from cg_lab.errors import InterruptedByUserError
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
 from cg_lab.models.batches import Example, collate_training
 from cg_lab.models.fused import FusedAdapters, attached, build_fused
+from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.serialize import read_json, write_json
@@ -84,7 +85,7 @@ def run_fused(
     watcher = _Watcher(surroundings, len(jobs), recipe.batch_size)
     fit = Fit(parts=1, checkpointing=False, is_reduced=backbone.model.dtype is torch.bfloat16, is_measured=False)
     backbone.model.train()
-    with playing_back(backbone), attached(fused):
+    with playing_back(backbone), attached(fused), reading_in_places(backbone.model):
         trainer = _FusedTrainer(
             model=_FusedModel(fused, watcher),
             args=build_arguments(jobs[0], count, surroundings, fit),
