@@ -2,7 +2,8 @@
 
 On a CPU the embedded model is asked about phantoms, with four options each; on a GPU random weights of true shape are.
 Every way answers the same questions in turn, and ratios are medians over rounds. Choices of the first two have to be
-the same for every question.
+the same for every question. cg_lab's ways and the passes for each option find the images prepared, as all evaluations
+of a study but the first do; generating one by one includes the processor, which is called for each question.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from PIL import Image
 from shapes import SHAPES, as_transformers_has_it, describe_machine, make_backbone, make_images, make_questions
 
 from cg_lab.config import read_study
@@ -22,12 +25,12 @@ from cg_lab.data.asking import pose_test
 from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.models.backbone import LoadedBackbone, load_backbone
 from cg_lab.models.batches import Example, collate, move_batch
-from cg_lab.models.encoding import encode_questions
+from cg_lab.models.encoding import Seen, encode_seen, see_images
 from cg_lab.models.identity import identify_backbone
 from cg_lab.models.scoring import score_options
 from cg_lab.planning.plan import PlannedCatalog
 from cg_lab.planning.work import ORIGINAL
-from cg_lab.questions import AnswerForm, Question, parse_choice, rotate
+from cg_lab.questions import AnswerForm, Question, format_question, parse_choice, rotate
 
 CPU_MODEL = "tiny_llava"
 
@@ -38,14 +41,14 @@ class Task:
 
     backbone: LoadedBackbone
     questions: list[Question]
-    turns: list[list[Example]]
-    """In every order of their options."""
+    images: list[Image.Image]
+    seen: list[Seen]
+    """The images as an earlier evaluation left them."""
     batch_size: int
 
-    @property
-    def examples(self) -> list[Example]:
-        """In their first order."""
-        return [row[0] for row in self.turns]
+    def encode(self) -> list[Example]:
+        """Encode the questions, without the work that an earlier evaluation spared."""
+        return encode_seen(self.backbone, self.questions, self.seen)
 
 
 def make_task(model: str, form: AnswerForm, num_questions: int, batch_size: int) -> Task:
@@ -66,29 +69,28 @@ def make_task(model: str, form: AnswerForm, num_questions: int, batch_size: int)
         images = make_images(num_questions, SHAPES[model].image_side)
         asked = make_questions(backbone, num_questions)
     questions = [question for question in asked if isinstance(question, Question)]
-    turned = [[rotate(question, steps) for steps in range(len(question.options))] for question in questions]
-    flat = iter(
-        encode_questions(
-            backbone,
-            [turn for row in turned for turn in row],
-            [image for image, row in zip(images, turned, strict=True) for _ in row],
-        )
-    )
-    return Task(
-        backbone=backbone, questions=questions, turns=[[next(flat) for _ in row] for row in turned],
-        batch_size=batch_size,
-    )  # fmt: skip
+    seen = see_images(backbone, images)
+    assert seen is not None
+    return Task(backbone=backbone, questions=questions, images=images, seen=seen, batch_size=batch_size)
 
 
 def choose_in_one_forward(task: Task) -> list[int]:
     """Score as cg_lab does."""
-    scores = score_options(task.backbone, [(example,) for example in task.examples], task.batch_size)
+    scores = score_options(task.backbone, [(example,) for example in task.encode()], task.batch_size)
     return [max(range(len(row)), key=row.__getitem__) for (row,) in scores]
 
 
 def choose_in_every_order(task: Task) -> list[int]:
     """Score all orders as cg_lab does."""
-    scores = score_options(task.backbone, task.turns, task.batch_size)
+    turned = [[rotate(question, steps) for steps in range(len(question.options))] for question in task.questions]
+    flat = iter(
+        encode_seen(
+            task.backbone,
+            [turn for row in turned for turn in row],
+            [seen for seen, row in zip(task.seen, turned, strict=True) for _ in row],
+        )
+    )
+    scores = score_options(task.backbone, [[next(flat) for _ in row] for row in turned], task.batch_size)
     return [len(rows) for rows in scores]
 
 
@@ -98,10 +100,11 @@ def choose_option_by_option(task: Task) -> list[int]:
     model = task.backbone.model
     model.eval()
     pad = task.backbone.processor.tokenizer.pad_token_id
+    examples = task.encode()
     scores: list[list[float]] = [[] for _ in task.questions]
     for choice in range(4):
-        for start in range(0, len(task.examples), task.batch_size):
-            part = task.examples[start : start + task.batch_size]
+        for start in range(0, len(examples), task.batch_size):
+            part = examples[start : start + task.batch_size]
             endings = [example.options[choice][:1] for example in part]
             batch = move_batch(model, collate(part, endings, pad))
             logits_BTV = model(**batch).logits.float().log_softmax(-1)
@@ -112,15 +115,22 @@ def choose_option_by_option(task: Task) -> list[int]:
 
 @torch.inference_mode()
 def write_one_by_one(task: Task) -> list[int]:
-    """Generate each answer alone and parse it, as the papers' harnesses do."""
-    model, tokenizer = task.backbone.model, task.backbone.processor.tokenizer
+    """Process, generate and parse each answer alone, as the papers' harnesses do."""
+    model, processor = task.backbone.model, task.backbone.processor
     model.eval()
     chosen: list[int] = []
-    for question, example in zip(task.questions, task.examples, strict=True):
-        batch = move_batch(model, collate([example], [()], tokenizer.pad_token_id))
-        ids = model.generate(**batch, max_new_tokens=16, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-        text = tokenizer.decode(ids[0, len(example.prompt) :], skip_special_tokens=True)
-        found = parse_choice(text, question.options, AnswerForm.LETTER)
+    for question, image in zip(task.questions, task.images, strict=True):
+        asked = {"type": "text", "text": format_question(question, AnswerForm.LETTER)}
+        turn: Any = {"role": "user", "content": [{"type": "image"}, asked]}
+        text = processor.tokenizer.apply_chat_template(
+            [turn], chat_template=processor.chat_template, tokenize=False, add_generation_prompt=True
+        )
+        given = processor(text=[text], images=[[image.convert("RGB")]], return_tensors="pt")
+        batch = move_batch(model, given)
+        pad_id = processor.tokenizer.pad_token_id
+        ids = model.generate(**batch, max_new_tokens=16, do_sample=False, pad_token_id=pad_id)
+        answer = processor.tokenizer.decode(ids[0, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        found = parse_choice(answer, question.options, AnswerForm.LETTER)
         chosen.append(-1 if found is None else found)
     return chosen
 
@@ -143,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=[CPU_MODEL, *SHAPES])
     parser.add_argument("--questions", type=int, default=256)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -164,7 +174,7 @@ def measure(task: Task, model: str, form: AnswerForm, rounds: int) -> None:
     ways = WAYS[form]
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     choices: dict[str, list[int]] = {}
-    small = replace(task, questions=task.questions[:16], turns=task.turns[:16])
+    small = replace(task, questions=task.questions[:16], images=task.images[:16], seen=task.seen[:16])
     for choose in ways.values():
         choose(small)
     for _ in range(rounds):

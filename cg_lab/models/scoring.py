@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example, collate, move_batch
+from cg_lab.models.branches import Branch, Bunch, branching, lay_side_by_side
 from cg_lab.models.reading import reading_in_places
 from cg_lab.questions import AnswerForm
 
@@ -40,10 +41,11 @@ def score_options(
     backbone.model.eval()
     is_lettered = backbone.identity.answer is AnswerForm.LETTER
     trees = [_grow(turns, is_lettered=is_lettered) for turns in asked]
-    most = max((tree.num_rows for tree in trees), default=1)
     score = _choose_way(backbone)
-    # Side by side a question is one row, elsewhere each of its branches is.
-    at_once = batch_size if score is _score_side_by_side else max(1, batch_size // most)
+    # Side by side a question is one row, longer by each branch; elsewhere each of its continuations is a row.
+    is_together = score is _score_side_by_side
+    most = max((len(tree.branches) if is_together else tree.num_rows for tree in trees), default=1)
+    at_once = max(1, batch_size // most)
     order = sorted(range(len(trees)), key=lambda index: (trees[index].length, index))
     scores: list[tuple[tuple[float, ...], ...]] = [()] * len(trees)
     with reading_in_places(backbone.model):
@@ -241,81 +243,38 @@ def _pad_id(backbone: LoadedBackbone) -> int:
 
 
 def _score_side_by_side(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterator[Gain]:
-    """Lay all of a question in one sequence: each branch sees the trunk and itself, each leaf its branch as well.
+    """Lay all of a question in one row: each branch sees the trunk and itself, each leaf its stem as well.
 
     Where nothing is to be parted, an ordinary pass is faster.
     """
     if all(tree.num_rows == 1 for tree in trees):
         yield from _score_apart(backbone, trees)
         return
-    rows = [_lay_out(tree) for tree in trees]
-    longest = max(len(row.ids) for row in rows)
-
-    def pad(values: list[int], filling: int) -> list[int]:
-        return values + [filling] * (longest - len(values))
-
-    ids_BT = torch.tensor([pad(row.ids, _pad_id(backbone)) for row in rows])
-    positions_BT = torch.tensor([pad(row.positions, 0) for row in rows])
-    node_BT = torch.tensor([pad(row.nodes, -1) for row in rows])
-    parent_BT = torch.tensor([pad([row.parents[node] for node in row.nodes], -1) for row in rows])
-    # A token sees its own node up to itself, the one before, and the trunk, which is two before at most.
-    seen_B1T = node_BT[:, None, :]
-    sees_BTT = (seen_B1T == node_BT[:, :, None]) | (seen_B1T == parent_BT[:, :, None]) | (seen_B1T == 0)
-    mask_BTT = torch.zeros(len(rows), longest, longest).masked_fill_(
-        ~sees_BTT.tril_(), torch.finfo(backbone.model.dtype).min
+    bunch = lay_side_by_side(
+        [tree.trunk.prompt for tree in trees],
+        [
+            [Branch(stem=branch.stem, leaves=[leaf[:-1] for leaf in branch.leaves]) for branch in tree.branches]
+            for tree in trees
+        ],
+        _pad_id(backbone),
     )
-    batch = {
-        **collate([tree.trunk for tree in trees], [()] * len(trees), _pad_id(backbone)),
-        "input_ids": ids_BT,
-        "attention_mask": mask_BTT[:, None],
-        "position_ids": positions_BT,
-    }
+    image = collate([tree.trunk for tree in trees], [()] * len(trees), _pad_id(backbone))
     picks = [
-        ((number, branch, leaf), (number, place), token)
-        for number, row in enumerate(rows)
-        for place, token, branch, leaf in row.readings
+        ((number, place, choice), (number, where), token)
+        for number, tree in enumerate(trees)
+        for place, branch in enumerate(tree.branches)
+        for where, token, choice in _list_readings(bunch, tree, place, branch)
     ]
-    yield from _foretell(backbone, _run(backbone, batch, _list_places(picks)).last_hidden_state, picks)
+    with branching(backbone.model):
+        hidden_BTD = _run(backbone, image | bunch.inputs, _list_places(picks)).last_hidden_state
+    yield from _foretell(backbone, hidden_BTD, picks)
 
 
-@dataclass(slots=True)
-class _Layout:
-    """Where the tokens of one tree stand in one sequence."""
-
-    ids: list[int]
-    positions: list[int]
-    nodes: list[int]
-    """0 for the trunk, then the number of the stem or leaf."""
-    parents: list[int] = field(default_factory=lambda: [0])
-    """Of each node."""
-    readings: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """Place whose output foretells a token; the token, its branch and its leaf."""
-
-    def put(self, tokens: Sequence[int], node: int, position: int) -> None:
-        """Write tokens that follow a position."""
-        self.ids += tokens
-        self.positions += range(position, position + len(tokens))
-        self.nodes += [node] * len(tokens)
-
-    def begin(self, parent: int) -> int:
-        """Make a node."""
-        self.parents.append(parent)
-        return len(self.parents) - 1
-
-
-def _lay_out(tree: _Tree) -> _Layout:
-    trunk = tree.trunk.prompt
-    row = _Layout([], [], [])
-    row.put(trunk, 0, 0)
-    for number, branch in enumerate(tree.branches):
-        stem = row.begin(0)
-        row.put(branch.stem, stem, len(trunk))
-        end = len(row.ids) - 1 if branch.stem else len(trunk) - 1
-        after = len(trunk) + len(branch.stem)
-        for choice, leaf in enumerate(branch.leaves):
-            start = len(row.ids)
-            row.put(leaf[:-1], row.begin(stem), after)
-            row.readings += [
-                (end if place == 0 else start + place - 1, token, number, choice) for place, token in enumerate(leaf)
-            ]
-    return row
+def _list_readings(bunch: Bunch, tree: _Tree, place: int, branch: _Branch) -> Iterator[tuple[int, int, int]]:
+    """Say in which place of a row each token of a branch's leaves is foretold: place, token, leaf."""
+    end = bunch.find(place, len(branch.stem) - 1) if branch.stem else len(tree.trunk.prompt) - 1
+    start = bunch.find(place, len(branch.stem))
+    for choice, leaf in enumerate(branch.leaves):
+        yield end, leaf[0], choice
+        yield from ((start + step, token, choice) for step, token in enumerate(leaf[1:]))
+        start += len(leaf) - 1
