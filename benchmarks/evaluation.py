@@ -2,8 +2,8 @@
 
 On a CPU the embedded model is asked about phantoms, with four options each; on a GPU random weights of true shape are.
 Every way answers the same questions in turn, and ratios are medians over rounds. Choices of the first two have to be
-the same for every question. cg_lab's ways and the passes for each option find the images prepared, as all evaluations
-of a study but the first do; generating one by one includes the processor, which is called for each question.
+the same for every question. cg_lab's ways and the passes for each option find questions and images encoded, as a worker
+does for every model but the first that it asks; who generates one by one calls the processor for each question.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,8 +26,9 @@ from cg_lab.data.asking import pose_test
 from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.models.backbone import LoadedBackbone, load_backbone
 from cg_lab.models.batches import Example, collate, move_batch
-from cg_lab.models.encoding import Seen, encode_seen, see_images
+from cg_lab.models.encoding import encode_seen
 from cg_lab.models.identity import identify_backbone
+from cg_lab.models.prepared import Pool, PreparedImages
 from cg_lab.models.scoring import score_options
 from cg_lab.planning.plan import PlannedCatalog
 from cg_lab.planning.work import ORIGINAL
@@ -42,13 +44,23 @@ class Task:
     backbone: LoadedBackbone
     questions: list[Question]
     images: list[Image.Image]
-    seen: list[Seen]
-    """The images as an earlier evaluation left them."""
+    turns: list[list[Example]]
+    """In every order of their options."""
+    behind_tower: list[Example]
+    """In their first order, with the outputs of the tower, as for a model that was fine-tuned with a frozen one."""
     batch_size: int
 
-    def encode(self) -> list[Example]:
-        """Encode the questions, without the work that an earlier evaluation spared."""
-        return encode_seen(self.backbone, self.questions, self.seen)
+    @property
+    def examples(self) -> list[Example]:
+        """In their first order."""
+        return [row[0] for row in self.turns]
+
+    def cut(self, count: int) -> Task:
+        """Take the first questions."""
+        return replace(
+            self, questions=self.questions[:count], images=self.images[:count], turns=self.turns[:count],
+            behind_tower=self.behind_tower[:count],
+        )  # fmt: skip
 
 
 def make_task(model: str, form: AnswerForm, num_questions: int, batch_size: int) -> Task:
@@ -69,28 +81,43 @@ def make_task(model: str, form: AnswerForm, num_questions: int, batch_size: int)
         images = make_images(num_questions, SHAPES[model].image_side)
         asked = make_questions(backbone, num_questions)
     questions = [question for question in asked if isinstance(question, Question)]
-    seen = see_images(backbone, images)
+    prepared = PreparedImages(backbone, Path(), max_gb=0)
+    pool = Pool(key="all", ids=tuple(map(str, range(len(images)))), read=lambda _: images, is_kept=False)
+    seen, seen_by_tower = (prepared.see(pool, pool.ids, with_features=has) for has in (False, True))
     assert seen is not None
-    return Task(backbone=backbone, questions=questions, images=images, seen=seen, batch_size=batch_size)
+    assert seen_by_tower is not None
+    turned = [[rotate(question, steps) for steps in range(len(question.options))] for question in questions]
+    flat = iter(
+        encode_seen(
+            backbone,
+            [turn for row in turned for turn in row],
+            [one for one, row in zip(seen, turned, strict=True) for _ in row],
+        )
+    )
+    return Task(
+        backbone=backbone, questions=questions, images=images, turns=[[next(flat) for _ in row] for row in turned],
+        behind_tower=encode_seen(backbone, questions, seen_by_tower), batch_size=batch_size,
+    )  # fmt: skip
 
 
 def choose_in_one_forward(task: Task) -> list[int]:
     """Score as cg_lab does."""
-    scores = score_options(task.backbone, [(example,) for example in task.encode()], task.batch_size)
+    return _choose(task, task.examples)
+
+
+def choose_behind_tower(task: Task) -> list[int]:
+    """Score as cg_lab does where a model's tower was frozen, and its outputs are there."""
+    return _choose(task, task.behind_tower)
+
+
+def _choose(task: Task, examples: list[Example]) -> list[int]:
+    scores = score_options(task.backbone, [(example,) for example in examples], task.batch_size)
     return [max(range(len(row)), key=row.__getitem__) for (row,) in scores]
 
 
 def choose_in_every_order(task: Task) -> list[int]:
     """Score all orders as cg_lab does."""
-    turned = [[rotate(question, steps) for steps in range(len(question.options))] for question in task.questions]
-    flat = iter(
-        encode_seen(
-            task.backbone,
-            [turn for row in turned for turn in row],
-            [seen for seen, row in zip(task.seen, turned, strict=True) for _ in row],
-        )
-    )
-    scores = score_options(task.backbone, [[next(flat) for _ in row] for row in turned], task.batch_size)
+    scores = score_options(task.backbone, task.turns, task.batch_size)
     return [len(rows) for rows in scores]
 
 
@@ -100,7 +127,7 @@ def choose_option_by_option(task: Task) -> list[int]:
     model = task.backbone.model
     model.eval()
     pad = task.backbone.processor.tokenizer.pad_token_id
-    examples = task.encode()
+    examples = task.examples
     scores: list[list[float]] = [[] for _ in task.questions]
     for choice in range(4):
         for start in range(0, len(examples), task.batch_size):
@@ -136,15 +163,18 @@ def write_one_by_one(task: Task) -> list[int]:
 
 
 Way = Callable[[Task], list[int]]
-IN_ONE, APART, ALONE, IN_EVERY = (
-    "all options in one forward", "one forward for each option", "generate one by one, parse", "all four orders",
+IN_ONE, BEHIND, APART, ALONE, IN_EVERY = (
+    "all options in one forward", "the same, frozen tower", "one forward for each option", "generate one by one, parse",
+    "all four orders",
 )  # fmt: skip
 WAYS: dict[AnswerForm, dict[str, Way]] = {
     AnswerForm.LETTER: {
-        IN_ONE: choose_in_one_forward, APART: choose_option_by_option, ALONE: write_one_by_one,
-        IN_EVERY: choose_in_every_order,
+        IN_ONE: choose_in_one_forward, BEHIND: choose_behind_tower, APART: choose_option_by_option,
+        ALONE: write_one_by_one, IN_EVERY: choose_in_every_order,
     },
-    AnswerForm.TEXT: {IN_ONE: choose_in_one_forward, IN_EVERY: choose_in_every_order},
+    AnswerForm.TEXT: {
+        IN_ONE: choose_in_one_forward, BEHIND: choose_behind_tower, IN_EVERY: choose_in_every_order,
+    },
 }  # fmt: skip
 
 
@@ -174,7 +204,7 @@ def measure(task: Task, model: str, form: AnswerForm, rounds: int) -> None:
     ways = WAYS[form]
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     choices: dict[str, list[int]] = {}
-    small = replace(task, questions=task.questions[:16], images=task.images[:16], seen=task.seen[:16])
+    small = task.cut(16)
     for choose in ways.values():
         choose(small)
     for _ in range(rounds):

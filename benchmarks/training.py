@@ -292,7 +292,9 @@ def measure_side_by_side(rounds: int) -> None:
     with ProcessPoolExecutor(threads, mp_context=context) as pool, tempfile.TemporaryDirectory() as folder:
         for case in CPU_CASES:
             material = make_material(case, tiny=False)
-            longest = _find_longest(material)
+            examples = encode_questions(material.backbone, material.questions, material.images)
+            longest = _find_longest(examples)
+            work, peaks = count_work(case, material, examples), measure_peaks()
             ratios: list[float] = []
             speeds: list[float] = []
             for number in range(rounds + 1):
@@ -305,14 +307,14 @@ def measure_side_by_side(rounds: int) -> None:
                 if number:
                     ratios.append(plain / ours)
                     speeds.append(len(material.questions) / ours)
+            speed = statistics.median(speeds)
             print(
-                f"{case.title}, {threads} jobs at a time: {statistics.median(speeds):.1f} samples/s, "
-                f"{statistics.median(ratios):.2f} x plain Trainer"
+                f"{case.title}, {threads} jobs at a time: {speed:.1f} samples/s, plain Trainer "
+                f"{statistics.median(ratios):.2f} x slower; {_tell_share(work * speed, peaks)}"
             )
 
 
-def _find_longest(material: Material) -> int:
-    examples = encode_questions(material.backbone, material.questions, material.images)
+def _find_longest(examples: Sequence[Example]) -> int:
     return max(len(example.prompt) + len(example.options[example.answer]) for example in examples)
 
 
@@ -328,7 +330,7 @@ def measure(case: Case, rounds: int, *, tiny: bool) -> None:
         seen = images.see(pool, ids, with_features=case.has_features)
         assert seen is not None
         examples = encode_seen(backbone, material.questions, seen)
-        longest = max(len(example.prompt) + len(example.options[example.answer]) for example in examples)
+        longest = _find_longest(examples)
         work = count_work(case, material, examples)
         seconds: dict[str, list[float]] = {"ours": [], "plain": []}
         for number in range(rounds + 1):  # the first warms up

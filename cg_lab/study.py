@@ -120,6 +120,11 @@ class Recipe:
     fuse: Literal["auto", "never"] = "auto"
     """Train adapters of several jobs side by side where one job does not fill the device."""
 
+    @property
+    def is_tower_frozen(self) -> bool:
+        """Whether the vision tower stays as it was loaded."""
+        return self.trainable in {"language_model_and_projector", "projector"}
+
 
 AnsweredBy = Literal["likelihood", "generation", "both"]
 """How an answer is read: the likeliest option, what the model writes and a parser finds in it, or both, the likeliest

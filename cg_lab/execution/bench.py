@@ -216,10 +216,11 @@ class ModelBench:
         if not self._surface.team.is_first:
             return
         started = now()
+        trained = self._surface.plan.finetune_by_id[job.checkpoint_of] if job.checkpoint_of else None
         done = run_eval(
             shared.backbone,
-            layout.weights(job.checkpoint_of) if job.checkpoint_of else None,
-            shared.ask(job),
+            layout.weights(trained.id) if trained else None,
+            shared.ask(job, with_features=trained is not None and trained.recipe.is_tower_frozen),
             job.protocol,
             layout.predictions(job.id),
             max(1, self._surface.order.eval_batch_size // conduct.parts),

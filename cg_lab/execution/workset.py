@@ -40,23 +40,23 @@ class Workset:
     source: DataSource
     backbone: LoadedBackbone
     prepared: PreparedImages
-    _tests: dict[tuple[str, Protocol], list[Asked]] = field(default_factory=dict)
-    """Encoded test questions by subset and protocol: many jobs ask the same."""
+    _tests: dict[tuple[str, Protocol, bool], list[Asked]] = field(default_factory=dict)
+    """Encoded test questions by subset, protocol and whether they have a tower's outputs: many jobs ask the same."""
 
     def encode_training(self, job: FinetuneJob) -> list[Example]:
         """Encode what a job trains on."""
         exam = pose_training(self.source, self.subsets, job.mixture)
-        is_tower_frozen = job.recipe.trainable in {"language_model_and_projector", "projector"}
-        return self._encode(exam, Split.TRAIN, with_features=is_tower_frozen)
+        return self._encode(exam, Split.TRAIN, with_features=job.recipe.is_tower_frozen)
 
-    def ask(self, job: EvalJob) -> list[Asked]:
-        """Encode what a job asks."""
-        key = (job.target, replace(job.protocol, by="likelihood"))  # the same questions, however answers are read
+    def ask(self, job: EvalJob, *, with_features: bool = False) -> list[Asked]:
+        """Encode what a job asks, with the outputs of the untouched vision tower where the model asked has that."""
+        # The same questions, however answers are read.
+        key = (job.target, replace(job.protocol, by="likelihood"), with_features)
         if key not in self._tests:
-            self._tests[key] = self._encode_tests(job)
+            self._tests[key] = self._encode_tests(job, with_features=with_features)
         return self._tests[key]
 
-    def _encode_tests(self, job: EvalJob) -> list[Asked]:
+    def _encode_tests(self, job: EvalJob, *, with_features: bool) -> list[Asked]:
         exam = pose_test(self.source, self.subsets, job.target, job.protocol)
         shots = pose_shots(self.source, self.subsets, job.target, job.protocol)
         turned = [
@@ -74,7 +74,7 @@ class Workset:
             images = read_blanks(self.source, asked.samples) if is_blank else self.source.read_images(asked.samples)
             encoded = iter(encode_questions(self.backbone, asked.questions, images, shots))
         else:
-            encoded = iter(self._encode(asked, Split.TEST))
+            encoded = iter(self._encode(asked, Split.TEST, with_features=with_features))
         return [
             Asked(
                 id=sample.id,

@@ -10,6 +10,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example, collate, move_batch
+from cg_lab.models.tower import hand_to_tower, playing_back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,24 +45,25 @@ def write_answers(
     model.eval()
     order = sorted(range(len(examples)), key=lambda index: (len(examples[index].prompt), index))
     written: list[Written | None] = [None] * len(examples)
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        chosen = [examples[row] for row in rows]
-        batch = collate(chosen, [()] * len(chosen), tokenizer.pad_token_id, on_left=True)
-        largest = _Largest()
-        sequences_BT = model.generate(
-            **move_batch(model, batch), max_new_tokens=max_new_tokens, do_sample=False,
-            pad_token_id=tokenizer.pad_token_id, logits_processor=LogitsProcessorList([largest]),
-        )  # fmt: skip
-        ids_BT = sequences_BT[:, batch["input_ids"].shape[1] :]
-        gained_BT = torch.stack(largest.steps, dim=1).cpu()
-        ends = model.generation_config.eos_token_id
-        end_E = torch.tensor(ends if isinstance(ends, list) else [tokenizer.eos_token_id if ends is None else ends])
-        for row, ids_T, gained_T in zip(rows, ids_BT.cpu(), gained_BT, strict=True):
-            (stops,) = torch.isin(ids_T, end_E).nonzero(as_tuple=True)
-            count = int(stops[0]) + 1 if len(stops) else len(ids_T)
-            written[row] = Written(
-                text=tokenizer.decode(ids_T[:count], skip_special_tokens=True).strip(),
-                log_prob=float(gained_T[:count].mean()),
-            )
+    with playing_back(backbone):
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            chosen = [examples[row] for row in rows]
+            batch = collate(chosen, [()] * len(chosen), tokenizer.pad_token_id, on_left=True)
+            largest = _Largest()
+            sequences_BT = model.generate(
+                **hand_to_tower(model, move_batch(model, batch)), max_new_tokens=max_new_tokens, do_sample=False,
+                pad_token_id=tokenizer.pad_token_id, logits_processor=LogitsProcessorList([largest]),
+            )  # fmt: skip
+            ids_BT = sequences_BT[:, batch["input_ids"].shape[1] :]
+            gained_BT = torch.stack(largest.steps, dim=1).cpu()
+            ends = model.generation_config.eos_token_id
+            end_E = torch.tensor(ends if isinstance(ends, list) else [tokenizer.eos_token_id if ends is None else ends])
+            for row, ids_T, gained_T in zip(rows, ids_BT.cpu(), gained_BT, strict=True):
+                (stops,) = torch.isin(ids_T, end_E).nonzero(as_tuple=True)
+                count = int(stops[0]) + 1 if len(stops) else len(ids_T)
+                written[row] = Written(
+                    text=tokenizer.decode(ids_T[:count], skip_special_tokens=True).strip(),
+                    log_prob=float(gained_T[:count].mean()),
+                )
     return [answer for answer in written if answer is not None]

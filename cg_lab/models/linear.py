@@ -33,8 +33,8 @@ class OneDnnLinear(nn.Linear):
     """`nn.Linear` for float32 on CPUs."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:  # type: ignore[override] - Linear says `input`
-        """Multiply by the weights; anything but float32 goes the usual way."""
-        if values.dtype is not torch.float32 or self.weight.dtype is not torch.float32:
+        """Multiply by the weights; no values, and other kinds of numbers, go the usual way."""
+        if not values.numel() or {values.dtype, self.weight.dtype} != {torch.float32}:
             return super().forward(values)
         return _Multiply.apply(values, self.weight, self.bias)
 

@@ -13,6 +13,7 @@ from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example, collate, move_batch
 from cg_lab.models.branches import Branch, Bunch, branching, lay_side_by_side
 from cg_lab.models.reading import reading_in_places
+from cg_lab.models.tower import hand_to_tower, playing_back
 from cg_lab.questions import AnswerForm
 
 SIDE_BY_SIDE = ("llava",)
@@ -43,12 +44,11 @@ def score_options(
     trees = [_grow(turns, is_lettered=is_lettered) for turns in asked]
     score = _choose_way(backbone)
     # Side by side a question is one row, longer by each branch; elsewhere each of its continuations is a row.
-    is_together = score is _score_side_by_side
-    most = max((len(tree.branches) if is_together else tree.num_rows for tree in trees), default=1)
-    at_once = max(1, batch_size // most)
+    most = max(((tree.num_times if score is _score_side_by_side else tree.num_rows) for tree in trees), default=1)
+    at_once = max(1, int(batch_size / most))
     order = sorted(range(len(trees)), key=lambda index: (trees[index].length, index))
     scores: list[tuple[tuple[float, ...], ...]] = [()] * len(trees)
-    with reading_in_places(backbone.model):
+    with playing_back(backbone), reading_in_places(backbone.model):
         for start in range(0, len(order), at_once):
             rows = order[start : start + at_once]
             found: dict[tuple[int, int, int], float] = defaultdict(float)
@@ -92,6 +92,11 @@ class _Tree:
     def length(self) -> int:
         """Tokens if everything stands side by side."""
         return len(self.trunk.prompt) + sum(len(branch.stem) for branch in self.branches)
+
+    @property
+    def num_times(self) -> float:
+        """Tokens of all orders for each token of one."""
+        return self.length / (len(self.trunk.prompt) + len(self.branches[0].stem))
 
     @property
     def num_rows(self) -> int:
@@ -224,7 +229,7 @@ def _run(
     """Run everything below the head, the last layer only where it is read, or everywhere."""
     model = backbone.model
     model.read_places = None if read is None else torch.tensor(read, device=model.device).unbind(dim=1)
-    return model.model(**move_batch(model, batch), **more)
+    return model.model(**hand_to_tower(model, move_batch(model, batch)), **more)
 
 
 def _foretell(backbone: LoadedBackbone, hidden_BTD: torch.Tensor, picks: Sequence[Pick]) -> Iterator[Gain]:

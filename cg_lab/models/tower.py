@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -97,6 +97,12 @@ class _AnyLayer:
 
     def __getitem__(self, _: int) -> torch.Tensor:
         return self.features_NTD
+
+
+def hand_to_tower(model: Any, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Give what the model itself takes of a batch; a tower's outputs in it, or their absence, go to `playing_back`."""
+    model.tower_features = batch.get(FEATURES)
+    return {key: values for key, values in batch.items() if key != FEATURES}
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from cg_lab.locks import holding
 from cg_lab.models.backbone import UnreadableCheckpointError
 from cg_lab.models.encoding import TooLongError
 from cg_lab.models.identity import identify_backbone
+from cg_lab.models.tower import FEATURES
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.results import Failure, Layout, read_failure, read_finetune_result, write_failure
 from cg_lab.training.finetune import NotFiniteError
@@ -250,7 +251,7 @@ def test_a_torn_line_in_a_journal_is_no_attempt(lab: Any) -> None:
 def make_adapter_lab(folder: Path) -> tuple[Surface, Layout]:
     """Plan two small fine-tunes with adapters."""
     study = read_study(
-        ["targets=[ct-brain-side]", "seeds=[0,1]", "arms=[related]", "design.max_samples=64", "finetune=lora",
+        ["targets=[ct-brain-side]", "seeds=[0,1]", "arms=[zero_shot,related]", "design.max_samples=64", "finetune=lora",
          "finetune.lora.dropout=0", "finetune.epochs=4", "data.train_per_subset=32", "data.test_per_subset=8"]
     )  # fmt: skip
     backbone = identify_backbone(study.model)
@@ -266,10 +267,22 @@ def make_adapter_lab(folder: Path) -> tuple[Surface, Layout]:
 def test_adapters_of_a_pack_go_side_by_side_and_are_handed_in_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a real bench; a CPU would train one after another, so that the rule is told otherwise."""
+    """On a real bench; a CPU would train one after another, so that the rule is told otherwise.
+
+    Their tower stays as it was, so that they are asked behind its outputs.
+    """
     surface, layout = make_adapter_lab(tmp_path)
     plan = surface.plan
     monkeypatch.setattr("cg_lab.models.fused.count_side_by_side", lambda *_: 2)
+    ask = Workset.ask
+    behind_tower: list[tuple[bool, bool]] = []
+
+    def look(self: Workset, job: Any, **options: Any) -> Any:
+        asked = ask(self, job, **options)
+        behind_tower.append((job.checkpoint_of is not None, FEATURES in asked[0].turns[0].image))
+        return asked
+
+    monkeypatch.setattr(Workset, "ask", look)
     bench = ModelBench(surface)
     events: dict[str, list[str]] = {job.id: [] for job in surface.jobs}
     for job in surface.jobs:
@@ -285,6 +298,7 @@ def test_adapters_of_a_pack_go_side_by_side_and_are_handed_in_one_by_one(
         assert result is not None
         assert result.loss_last < result.loss_first
     assert all(layout.predictions(job.id).exists() for job in plan.evals)
+    assert set(behind_tower) == {(True, True), (False, False)}
 
 
 @pytest.mark.slow

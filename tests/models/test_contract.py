@@ -18,6 +18,7 @@ from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.models.adapters import adapting
+from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import (
     LoadedBackbone,
     keep_untouched,
@@ -26,12 +27,13 @@ from cg_lab.models.backbone import (
     select_trainable,
     using_weights,
 )
-from cg_lab.models.batches import Example, collate
+from cg_lab.models.batches import Example, collate, collate_training, move_batch
 from cg_lab.models.encoding import Seen, encode_questions, encode_seen, find_size, see_images
 from cg_lab.models.generating import write_answers
 from cg_lab.models.prepared import Pool, PreparedImages
+from cg_lab.models.reading import reading_in_places
 from cg_lab.models.scoring import score_options
-from cg_lab.models.tower import FEATURES, compute_features, find_tower
+from cg_lab.models.tower import FEATURES, compute_features, find_tower, playing_back
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm, BoxQuestion, Question, Shots, format_question, rotate
 from cg_lab.study import Backbone, Lora
@@ -288,6 +290,71 @@ def test_a_frozen_tower_played_back_trains_as_one_that_runs(
     (first, calls_back), (second, calls_run) = curves
     assert (calls_back, calls_run > 0) == (0, True)
     assert (first.loss_first, first.loss_last) == pytest.approx((second.loss_first, second.loss_last), rel=1e-3)
+
+
+def test_a_tower_played_back_answers_as_one_that_runs(
+    loaded: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By likelihood, in one and in all orders, and in its own words."""
+    tower = find_tower(loaded)
+    if tower is None:
+        return
+    restore_weights(loaded)
+    monkeypatch.setattr("cg_lab.models.tower.LEAST_SHARE", 0)
+    images = dict(zip("abc", make_images(), strict=True))
+    pool = Pool(key="pool", ids=tuple(images), read=lambda ids: [images[one] for one in ids])
+    kept = PreparedImages(loaded, tmp_path, max_gb=1).see(pool, list(images), with_features=True)
+    plain = see_images(loaded, make_images())
+    assert kept
+    assert plain
+    calls = []
+    inside = next(layer for layer in tower.modules() if isinstance(layer, torch.nn.Linear))
+    handle = inside.register_forward_hook(lambda *_: calls.append(1))
+    found = []
+    for seen in (kept, plain):
+        calls.clear()
+        turns = [
+            encode_seen(loaded, [rotate(question, steps) for steps in range(2)], [one] * 2)
+            for question, one in zip(QUESTIONS, seen, strict=True)
+        ]
+        one = score(loaded, [row[0] for row in turns], 2)
+        texts = [written.text for written in write_answers(loaded, [row[0] for row in turns], 2, max_new_tokens=3)]
+        found.append((one, score_options(loaded, turns, 4), texts, len(calls)))
+    handle.remove()
+    (one, every, texts, calls_back), (other, each, words, calls_run) = found
+    assert (calls_back, calls_run > 0) == (0, True)
+    assert [value for row in one for value in row] == pytest.approx([v for row in other for v in row], abs=1e-4)
+    flat = [[value for rows in asked for row in rows for value in row] for asked in (every, each)]
+    assert flat[0] == pytest.approx(flat[1], abs=1e-4)
+    assert texts == words
+
+
+def test_the_loss_and_its_gradients_are_the_model_s_own(loaded: LoadedBackbone) -> None:
+    """Though head and last layer run at the answers alone, which are of unequal length, and padding is not masked."""
+    restore_weights(loaded)
+    select_trainable(loaded, "all")
+    loaded.model.eval()
+    asked = encode_questions(with_texts(loaded), QUESTIONS, make_images())
+    assert len({len(one.options[one.answer]) for one in asked}) > 1
+    batch = collate_training(asked, pad_id=0)
+    moved = {**move_batch(loaded.model, batch), "labels": batch["labels"]}
+    gradients: list[dict[str, torch.Tensor]] = []
+    losses: list[float] = []
+
+    def take(loss: torch.Tensor) -> None:
+        loss.backward()
+        named = loaded.model.named_parameters()
+        gradients.append({name: one.grad.clone() for name, one in named if one.grad is not None and one.grad.any()})
+        losses.append(float(loss.detach()))
+        loaded.model.zero_grad()
+
+    take(loaded.model(**moved).loss)
+    with playing_back(loaded), reading_in_places(loaded.model):
+        take(compute_answer_loss(loaded.model, moved))
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, expected in gradients[0].items():
+        assert torch.allclose(gradients[1][name], expected, atol=1e-5, rtol=1e-3), name
 
 
 @pytest.mark.slow

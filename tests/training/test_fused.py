@@ -23,6 +23,7 @@ from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_train
 from cg_lab.models.batches import Example, collate_training
 from cg_lab.models.encoding import encode_questions
 from cg_lab.models.fused import attached, build_fused, count_side_by_side
+from cg_lab.models.reading import reading_in_places
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
 from cg_lab.study import Lora
@@ -38,7 +39,7 @@ def make_examples(backbone: LoadedBackbone, seed: int, count: int = 16) -> list[
     generator = np.random.default_rng(seed)
     images = [Image.fromarray(generator.integers(0, 255, (48, 48), dtype=np.uint8)) for _ in range(count)]
     asked = [
-        Question(text="Which?" if number % 3 else "Which is it?", options=("left", "right"), answer=number % 2)
+        Question(text="Which?" if number % 3 else "Which is it?", options=("left", "none of these"), answer=number % 2)
         for number in range(count)
     ]
     return encode_questions(backbone, asked, images)
@@ -77,7 +78,7 @@ def test_gradients_side_by_side_are_those_of_each_alone(backbone: LoadedBackbone
     with torch.no_grad():
         for layer in fused.layers.values():  # a fresh adapter changes nothing, and its first half gets no gradient
             layer.up_KOR.normal_(std=0.02)
-    with attached(fused):
+    with attached(fused), reading_in_places(backbone.model):
         losses = fused.compute_losses(collate_training([one for part in parts for one in part], pad_id=0))
         losses.sum().backward()
     for place, part in enumerate(parts):
