@@ -21,8 +21,8 @@ def reading_in_places(model: Any) -> Iterator[None]:
     Queries, the output of attention and the feed-forward layer are computed there alone and are zero elsewhere, as are
     their gradients; what is read does not change. Layers of another build (mixtures of experts) are computed whole.
     """
-    layer = model.get_decoder().layers[-1]
-    attention, feed_forward = getattr(layer, "self_attn", None), getattr(layer, "mlp", None)
+    last = next(reversed(getattr(model.get_decoder(), "layers", ())), None)
+    attention, feed_forward = getattr(last, "self_attn", None), getattr(last, "mlp", None)
     narrowed: list[Any] = []
     if all(hasattr(attention, name) for name in AROUND_ATTENTION) and hasattr(feed_forward, "down_proj"):
         narrowed = [*(getattr(attention, name) for name in AROUND_ATTENTION), feed_forward]

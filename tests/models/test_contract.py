@@ -348,9 +348,15 @@ def test_the_loss_and_its_gradients_are_the_model_s_own(loaded: LoadedBackbone) 
         losses.append(float(loss.detach()))
         loaded.model.zero_grad()
 
+    rows: list[int] = []
+    inside = loaded.model.get_decoder().layers[-1].mlp.down_proj
+    handle = inside.register_forward_hook(lambda _, given, __: rows.append(given[0].shape[:-1].numel()))
     take(loaded.model(**moved).loss)
     with playing_back(loaded), reading_in_places(loaded.model):
         take(compute_answer_loss(loaded.model, moved))
+    handle.remove()
+    longest = max(len(one.options[one.answer]) for one in asked)
+    assert rows == [batch["labels"].numel(), len(asked) * longest]
     assert losses[1] == pytest.approx(losses[0], abs=1e-5)
     assert gradients[0].keys() == gradients[1].keys()
     for name, expected in gradients[0].items():
