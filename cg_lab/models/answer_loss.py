@@ -10,13 +10,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from cg_lab.models.batches import IGNORED
+from cg_lab.models.batches import IGNORED, without_mask
 from cg_lab.models.stored import give_values
 from cg_lab.models.tower import hand_to_tower
-
-CAUSAL = ("llava", "llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "smolvlm", "internvl")
-"""Architectures in which no token sees what comes after it, and so none the padding, which is on the right: without a
-mask attention has faster kernels."""
 
 
 def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,11 +32,10 @@ def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[t
         Logits of the token before each answer token, and that token; N is the number of answer tokens.
 
     """
-    unused = {"labels", "attention_mask"} if model.config.model_type in CAUSAL else {"labels"}
-    inputs = hand_to_tower(model, give_values({key: value for key, value in batch.items() if key not in unused}))
+    inputs = {key: value for key, value in without_mask(model, batch).items() if key != "labels"}
     row_B1, place_BA = _find_answers(batch["labels"])
     model.read_places = (row_B1, place_BA)
-    hidden_BAD = model.model(**inputs).last_hidden_state[row_B1, place_BA]
+    hidden_BAD = model.model(**hand_to_tower(model, give_values(inputs))).last_hidden_state[row_B1, place_BA]
     labels_BA = batch["labels"][row_B1, place_BA + 1]
     answered_BA = labels_BA != IGNORED
     return model.lm_head(hidden_BAD[answered_BA]), labels_BA[answered_BA]

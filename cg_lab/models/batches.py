@@ -12,6 +12,8 @@ from cg_lab.models.stored import TABLE, Stored, find_table, give_values
 
 IGNORED = -100
 """Label of tokens that no loss is taken at."""
+CAUSAL = ("llava", "llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "smolvlm", "internvl")
+"""Architectures in which no token sees what comes after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,15 @@ def collate(
         ]
         batch[key] = join([values[None] for values in long], on_left=on_left)
     return batch | join_images([example.image for example in examples])
+
+
+def without_mask(model: Any, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Leave out the mask of a batch that is padded on the right, where causal attention never looks.
+
+    Without one, attention has faster kernels.
+    """
+    unused = "attention_mask" if model.config.model_type in CAUSAL else None
+    return {key: values for key, values in batch.items() if key != unused}
 
 
 def join_images(images: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -19,10 +19,10 @@ NAME = "cg_lab_branches"
 class Branch:
     """What follows a trunk in one of several ways."""
 
-    stem: Sequence[int]
+    stem: list[int]
     """Tokens."""
     leaves: Sequence[Sequence[int]]
-    """Tokens of each way to go on behind the stem; leaves don't see each other."""
+    """Tokens of each way to go on behind the stem; they don't see each other, and their last ones are foretold only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ def lay_side_by_side(trunks: Sequence[Sequence[int]], branches: Sequence[Sequenc
     trunk_length = max(len(trunk) for trunk in trunks)
     branch_length = max(len(_list_tokens(branch)) for row in branches for branch in row)
     num_branches = max(len(row) for row in branches)
-    no_branch = Branch(stem=(), leaves=())
+    no_branch = Branch(stem=[], leaves=[])
     rows = [[*row, *[no_branch] * (num_branches - len(row))] for row in branches]
 
     def fill_up(values: Sequence[int], length: int, filling: int) -> list[int]:
@@ -79,18 +79,18 @@ def lay_side_by_side(trunks: Sequence[Sequence[int]], branches: Sequence[Sequenc
 
 
 def _list_tokens(branch: Branch) -> list[int]:
-    return [*branch.stem, *chain(*branch.leaves)]
+    return [*branch.stem, *chain(*(leaf[:-1] for leaf in branch.leaves))]
 
 
 def _list_steps(branch: Branch) -> list[int]:
     """Count each token's steps behind the trunk."""
     behind = len(branch.stem)
-    return [*range(behind), *(behind + step for leaf in branch.leaves for step in range(len(leaf)))]
+    return [*range(behind), *(behind + step for leaf in branch.leaves for step in range(len(leaf) - 1))]
 
 
 def _list_nodes(branch: Branch) -> list[int]:
     """Give 0 for each token of the stem, then the number of its leaf, from 1."""
-    return [0] * len(branch.stem) + [node for node, leaf in enumerate(branch.leaves, 1) for _ in leaf]
+    return [0] * len(branch.stem) + [node for node, leaf in enumerate(branch.leaves, 1) for _ in leaf[:-1]]
 
 
 @contextmanager

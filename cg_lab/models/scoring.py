@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cg_lab.models.backbone import LoadedBackbone
-from cg_lab.models.batches import Example, collate, move_batch
+from cg_lab.models.batches import Example, collate, move_batch, without_mask
 from cg_lab.models.branches import Branch, Bunch, branching, lay_side_by_side
 from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import hand_to_tower, playing_back
@@ -72,21 +72,13 @@ def _choose_way(backbone: LoadedBackbone) -> Callable[[LoadedBackbone, list[_Tre
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Branch:
-    """What follows the trunk in one order of the options."""
-
-    stem: list[int]
-    leaves: list[tuple[int, ...]]
-    """The tokens of each option that count."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Tree:
     """All prompts of a question with all of their options."""
 
     trunk: Example
     """What they begin with."""
-    branches: list[_Branch]
+    branches: list[Branch]
+    """What follows in each order of the options: these, and the tokens of each option that count."""
 
     @property
     def length(self) -> int:
@@ -119,7 +111,7 @@ def _grow(turns: Turns, *, is_lettered: bool) -> _Tree:
         first, prompt=first.prompt[:shared], tokens={key: values[:shared] for key, values in first.tokens.items()}
     )
     branches = [
-        _Branch(stem=turn.prompt[shared:], leaves=[option[:1] if is_lettered else option for option in turn.options])
+        Branch(stem=turn.prompt[shared:], leaves=[option[:1] if is_lettered else option for option in turn.options])
         for turn in turns
     ]
     return _Tree(trunk=trunk, branches=branches)
@@ -134,7 +126,7 @@ class _Twig:
     """Place whose output foretells the token, counted from the trunk's last one; the token; the leaf."""
 
 
-def _list_twigs(branch: _Branch) -> list[_Twig]:
+def _list_twigs(branch: Branch) -> list[_Twig]:
     """List a branch's continuations: one if every leaf is a single token, else one for each leaf."""
     end = len(branch.stem)
     if all(len(leaf) == 1 for leaf in branch.leaves):
@@ -162,7 +154,8 @@ def _score_apart(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterator[Gain]
     )
     starts = [len(trees[number].trunk.prompt) - 1 for number, _, _ in rows]
     picks = _pick(rows, starts)
-    yield from _foretell(backbone, _run(backbone, batch, _list_places(picks)).last_hidden_state, picks)
+    inputs = without_mask(backbone.model, batch)
+    yield from _foretell(backbone, _run(backbone, inputs, _list_places(picks)).last_hidden_state, picks)
 
 
 def _score_behind_trunks(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterator[Gain]:
@@ -256,12 +249,7 @@ def _score_side_by_side(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterato
         yield from _score_apart(backbone, trees)
         return
     bunch = lay_side_by_side(
-        [tree.trunk.prompt for tree in trees],
-        [
-            [Branch(stem=branch.stem, leaves=[leaf[:-1] for leaf in branch.leaves]) for branch in tree.branches]
-            for tree in trees
-        ],
-        _pad_id(backbone),
+        [tree.trunk.prompt for tree in trees], [tree.branches for tree in trees], _pad_id(backbone)
     )
     image = collate([tree.trunk for tree in trees], [()] * len(trees), _pad_id(backbone))
     picks = [
@@ -275,7 +263,7 @@ def _score_side_by_side(backbone: LoadedBackbone, trees: list[_Tree]) -> Iterato
     yield from _foretell(backbone, hidden_BTD, picks)
 
 
-def _list_readings(bunch: Bunch, tree: _Tree, place: int, branch: _Branch) -> Iterator[tuple[int, int, int]]:
+def _list_readings(bunch: Bunch, tree: _Tree, place: int, branch: Branch) -> Iterator[tuple[int, int, int]]:
     """Say in which place of a row each token of a branch's leaves is foretold: place, token, leaf."""
     end = bunch.find(place, len(branch.stem) - 1) if branch.stem else len(tree.trunk.prompt) - 1
     start = bunch.find(place, len(branch.stem))
