@@ -63,7 +63,7 @@ class Task:
         )  # fmt: skip
 
 
-def make_task(model: str, form: AnswerForm, num_questions: int, batch_size: int) -> Task:
+def make_task(model: str, form: AnswerForm, num_questions: int, batch_size: int, *, tiny: bool = False) -> Task:
     """Make questions with four options."""
     if model == CPU_MODEL:
         study = read_study([])
@@ -76,10 +76,10 @@ def make_task(model: str, form: AnswerForm, num_questions: int, batch_size: int)
         asked = [question for exam in exams for question in exam.questions][:num_questions]
         images = [image for exam in exams for image in source.read_images(exam.samples)][:num_questions]
     else:
-        backbone = make_backbone(model)
+        backbone = make_backbone(model, tiny=tiny)
         backbone = replace(backbone, identity=replace(backbone.identity, answer=form))
         images = make_images(num_questions, SHAPES[model].image_side)
-        asked = make_questions(backbone, num_questions)
+        asked = make_questions(backbone, num_questions, tiny=tiny)
     questions = [question for question in asked if isinstance(question, Question)]
     prepared = PreparedImages(backbone, Path(), max_gb=0)
     pool = Pool(key="all", ids=tuple(map(str, range(len(images)))), read=lambda _: images, is_kept=False)
@@ -186,16 +186,18 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tiny", action="store_true", help="run the GPU's cases on tiny models, to see that they run")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(describe_machine())
-    models = [arguments.model] if arguments.model else [CPU_MODEL]
+    models = [arguments.model] if arguments.model else list(SHAPES) if arguments.tiny else [CPU_MODEL]
     if not arguments.model and torch.cuda.is_available():
         models.append("llava_v1_5_7b")
     for model in models:
         for form in AnswerForm:
-            measure(make_task(model, form, arguments.questions, arguments.batch_size), model, form, arguments.rounds)
-    if not torch.cuda.is_available():
+            task = make_task(model, form, arguments.questions, arguments.batch_size, tiny=arguments.tiny)
+            measure(task, model, form, arguments.rounds)
+    if not (torch.cuda.is_available() or arguments.tiny):
         print("llava_v1_5_7b on a GPU: not measured, there is none here")
 
 

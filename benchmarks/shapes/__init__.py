@@ -1,6 +1,7 @@
 """Random models of true shape, and small ones of the same architectures, for measuring speed without any download.
 
-Tokenizers are of bytes; vocabularies, image tokens and prompt lengths are the real ones, so that work is as large.
+Tokenizers know little more than bytes; what models know, image tokens and prompt lengths are the real numbers, so that
+work is as large.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import gc
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -17,18 +18,19 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from cg_lab.models.backbone import LoadedBackbone, without_videos
 from cg_lab.models.encoding import encode_questions
 from cg_lab.models.linear import OneDnnLinear
-from cg_lab.questions import AnswerForm, Question
+from cg_lab.questions import AnswerForm, Question, format_question
 from cg_lab.study import Backbone
 
 library: Any = transformers
 """Its configurations take more than their types say."""
+PLAIN = Question(text="?", options=("mass", "cyst", "bleed", "none"), answer=0)
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'] }}: {% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}{% endfor %}\n{% endfor %}"
@@ -50,12 +52,20 @@ class Shape:
 
 
 def make_tokenizer(**named: str) -> PreTrainedTokenizerFast:
-    """Make a tokenizer of bytes with special tokens by the names that processors ask for."""
-    special = ["<pad>", "<s>", "</s>", *dict.fromkeys(named.values())]
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    raw = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate([*special, *alphabet])}, merges=[]))
+    """Make a tokenizer with special tokens by the names that processors ask for.
+
+    A question's frame takes about as many tokens as in a real vocabulary; everything else is written in bytes.
+    """
+    raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=512,
+        special_tokens=["<pad>", "<s>", "</s>", *dict.fromkeys(named.values())],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator([format_question(PLAIN, AnswerForm.LETTER)] * 2, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="<pad>", bos_token="<s>", eos_token="</s>", extra_special_tokens=named
     )
@@ -70,7 +80,7 @@ def build_llava(tiny: bool) -> tuple[Any, Any]:  # noqa: FBT001
             "model_type": "clip_vision_model", "image_size": side, "patch_size": 14, "projection_dim": 32,
             **(_sight(32, 2) if tiny else _sight(1024, 24, heads=16)),
         },
-        text_config={"model_type": "llama", **(_text(32, 2, 300) if tiny else _text(4096, 32, 32064, width=11008))},
+        text_config={"model_type": "llama", **(_text(32, 2, 512) if tiny else _text(4096, 32, 32064, width=11008))},
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_seq_length=(side // 14) ** 2,
     )  # fmt: skip
     images = library.CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
@@ -90,7 +100,7 @@ def build_qwen2_5_vl(tiny: bool) -> tuple[Any, Any]:  # noqa: FBT001
              "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584,
              "patch_size": 14, "fullatt_block_indexes": [7, 15, 23, 31], "window_size": 112}  # fmt: skip
     section = [1, 1, 2] if tiny else [16, 24, 24]
-    text = _text(32, 2, 300, keys=2) if tiny else _text(3584, 28, 152064, width=18944, heads=28, keys=4)
+    text = _text(32, 2, 512, keys=2) if tiny else _text(3584, 28, 152064, width=18944, heads=28, keys=4)
     config = library.Qwen2_5_VLConfig(
         vision_config=sight,
         text_config={**text, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": section}},
@@ -115,7 +125,7 @@ def build_smolvlm(tiny: bool) -> tuple[Any, Any]:  # noqa: FBT001
         vision_config={"image_size": side, "patch_size": 16, **(_sight(32, 2) if tiny else _sight(768, 12, heads=12))},
         text_config={
             "model_type": "llama",
-            **(_text(32, 2, 300) if tiny else _text(576, 30, 49280, width=1536, heads=9, keys=3)),
+            **(_text(32, 2, 512) if tiny else _text(576, 30, 49280, width=1536, heads=9, keys=3)),
         },
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"), scale_factor=scale, pad_token_id=0,
     )  # fmt: skip
@@ -153,10 +163,10 @@ SHAPES = {
 }
 
 
-def make_backbone(name: str, *, tiny: bool = False) -> LoadedBackbone:
-    """Make a model with random weights, on the GPU in bfloat16 if there is one."""
+def make_backbone(name: str, *, tiny: bool = False, device: str | None = None) -> LoadedBackbone:
+    """Make a model with random weights, on the GPU in bfloat16 if there is one; on `meta` without weights."""
     config, processor = SHAPES[name].build(tiny)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16 if device == "cuda" else torch.float32)
@@ -177,15 +187,12 @@ def make_images(count: int, side: int) -> list[Image.Image]:
 
 def make_questions(backbone: LoadedBackbone, count: int, *, tiny: bool = False) -> list[Question]:
     """Make questions with four options whose prompts have the shape's number of tokens."""
-    options = ("mass", "cyst", "bleed", "none")
     shape = SHAPES[backbone.identity.name]
-    plain = Question(text="?", options=options, answer=0)
-    (example,) = encode_questions(backbone, [plain], make_images(1, shape.image_side))
+    (example,) = encode_questions(backbone, [PLAIN], make_images(1, shape.image_side))
     room = 8 if tiny else shape.prompt_tokens - len(example.prompt)
     assert room > 0, f"{shape.title}: {len(example.prompt)} tokens, more than {shape.prompt_tokens}"
     return [
-        Question(text=f"{number:x}".rjust(room, "~")[-room:] + "?", options=options, answer=number % 4)
-        for number in range(count)
+        replace(PLAIN, text=f"{number:x}".rjust(room, "~")[-room:] + "?", answer=number % 4) for number in range(count)
     ]
 
 
