@@ -179,10 +179,9 @@ class PreparedImages:
         sight = self._sights[pool.key]
         if sight is None:
             return see_images(self.backbone, pool.read(ids))
-        if not pool.is_kept:
-            return [sight.see(image) for image in pool.read(ids)]
-        # One after the other: an image is resized while it is still in the processor's cache.
-        return [sight.see(image) for one in ids for image in pool.read([one])]
+        # Files one after the other: an image is resized while it is still in the processor's cache.
+        parts = [[one] for one in ids] if pool.is_kept else [ids]
+        return [sight.see(image) for part in parts for image in pool.read(part)]
 
     def _prepare_with_features(self, pool: Pool, shard: tuple[str, ...]) -> list[Seen] | None:
         base = self._see_shard(pool, shard, shard, with_features=False)

@@ -17,7 +17,7 @@ from cg_lab.models.tower import hand_to_tower, playing_back
 from cg_lab.questions import AnswerForm
 
 SIDE_BY_SIDE = ("llava",)
-"""Architectures whose attention takes a mask that hides what follows a trunk from each other."""
+"""Architectures whose attention is causal and transformers' own, so that branches behind a trunk fit in one row."""
 APART = ("mllama",)
 """Architectures that can't go on from a trunk's keys and values without its image; elsewhere these are kept."""
 
