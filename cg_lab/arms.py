@@ -1,36 +1,183 @@
-"""The arms of a held-out question."""
+"""The arms of a held-out question: one table, from which all that is checked, said or drawn of an arm is read."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
+
+Model = Literal["untouched", "own", "main"]
+"""Which model an arm asks: the untouched backbone, one trained for the arm, or that of the question's main arm."""
+Shows = Literal["anything", "nothing", "one", "combination", "others", "target"]
+"""What an arm's training subsets may show of the target: anything; no element of it; exactly one each; all of its
+elements between them, where the question claims so; none of the element that the arm's variant names; or the target and
+nothing else, by intent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """All that the rest of the package knows about an arm."""
+
+    words: str
+    """What people call it, in a word or two; a variant is put behind."""
+    meaning: str
+    """What the scored model was trained on, or shown: a phrase that follows the name."""
+    colour: str
+    """In figures, as #rrggbb."""
+    model: Model = "own"
+    shows: Shows = "anything"
+    is_budgeted: bool = False
+    """Whether it trains on exactly as many samples as the question's other budgeted arms."""
+    is_main: bool = False
+    """Whether a held-out question is about its training; a question has one such arm."""
+    is_reference: bool = False
+    """Whether the main arm's gain over it is tested, tabulated and pooled."""
+    is_pooled: bool = False
+    """Whether its accuracy is summed up over all held-out questions."""
+    asks_target: bool = True
+    """Whether it is asked about the target, and not about the subsets that its model was trained on."""
+
+    def __post_init__(self) -> None:
+        """Refuse what tables and figures could not show, when the package loads."""
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour):
+            raise ValueError(f"arm '{self.words}': colour {self.colour!r} is not of the form #rrggbb")
+        if not self.words.strip() or not self.meaning.strip():
+            raise ValueError(f"arm '{self.words}': it needs words and a meaning")
+        if self.model != "own" and (self.is_budgeted or self.is_main or self.shows != "anything"):
+            raise ValueError(f"arm '{self.words}': only a training of its own has a budget and shows elements")
 
 
 class Arm(StrEnum):
-    """What the scored model was trained on, or what it was shown."""
+    """What the scored model was trained on, or what it was shown; in the order in which figures show them."""
 
-    ZERO_SHOT = "zero_shot"
-    """The untouched backbone (Med-MAT's Baseline)."""
-    UNRELATED = "unrelated"
-    """As many samples from subsets that share no element with the target (Med-MAT's Baseline+)."""
-    PARTIAL = "partial"
-    """As many samples from subsets that share just one element with the target (CrossMed's Unrelated)."""
-    RELATED = "related"
-    """The combination that should explain the target (Med-MAT's Trained)."""
-    WITHOUT = "without"
-    """The related subsets without those that share one factor's element; the cell's variant names the factor."""
-    ALL_DATA = "all_data"
-    """Related and unrelated subsets together."""
-    MULTI_TASK = "multi_task"
-    """All in-distribution subsets together, the target's own data among them where it is one."""
-    CEILING = "ceiling"
-    """The target's own training data (Med-MAT's Single-task Training)."""
-    SHUFFLED = "shuffled"
-    """The related combination with labels dealt anew within each subset: what images without truth do."""
-    BLIND = "blind"
-    """The related model, shown a blank image: what the text alone gives away."""
-    SOURCES = "sources"
-    """The related model on the test questions of its own sources: whether it learned what it should recombine."""
+    traits: Traits
+
+    def __new__(cls, value: str, traits: Traits) -> Arm:
+        """Make a member that is its name as text and knows its traits."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.traits = traits
+        return member
+
+    ZERO_SHOT = (
+        "zero_shot",
+        Traits(
+            words="zero-shot",
+            meaning="the untouched model",  # Med-MAT's Baseline
+            colour="#7f7f7f",
+            model="untouched",
+            is_reference=True,
+            is_pooled=True,
+        ),
+    )
+    UNRELATED = (
+        "unrelated",
+        Traits(
+            words="unrelated",
+            meaning="trained on as many samples that share no element with the target",  # Med-MAT's Baseline+
+            colour="#E69F00",
+            shows="nothing",
+            is_budgeted=True,
+            is_reference=True,
+            is_pooled=True,
+        ),
+    )
+    RELATED = (
+        "related",
+        Traits(
+            words="related",
+            meaning="trained on the subsets that should explain the target, never on the target",  # Med-MAT's Trained
+            colour="#0072B2",
+            shows="combination",
+            is_budgeted=True,
+            is_main=True,
+            is_pooled=True,
+        ),
+    )
+    ALL_DATA = (
+        "all_data",
+        Traits(
+            words="all data",
+            meaning="trained on related and unrelated subsets together",
+            colour="#56B4E9",
+            is_budgeted=True,
+        ),
+    )
+    PARTIAL = (
+        "partial",
+        Traits(
+            words="one element",
+            meaning="trained on as many samples that share just one element with the target",  # CrossMed's Unrelated
+            colour="#8a6d3b",
+            shows="one",
+            is_budgeted=True,
+        ),
+    )
+    WITHOUT = (
+        "without",
+        Traits(
+            words="without",
+            meaning="trained as related, without the subsets that share the target's element of one factor",
+            colour="#7a7ac7",
+            shows="others",
+            is_budgeted=True,
+        ),
+    )
+    MULTI_TASK = (
+        "multi_task",
+        Traits(
+            words="multi-task",
+            meaning="trained on all in-distribution subsets together, the target's own data among them where it is one",
+            colour="#0072B2",
+            is_main=True,
+            is_pooled=True,
+        ),
+    )
+    CEILING = (
+        "ceiling",
+        Traits(
+            words="ceiling",
+            meaning="trained on the target itself",  # Med-MAT's Single-task Training
+            colour="#009E73",
+            shows="target",
+            is_pooled=True,
+        ),
+    )
+    SHUFFLED = (
+        "shuffled",
+        Traits(
+            words="shuffled",
+            meaning="trained as related, with labels dealt anew: what images without truth do",
+            colour="#b8b8b8",
+            is_budgeted=True,
+        ),
+    )
+    BLIND = (
+        "blind",
+        Traits(
+            words="blind",
+            meaning="the related model, shown a blank image",
+            colour="#CC79A7",
+            model="main",
+            is_reference=True,
+        ),
+    )
+    SOURCES = (
+        "sources",
+        Traits(
+            words="its sources",
+            meaning="the related model, asked about what it was trained on",
+            colour="#4d4d4d",
+            model="main",
+            asks_target=False,
+        ),
+    )
 
 
-MAIN_ARMS = (Arm.RELATED, Arm.MULTI_TASK)
+if len({arm.traits.words for arm in Arm}) < len(Arm):
+    raise ValueError("two arms have the same words")
+
+
+MAIN_ARMS = tuple(arm for arm in Arm if arm.traits.is_main)
 """Arms whose training a held-out question asks about; a question has one of them."""
