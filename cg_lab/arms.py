@@ -26,6 +26,8 @@ class Traits:
     colour: str
     """In figures, as #rrggbb."""
     model: Model = "own"
+    image: Literal["original", "blank"] = "original"
+    """What the model is shown."""
     shows: Shows = "anything"
     is_budgeted: bool = False
     """Whether it trains on exactly as many samples as the question's other budgeted arms."""
@@ -160,6 +162,7 @@ class Arm(StrEnum):
             meaning="the related model, shown a blank image",
             colour="#CC79A7",
             model="main",
+            image="blank",
             is_reference=True,
         ),
     )

@@ -19,6 +19,10 @@ class UserError(Exception):
     """
 
 
+class UnaskableError(UserError):
+    """A held-out question, or a whole design, that these data can't answer; what else was asked for goes on."""
+
+
 class InterruptedByUserError(Exception):
     """Ctrl-C or a request to stop; what was finished is kept, with exit status 130."""
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 from cg_lab.errors import UserError
 from cg_lab.planning.jobs import share_parts
-from cg_lab.planning.plan import PLAN_SCHEMA, Plan
+from cg_lab.planning.plan import OLDEST_PLAN_SCHEMA, PLAN_SCHEMA, Plan, hash_plan, parse_plan
 from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob
-from cg_lab.serialize import content_id, parse, parse_json, read_json, write_json, write_text
+from cg_lab.serialize import content_id, parse, read_json, write_json, write_lines
 from cg_lab.version import __version__
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -238,19 +238,16 @@ def read_plan(path: Path) -> Plan:
         If the file is missing, not a plan, or of a newer schema; all faults at once.
 
     """
-    plan = parse_json(Plan, path)
-    if plan is not None and plan.schema == PLAN_SCHEMA:
-        return share_parts(plan)
     raw = read_json(path)
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if isinstance(schema, int) and schema > PLAN_SCHEMA:
         raise UserError(f"{path}: plan schema {schema} is newer than this version's {PLAN_SCHEMA}; update cg_lab")
-    if isinstance(schema, int) and schema < PLAN_SCHEMA:
+    if isinstance(schema, int) and schema < OLDEST_PLAN_SCHEMA:
         raise UserError(
-            f"{path}: plan schema {schema} is older than this version's {PLAN_SCHEMA}; plan or sweep the study again, "
-            "its finished jobs stay valid"
+            f"{path}: plan schema {schema} is older than {OLDEST_PLAN_SCHEMA}, the oldest that this version reads; "
+            "plan or sweep the study again, its finished jobs stay valid"
         )
-    return share_parts(parse(Plan, raw, where=str(path)))
+    return share_parts(parse_plan(raw, where=str(path)))
 
 
 def read_finetune_result(layout: Layout, job_id: str) -> FinetuneResult | None:
@@ -309,7 +306,7 @@ def write_plan(layout: Layout, plan: Plan) -> None:
                 f"study: '{plan.study}' in {layout.root} was made with other {' and '.join(changed)}; "
                 "give this one a name of its own: study=NAME"
             )
-    write_text(path, plan.text)
+    write_lines(path, plan.write_lines())
 
 
 def _read_comparable(path: Path) -> Plan | None:
@@ -318,13 +315,16 @@ def _read_comparable(path: Path) -> Plan | None:
         return None
     raw = read_json(path)
     schema = raw.get("schema") if isinstance(raw, dict) else None
-    return None if isinstance(schema, int) and schema < PLAN_SCHEMA else read_plan(path)
+    return None if isinstance(schema, int) and schema < OLDEST_PLAN_SCHEMA else read_plan(path)
 
 
 def is_current(layout: Layout, plan: Plan) -> bool:
     """Tell whether a plan is the one that is frozen in its study's folder."""
     path = layout.plan(plan.study)
-    return path.exists() and path.read_text(encoding="utf-8") == plan.text
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return hash_plan(file) == plan.id
 
 
 def fingerprint(layout: Layout, plan: Plan) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -90,8 +90,17 @@ def content_id(kind: str, schema: int, value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
-def parse(kind: type[T], raw: Any, *, where: str) -> T:
+def parse(kind: type[T], raw: Any, *, where: str, context: object = None) -> T:
     """Build a typed value from plain data; the one door for everything that comes from a file or a person.
+
+    Parameters
+    ----------
+    kind, raw
+        What to build, and from what.
+    where
+        Where it came from, for messages.
+    context
+        What the types' own validators need beside the data, such as the tables of plan.json.
 
     Raises
     ------
@@ -102,7 +111,7 @@ def parse(kind: type[T], raw: Any, *, where: str) -> T:
     from pydantic import ValidationError  # costs 0.1 s, which `--help` need not pay
 
     try:
-        return _adapter(kind).validate_python(raw)
+        return _adapter(kind).validate_python(raw, context=context)
     except ValidationError as error:
         faults = [_describe_fault(fault) for fault in error.errors(include_url=False)]
         plural = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
@@ -150,15 +159,17 @@ def _forbid_unknown_keys(kind: Any) -> None:
             _forbid_unknown_keys(hint)
 
 
-def dump_json(values: tuple[Any, ...]) -> list[str]:
+def dump_json(values: tuple[Any, ...], *, context: object = None) -> list[str]:
     """Write each value as JSON on one line; thousands of typed values a second, by pydantic's own writer."""
     from pydantic_core import to_json
 
     if not values:
         return []
     kind = type(values[0])
-    write = _adapter(kind).dump_json if dataclasses.is_dataclass(kind) else to_json
-    return [write(value).decode() for value in values]
+    if not dataclasses.is_dataclass(kind):
+        return [to_json(value).decode() for value in values]
+    write = _adapter(kind).dump_json
+    return [write(value, context=context).decode() for value in values]
 
 
 def read_json(path: Path) -> Any:
@@ -188,6 +199,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file from its lines, each with its end, whole or not at all; they are never held together."""
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(lines)
 
 
 @contextmanager

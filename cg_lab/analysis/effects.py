@@ -13,7 +13,7 @@ from cg_lab.analysis.transfer import Transfer, measure_transfer
 from cg_lab.analysis.verdict import Evidence, Verdict, decide
 from cg_lab.arms import Arm
 from cg_lab.mat import Subset
-from cg_lab.planning.plan import Cell, Contrast, Plan, Rule
+from cg_lab.planning.plan import Cell, Contrast, Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ def compute_effects(
     ]
     return StudyEffects(
         plan=plan,
-        contrasts=_judge(measured, missing, plan.rule, registered),
+        contrasts=_judge(plan, measured, missing, registered),
         pooled=_pool(measured, resampling.confidence),
         summaries=(*summarize_study(asked, resampling), *fit_slopes(measured, resampling.confidence)),
         curves=trace_curves(measured, resampling.confidence),
@@ -149,13 +149,15 @@ def _name_groups(plan: Plan, contrast: Contrast) -> tuple[str, ...]:
 
 
 def _judge(
-    measured: list[Measured], missing: tuple[MissingCell, ...], rule: Rule, registered: Collection[str] | None
+    plan: Plan, measured: list[Measured], missing: tuple[MissingCell, ...], registered: Collection[str] | None
 ) -> tuple[ContrastEffect, ...]:
+    confidence = plan.rule.confidence
     incomplete = {cell.contrast for cell in missing}
     evidence = [
         Evidence(
             fully_covered=part.contrast.fully_covered,
             sees_target=part.contrast.sees_target,
+            whole_sources=plan.whole_sources.get(part.contrast.id, ()),
             complete=part.contrast.id not in incomplete,
             num_seeds=_count_seeds(part),
             over_zero_shot=_gain_of_main(part, "over_zero_shot"),
@@ -173,7 +175,7 @@ def _judge(
             over_blind=_gain_over_blind(part),
             recovered=part.recovered,
             bootstrap={
-                over: summarize(gain.interval.estimate, gain.replicates_R, rule.confidence)
+                over: summarize(gain.interval.estimate, gain.replicates_R, confidence)
                 for over, gain in part.gains.items()
             },
             mcnemar=part.mcnemar,
@@ -185,7 +187,7 @@ def _judge(
             reason=decision.reason,
             check_mark=_check_mark(part),
         )
-        for part, decision in zip(measured, decide(evidence, rule.confidence), strict=True)
+        for part, decision in zip(measured, decide(evidence, confidence), strict=True)
     )
 
 

@@ -24,6 +24,8 @@ class Evidence:
     fully_covered: bool
     sees_target: bool
     """The main arm was trained on target data by intent."""
+    whole_sources: tuple[str, ...] = ()
+    """That alone show every element that is asked for."""
     complete: bool
     num_seeds: int
     """Of the main arm."""
@@ -54,7 +56,7 @@ def _find_obstacle(part: Evidence) -> str | None:
     ceiling = part.ceiling_over_zero_shot
     obstacles = (
         (not part.complete, "cells are missing"),
-        (part.sees_target, "the target's own data are part of the training, so that nothing is held out"),
+        (part.sees_target, "the target's own data are part of training or prompt, so that nothing is held out"),
         (
             None in {part.over_zero_shot, part.over_unrelated, part.over_blind},
             "the design has no unrelated or no blind arm here",
@@ -62,6 +64,11 @@ def _find_obstacle(part: Evidence) -> str | None:
         (
             not part.fully_covered,
             "an element of the target is covered by no related subset, so a gain is transfer, not recombination",
+        ),
+        (
+            bool(part.whole_sources),
+            f"{' and '.join(part.whole_sources[:3])} alone shows the whole combination, so a gain is transfer, not "
+            "recombination",
         ),
         (
             ceiling is None or ceiling.low <= 0,

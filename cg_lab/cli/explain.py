@@ -8,8 +8,8 @@ from cg_lab.mat import Subset
 from cg_lab.planning.build import build_graph, find_targets
 from cg_lab.planning.designs import load_design
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.plan import Contrast
-from cg_lab.planning.validity import compute_detectable_gain, is_askable
+from cg_lab.planning.plan import Contrast, Skipped
+from cg_lab.planning.proof import compute_detectable_gain, is_askable
 from cg_lab.reporting.names import name_arm
 from cg_lab.study import Study
 
@@ -39,11 +39,17 @@ def explain_target(name: str, study: Study, catalog: Catalog) -> None:
     targets = find_targets(study, catalog, graph)
     if target not in targets:
         targets = (*targets, target)
-    found = [part for part in design.find(graph, targets, study.design) if part.target == target.name]
-    if not found:
+    posed = [part for part in design.find(graph, targets, study.design) if part.target == target.name]
+    found = [part for part in posed if isinstance(part, Contrast)]
+    for part in posed:
+        if isinstance(part, Skipped):
+            print(f"\nUnder design={study.design.name} {part.question or 'it'} can't be asked: {part.reason}.")
+    if not posed:
         print(
             f"\nUnder design={study.design.name} nothing can be asked about it: {design.explain_absence(study.design)}."
         )
+        return
+    if not found:
         return
     print(f"\nUnder design={study.design.name} it is held out in {len(found)} question{'s' if len(found) > 1 else ''}:")
     for contrast in found[:MOST_QUESTIONS]:

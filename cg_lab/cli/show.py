@@ -18,7 +18,7 @@ from cg_lab.execution.local import count_slots, list_gpus
 from cg_lab.execution.packs import balance, find_pending, group_jobs, tabulate
 from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
 from cg_lab.planning.compare import compare_jobs, compare_plans
-from cg_lab.planning.plan import Plan
+from cg_lab.planning.plan import Contrast, Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.reporting.names import name_questions
 from cg_lab.results import Layout, read_plan
@@ -62,17 +62,18 @@ def _show_questions(console: Console, plan: Plan) -> None:
     for column in ("samples", "test", "chance", "shows"):
         table.add_column(column, justify="right")
     is_plain = len({contrast.target for contrast in plan.contrasts}) == len(plan.contrasts)
+    alone = plan.whole_sources
     for contrast in plan.contrasts[:MOST_ROWS]:
-        proof = first[contrast.id].proof
-        mark = " #" if contrast.sees_target else "" if contrast.fully_covered else " *"
+        proof = first[contrast.id].proof if contrast.id in first else None
+        mark = _mark(contrast, is_whole=contrast.id in alone)
         table.add_row(
             escape(contrast.target if is_plain else names[contrast.id]) + mark,
             _shorten(contrast.related),
             _shorten(contrast.unrelated),
             str(contrast.main.num_samples + contrast.main.num_target) if contrast.main else "-",
-            str(proof.num_test),
-            f"{proof.chance:.0%}",
-            "-" if proof.detectable is None else f"+{proof.detectable:.0%}",
+            str(proof.num_test) if proof else "-",
+            f"{proof.chance:.0%}" if proof else "-",
+            f"+{proof.detectable:.0%}" if proof and proof.detectable is not None else "-",
         )
     console.print(table)
     if len(plan.contrasts) > MOST_ROWS:
@@ -82,11 +83,26 @@ def _show_questions(console: Console, plan: Plan) -> None:
     )
     if any(contrast.sees_target for contrast in plan.contrasts):
         console.print("#: the target's own data are part of the training by intent; nothing is held out", style="dim")
+    whole = [contrast for contrast in plan.contrasts if contrast.id in alone and not contrast.sees_target]
+    if whole:
+        named = dict.fromkeys(name for contrast in whole for name in alone[contrast.id])
+        console.print(
+            f"=: a source alone shows the whole combination ({_shorten(tuple(named))}), so that nothing is left to "
+            "recombine",
+            style="dim",
+        )
     if not all(contrast.fully_covered or contrast.sees_target for contrast in plan.contrasts):
         console.print(
             "*: an element of the target is in no related subset, so that a gain is transfer, not recombination",
             style="dim",
         )
+
+
+def _mark(contrast: Contrast, *, is_whole: bool) -> str:
+    """Mark a question whose gain would not be recombination."""
+    if contrast.sees_target:
+        return " #"
+    return " =" if is_whole else "" if contrast.fully_covered else " *"
 
 
 def _show_notes(console: Console, plan: Plan) -> None:

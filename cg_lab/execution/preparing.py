@@ -25,7 +25,7 @@ from cg_lab.models.backbone import load_for_images
 from cg_lab.models.prepared import Pool, PreparedImages
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, read_plan
-from cg_lab.serialize import write_text
+from cg_lab.serialize import write_lines
 from cg_lab.study import Backbone, ClusterSettings, SlurmSettings
 
 Tell = Callable[[int, int], None]
@@ -158,7 +158,7 @@ def prepare_images(plan: Plan, layout: Layout, settings: ClusterSettings, cache_
     tell(len(shards) - len(waiting), len(shards))
     if not waiting:
         return 0
-    write_text(_path(layout, plan.id), plan.text)
+    write_lines(_path(layout, plan.id), plan.write_lines())
     root = str(layout.root.resolve())
     try:
         if isinstance(settings, SlurmSettings):

@@ -18,7 +18,7 @@ from cg_lab.execution.slurm import SlurmCluster
 from cg_lab.locks import find_holder, holding
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout
-from cg_lab.serialize import write_text
+from cg_lab.serialize import write_lines
 from cg_lab.study import DebugSettings, LocalSettings, SlurmSettings
 
 LOOK_S = 1.0
@@ -29,7 +29,7 @@ RETRY_S = 10.0
 def freeze(plan: Plan, order: Order, layout: Layout) -> None:
     """Write what tasks work from, however late they start."""
     write_order(layout, order)
-    write_text(layout.submitted_plan(plan.study), plan.text)
+    write_lines(layout.submitted_plan(plan.study), plan.write_lines())
 
 
 def open_cluster(order: Order, layout: Layout, open_bench: OpenBench = ModelBench) -> Cluster:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import assert_never
 
-from cg_lab.arms import Arm
 from cg_lab.catalog import Catalog
-from cg_lab.errors import UserError
+from cg_lab.errors import UnaskableError, UserError, list_faults
 from cg_lab.mat import Subset
 from cg_lab.planning.budget import OVER_BUDGET, choose_within
 from cg_lab.planning.compile import Compiler, Draft
@@ -17,9 +17,12 @@ from cg_lab.planning.criterion import COMPARISONS, CRITERION
 from cg_lab.planning.designs import load_design
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.plan import PLAN_SCHEMA, Contrast, Plan, PlannedCatalog, Rates, Setting, Skipped
-from cg_lab.planning.validity import Prover, is_askable
+from cg_lab.planning.proof import Prover, is_askable
 from cg_lab.serialize import to_plain
 from cg_lab.study import Backbone, Study
+
+MOST_TOLD = 20
+"""Targets and questions of which an error says why they can't be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,8 @@ def build_plan(runs: Sequence[Run]) -> Plan:
     Raises
     ------
     UserError
-        If a named target is unknown or has no valid sources, if no target has any, or if a cell is not valid.
+        If a named target is unknown, if no target can be asked about, or if a cell is not valid. What can't be asked
+        while other questions can is listed in the plan with its reason.
 
     """
     first = runs[0].study
@@ -78,48 +82,33 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         if run.catalog not in catalogs:
             catalogs.append(run.catalog)
         place = catalogs.index(run.catalog)
+        settings.append(_describe_run(run, place))
         graph_key = (place, study.twins, study.design.kinds)
-        if graph_key not in graphs:
-            graphs[graph_key] = build_graph(run.catalog, study)
-            provers[graph_key] = Prover(run.catalog, graphs[graph_key])
         key = (*graph_key, study.design, study.targets)
-        if key not in asked:
-            asked[key] = _ask(run, graphs[graph_key])
+        try:
+            if graph_key not in graphs:
+                graphs[graph_key] = build_graph(run.catalog, study)
+                provers[graph_key] = Prover(run.catalog, graphs[graph_key])
+            if key not in asked:
+                asked[key] = _ask(run, graphs[graph_key])
+        except UnaskableError as error:
+            if len(runs) == 1:
+                raise
+            skipped.append(Skipped(target="", question=study.design.name, reason=str(error), setting=run.name))
+            continue
         compiler = Compiler(study, run.catalog, graphs[graph_key], provers[graph_key], run.backbone)
         posed += [(_name(compiler.restrict(part), run.name), compiler) for part in asked[key].contrasts]
         skipped += [replace(part, setting=run.name) for part in asked[key].skipped]
-        settings.append(
-            Setting(
-                name=run.name,
-                catalog=place,
-                backbone=run.backbone,
-                recipe=study.finetune,
-                design=to_plain(study.design),
-                rates=Rates(
-                    train_samples_per_s=study.model.train_samples_per_s,
-                    eval_samples_per_s=study.model.eval_samples_per_s,
-                    checkpoint_gb=study.model.checkpoint_gb,
-                    adapter_mb=study.model.adapter_mb,
-                ),
-            )
-        )
-    if first.budget.is_set:
+    if first.budget.is_set and posed:
         kept = choose_within([compiler.weigh(contrast) for contrast, compiler in posed], first.budget)
-        skipped += [
-            Skipped(target=contrast.target, reason=OVER_BUDGET, question=contrast.id, setting=contrast.setting)
-            for contrast, _ in posed
-            if contrast.id not in kept
-        ]
+        skipped += [_skip(contrast, OVER_BUDGET) for contrast, _ in posed if contrast.id not in kept]
         posed = [(contrast, compiler) for contrast, compiler in posed if contrast.id in kept]
-    drafts = [draft for contrast, compiler in posed for draft in compiler.compile(contrast)]
+    contrasts, drafts = _compile(posed, skipped)
     if not drafts:
-        wanted = ", ".join(first.arms or ())
-        raise UserError(f"arms: {first.design.name} offers none of {wanted} here; arms=null plans all that it offers")
-    compiled = {draft.cell.contrast for draft in drafts}
-    contrasts = [contrast for contrast, _ in posed if contrast.id in compiled]
+        raise _refuse(runs, skipped)
     finetunes = {draft.finetune.id: draft.finetune for draft in drafts if draft.finetune}
     evaluations = {draft.evaluation.id: draft.evaluation for draft in drafts}
-    declared = sum(draft.finetune is not None and draft.cell.arm not in {Arm.BLIND, Arm.SOURCES} for draft in drafts)
+    declared = sum(draft.finetune is not None and draft.cell.arm.traits.model == "own" for draft in drafts)
     return Plan(
         schema=PLAN_SCHEMA,
         study=first.study,
@@ -137,24 +126,60 @@ def build_plan(runs: Sequence[Run]) -> Plan:
     )
 
 
-def stream_drafts(run: Run) -> Iterator[Draft]:
-    """Give the cells of one configuration one by one, for studies that are too large to hold; a budget is not kept.
+def _describe_run(run: Run, place: int) -> Setting:
+    study = run.study
+    return Setting(
+        name=run.name,
+        catalog=place,
+        backbone=run.backbone,
+        recipe=study.finetune,
+        design=to_plain(study.design),
+        rates=Rates(
+            train_samples_per_s=study.model.train_samples_per_s,
+            eval_samples_per_s=study.model.eval_samples_per_s,
+            checkpoint_gb=study.model.checkpoint_gb,
+            adapter_mb=study.model.adapter_mb,
+        ),
+    )
 
-    Equal jobs come again with equal ids; who collects them merges them.
-    """
-    study, catalog = run.study, run.catalog
-    graph = build_graph(catalog, study)
-    compiler = Compiler(study, catalog, graph, Prover(catalog, graph), run.backbone)
-    targets = tuple(target for target in find_targets(study, catalog, graph) if is_askable(target))
-    for contrast in load_design(study.design.name).find(graph, targets, study.design):
-        yield from compiler.compile(compiler.restrict(contrast))
+
+def _compile(posed: Sequence[tuple[Contrast, Compiler]], skipped: list[Skipped]) -> tuple[list[Contrast], list[Draft]]:
+    """Compile questions; one that the data do not allow is added to those that are skipped."""
+    contrasts: list[Contrast] = []
+    drafts: list[Draft] = []
+    for contrast, compiler in posed:
+        try:
+            compiled = list(compiler.compile(contrast))
+        except UnaskableError as error:
+            skipped.append(_skip(contrast, str(error)))
+            continue
+        if compiled:
+            contrasts.append(contrast)
+            drafts += compiled
+    return contrasts, drafts
+
+
+def _skip(contrast: Contrast, reason: str) -> Skipped:
+    return Skipped(target=contrast.target, reason=reason, question=contrast.id, setting=contrast.setting)
+
+
+def _refuse(runs: Sequence[Run], skipped: Sequence[Skipped]) -> UserError:
+    """Say why there is nothing to plan."""
+    study = runs[0].study
+    designs = ", ".join(dict.fromkeys(run.study.design.name for run in runs))
+    if skipped:
+        told = [f"{part.question or part.target}: {part.reason}" for part in skipped[:MOST_TOLD]]
+        more = [f"... and {len(skipped) - MOST_TOLD} more"] if len(skipped) > MOST_TOLD else []
+        return list_faults(f"targets: no valid sources in the catalogue under design={designs} for", [*told, *more])
+    wanted = ", ".join(study.arms or ())
+    return UserError(f"arms: {study.design.name} offers none of {wanted} here; arms=null plans all that it offers")
 
 
 def build_graph(catalog: Catalog, study: Study) -> MatGraph:
     """Make the graph of the subsets that a study's design looks at."""
     members = tuple(subset for subset in catalog.subsets if subset.kind in study.design.kinds)
     if not members:
-        raise UserError(f"design.kinds: the catalogue has no subset of kind {' or '.join(study.design.kinds)}")
+        raise UnaskableError(f"design.kinds: the catalogue has no subset of kind {' or '.join(study.design.kinds)}")
     return MatGraph(members, catalog.factors, strict=study.twins == "shared", tied=catalog.tied)
 
 
@@ -162,36 +187,47 @@ def find_targets(study: Study, catalog: Catalog, graph: MatGraph) -> tuple[Subse
     """Give the subsets that a study holds out: those that it names, or all that have test samples."""
     if study.targets is None:
         return tuple(subset for subset in graph.subsets if is_askable(subset))
-    targets = [catalog.find(name) for name in study.targets]
-    outside = [target.name for target in targets if target.name not in graph.index]
-    if outside:
-        raise UserError(
-            f"targets: '{outside[0]}' is a {catalog.find(outside[0]).kind} subset, "
-            f"design.kinds has {', '.join(study.design.kinds)}"
-        )
-    return tuple(dict.fromkeys(targets))
+    return tuple(dict.fromkeys(catalog.find(name) for name in study.targets))
 
 
 def _ask(run: Run, graph: MatGraph) -> _Questions:
+    """Let a design pose its questions; targets that it can't ask about are listed with the reason."""
     study, catalog = run.study, run.catalog
     targets = find_targets(study, catalog, graph)
     design = load_design(study.design.name)
-    askable = tuple(target for target in targets if is_askable(target))
-    found = {contrast.id: contrast for contrast in design.find(graph, askable, study.design)}
-    present = {contrast.target for contrast in found.values()}
+    reasons = {target.name: _find_obstacle(target, graph, study) for target in targets}
+    askable = tuple(target for target in targets if reasons[target.name] is None)
+    found: dict[str, Contrast] = {}
+    skipped: list[Skipped] = []
+    for posed in design.find(graph, askable, study.design):
+        match posed:
+            case Skipped():
+                skipped.append(posed)
+            case Contrast() if obstacle := _find_obstacle(graph[posed.target], graph, study):
+                skipped.append(_skip(posed, obstacle))
+            case Contrast():
+                if found.setdefault(posed.id, posed) != posed:
+                    raise UserError(
+                        f"design {study.design.name}: two held-out questions have the id '{posed.id}'; give them other "
+                        "labels"
+                    )
+            case _:
+                assert_never(posed)
+    told = {contrast.target for contrast in found.values()} | {part.target for part in skipped}
     reason = design.explain_absence(study.design)
-    skipped = tuple(
-        Skipped(target=target.name, reason=reason if is_askable(target) else "it has no test samples")
+    skipped += [
+        Skipped(target=target.name, reason=reasons[target.name] or reason)
         for target in targets
-        if target.name not in present
-    )
-    if not found or (skipped and study.targets is not None):
-        told = "\n".join(f"  - {part.target}: {part.reason}" for part in skipped[:20])
-        where = f" ({run.name})" if run.name else ""
-        raise UserError(
-            f"targets: no valid sources in the catalogue under design={study.design.name}{where} for\n{told}"
-        )
-    return _Questions(contrasts=tuple(found.values()), skipped=skipped)
+        if target.name not in told
+    ]
+    return _Questions(contrasts=tuple(found.values()), skipped=tuple(skipped))
+
+
+def _find_obstacle(target: Subset, graph: MatGraph, study: Study) -> str | None:
+    """Say why no design could hold a subset out."""
+    if target.name not in graph.index:
+        return f"it is a {target.kind} subset, design.kinds has {', '.join(study.design.kinds)}"
+    return None if is_askable(target) else "it has no test samples"
 
 
 def _name(contrast: Contrast, setting: str) -> Contrast:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cg_lab.arms import MAIN_ARMS, Arm
+from cg_lab.arms import Arm, Model
 from cg_lab.catalog import Catalog
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.budget import Candidate, Cost
-from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.graph import MatGraph, Members
 from cg_lab.planning.jobs import JobFactory
-from cg_lab.planning.mixture import build_mixture
+from cg_lab.planning.mixture import Spreader
 from cg_lab.planning.plan import Cell, Contrast, Training
-from cg_lab.planning.validity import BUDGETED_ARMS, Claim, Proof, Prover, check_proof, expect_guess
+from cg_lab.planning.proof import Proof, Prover, Split
+from cg_lab.planning.validity import Declaration, check_proof
 from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart
 from cg_lab.study import Backbone, Study
-
-MOST_KEPT = 2_000
-"""Fine-tunes that are kept to be given again; beyond them all are forgotten, so that cells can be streamed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +35,20 @@ class _Question:
 
     contrast: Contrast
     target: Subset
-    main: Training | None
-    sees_target: bool
     budget: int
     """Samples that every budgeted arm gets."""
+    factors: tuple[int, ...]
+    """Positions of the factors that it asks about."""
+    target_examples: int
+    """Training samples of the target that each prompt shows."""
 
 
-def _open(contrast: Contrast, graph: MatGraph) -> _Question:
-    main = contrast.main
-    return _Question(
-        contrast=contrast,
-        target=graph[contrast.target],
-        main=main,
-        sees_target=contrast.sees_target,
-        budget=0 if main is None else main.num_samples + main.num_target,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trained:
+    """What a fine-tune is trained on, read off its mixture; the filler is left out."""
+
+    members: Members = 0
+    num_samples: int = 0
 
 
 class Compiler:
@@ -60,7 +57,7 @@ class Compiler:
     def __init__(self, study: Study, catalog: Catalog, graph: MatGraph, prover: Prover, backbone: Backbone) -> None:
         self._graph = graph
         self._seeds = study.seeds
-        self._arms = None if study.arms is None else frozenset(study.arms)
+        self._arms = frozenset(Arm) if study.arms is None else frozenset(study.arms)
         self._epochs = study.finetune.epochs
         self._samples_per_s = study.model.train_samples_per_s
         self._evaluation = study.evaluation
@@ -68,47 +65,51 @@ class Compiler:
         self._prover = prover
         self._filler = _find_filler(study, catalog)
         self._filler_share = study.filler.share
+        self._spreader = Spreader(graph.subsets)
         self._finetunes: dict[tuple[object, ...], FinetuneJob] = {}
+        self._trained: dict[str, _Trained] = {}
+        """What each fine-tune is trained on."""
+        self._checked: set[tuple[int, Declaration]] = set()
+        """Proofs, by identity, that bear a declaration out."""
 
     def restrict(self, contrast: Contrast) -> Contrast:
-        """Leave out the arms that the study does not want."""
-        if self._arms is None:
-            return contrast
-        wanted = MAIN_ARMS if {Arm.BLIND, Arm.SOURCES} & self._arms else ()
-        kept = tuple(part for part in contrast.trainings if part.arm in self._arms or part.arm in wanted)
-        return replace(contrast, trainings=kept, asks_sources=contrast.asks_sources and self._wants(Arm.SOURCES))
+        """Leave out the arms that the study does not want; the main one stays, since the question is about it."""
+        kept = tuple(part for part in contrast.trainings if part.arm in self._arms or part is contrast.main)
+        asks_sources = contrast.asks_sources and any(not arm.traits.asks_target for arm in self._arms)
+        return replace(contrast, trainings=kept, asks_sources=asks_sources)
 
     def compile(self, contrast: Contrast) -> Iterator[Draft]:
         """Give every cell of a question: the untouched backbone once, each trained arm for each seed.
 
         Raises
         ------
+        UnaskableError
+            If the data do not allow the question.
         UserError
             If a cell breaks a rule of validity.
 
         """
-        question = _open(contrast, self._graph)
-        target = question.target
-        if self._wants(Arm.ZERO_SHOT):
-            yield self._draft(question, Arm.ZERO_SHOT, target, None, None)
+        question = self._open(contrast)
+        for arm in self._list_arms("untouched"):
+            yield self._draft(question, arm, question.target, None, None)
         for seed in self._seeds:
-            for training in contrast.trainings:
-                job = self._make_finetune(training, target, seed)
-                if self._wants(training.arm):
-                    yield self._draft(question, training.arm, target, training, job)
-                if training is question.main:
-                    if self._wants(Arm.BLIND):
-                        yield self._draft(question, Arm.BLIND, target, training, job)
-                    if contrast.asks_sources:
-                        for name in training.subsets:
-                            if self._graph[name].num_test:
-                                yield self._draft(question, Arm.SOURCES, self._graph[name], training, job)
+            for training in self._list_trained(contrast):
+                job = self._make_finetune(training, question.target, seed)
+                if training.arm in self._arms:
+                    yield self._draft(question, training.arm, question.target, training, job)
+                if training is contrast.main:
+                    for arm, asked in self._list_asked(question, training):
+                        yield self._draft(question, arm, asked, training, job)
 
     def weigh(self, contrast: Contrast) -> Candidate:
         """Say what a question costs and shows, for choosing within a budget."""
-        target = self._graph[contrast.target]
-        jobs = [self._make_finetune(training, target, seed) for seed in self._seeds for training in contrast.trainings]
-        proof = self._draft(_open(contrast, self._graph), Arm.ZERO_SHOT, target, None, None).cell.proof
+        question = self._open(contrast)
+        jobs = [
+            self._make_finetune(training, question.target, seed)
+            for seed in self._seeds
+            for training in self._list_trained(contrast)
+        ]
+        proof = self._draft(question, Arm.ZERO_SHOT, question.target, None, None).cell.proof
         return Candidate(
             id=contrast.id,
             shows=frozenset(
@@ -119,28 +120,55 @@ class Compiler:
             detectable=1.0 if proof.detectable is None else proof.detectable,
         )
 
+    def _open(self, contrast: Contrast) -> _Question:
+        main, target, protocol = contrast.main, self._graph[contrast.target], contrast.protocol
+        return _Question(
+            contrast=contrast,
+            target=target,
+            budget=0 if main is None else main.num_samples + main.num_target,
+            factors=protocol.places if protocol.ask == "elements" else tuple(range(len(self._graph.factors))),
+            target_examples=protocol.shots * max(1, len(target.labels)),
+        )
+
+    def _list_arms(self, model: Model) -> list[Arm]:
+        """List the wanted arms that ask one kind of model."""
+        return [arm for arm in Arm if arm in self._arms and arm.traits.model == model]
+
+    def _list_trained(self, contrast: Contrast) -> list[Training]:
+        """List the trainings that cells need."""
+        reuses_main = bool(self._list_arms("main"))
+        return [
+            part for part in contrast.trainings if part.arm in self._arms or (reuses_main and part is contrast.main)
+        ]
+
+    def _list_asked(self, question: _Question, main: Training) -> Iterator[tuple[Arm, Subset]]:
+        """List what the main arm's model is asked further, and about which subset."""
+        for arm in self._list_arms("main"):
+            if arm.traits.asks_target:
+                yield arm, question.target
+            elif question.contrast.asks_sources:
+                yield from ((arm, self._graph[name]) for name in main.subsets if self._graph[name].num_test)
+
     def _cost(self, job: FinetuneJob) -> Cost:
         samples = job.mixture.num_samples * self._epochs
         return Cost(samples=samples, hours=samples / self._samples_per_s / 3600)
 
-    def _wants(self, arm: Arm) -> bool:
-        return self._arms is None or arm in self._arms
-
     def _make_finetune(self, training: Training, target: Subset, seed: int) -> FinetuneJob:
+        """Make the fine-tune of a training, which is the same for all questions that train so."""
         key = (
-            target.name if training.arm is Arm.UNRELATED else training.subsets,
-            training.arm is Arm.UNRELATED,
+            training.subsets,
             training.num_samples,
             training.num_target and (target.name, training.num_target),
             training.labels,
+            training.ask,
             training.places,
             training.candidates,
             seed,
         )
         job = self._finetunes.get(key)
         if job is None:
-            mixture = build_mixture(
-                tuple(self._graph[name] for name in training.subsets),
+            mixture = self._spreader.build_mixture(
+                training.subsets,
                 training.num_samples,
                 seed,
                 further=self._list_further(training, target),
@@ -148,10 +176,7 @@ class Compiler:
             )
             if training.ask == "elements":
                 mixture = replace(mixture, ask=training.ask, places=training.places, candidates=training.candidates)
-            job = self._jobs.make_finetune(mixture, seed)
-            if len(self._finetunes) > MOST_KEPT:
-                self._finetunes.clear()
-            self._finetunes[key] = job
+            job = self._finetunes[key] = self._jobs.make_finetune(mixture, seed)
         return job
 
     def _list_further(self, training: Training, target: Subset) -> tuple[MixturePart, ...]:
@@ -167,66 +192,89 @@ class Compiler:
     def _draft(
         self, question: _Question, arm: Arm, asked: Subset, training: Training | None, job: FinetuneJob | None
     ) -> Draft:
-        contrast = question.contrast
-        protocol = contrast.protocol
-        if arm is Arm.BLIND:
-            protocol = replace(protocol, image="blank")
-        elif arm is Arm.SOURCES:
-            protocol = ORIGINAL
-        settings = self._evaluation
+        contrast, settings = question.contrast, self._evaluation
         protocol = replace(
-            protocol, by=settings.untouched_by if job is None else settings.by, rotations=settings.rotations
+            contrast.protocol if arm.traits.asks_target else ORIGINAL,
+            image=arm.traits.image,
+            by=settings.untouched_by if job is None else settings.by,
+            rotations=settings.rotations,
         )
         job_id = None if job is None else job.id
         evaluation = self._jobs.make_eval(asked.name, job_id, protocol)
-        claim = Claim(
+        declared = Declaration(
             arm=arm,
-            variant="" if training is None or arm is Arm.BLIND or arm is Arm.SOURCES else training.variant,
+            variant=training.variant if training is not None and arm.traits.model == "own" else "",
             is_covered=contrast.fully_covered,
-            sees_target=question.sees_target or arm is Arm.CEILING,
+            sees_target=question.target_examples > 0 or (training is not None and training.declares_target),
         )
-        proof = self._prove(question, claim, asked, training, job)
-        if protocol.ask == "elements":
-            proof = expect_guess(proof, len(protocol.candidates))
         cell = Cell(
             contrast=contrast.id,
             arm=arm,
-            variant=claim.variant,
+            variant=declared.variant,
             subset=asked.name,
             seed=None if job is None else job.seed,
             eval_job=evaluation.id,
             finetune_job=job_id,
-            proof=proof,
+            proof=self._prove(
+                question,
+                declared,
+                asked,
+                0 if training is None else training.num_samples + training.num_target,
+                job,
+            ),
         )
         return Draft(cell=cell, finetune=job, evaluation=evaluation)
 
     def _prove(
-        self, question: _Question, claim: Claim, asked: Subset, training: Training | None, job: FinetuneJob | None
+        self, question: _Question, declared: Declaration, asked: Subset, planned: int, job: FinetuneJob | None
     ) -> Proof:
-        """Prove a cell from the mixture that its model is really trained on; cells with equal parts share the proof."""
-        target, view = question.target, question.contrast.view
-        parts: tuple[MixturePart, ...] = ()
-        budget = 0
-        source: object = None
-        if training is not None and job is not None:
-            budget = question.budget if claim.arm in BUDGETED_ARMS else training.num_samples + training.num_target
-            parts = job.mixture.parts
-            if self._filler is not None:
-                parts = tuple(part for part in parts if part.subset != self._filler.name)
-            is_same = len(parts) == len(training.subsets) + bool(training.num_target)
-            source = job.id if not is_same else True if training.arm is Arm.UNRELATED else training.subsets
-        key = (target.name, view, asked.name, source, budget)
+        """Prove a cell from the mixture that its model is trained on, and hold it against what is declared.
 
-        def prove() -> Proof:
-            members = self._graph.gather(part.subset for part in parts)
-            num_train = sum(part.count for part in parts)
-            return self._prover.prove(target, view, members, asked=asked, num_train=num_train, budget=budget)
+        Parameters
+        ----------
+        question, declared, asked
+            What the cell means.
+        planned
+            Samples that its model was to be trained on.
+        job
+            Trains it; None for the untouched backbone.
 
-        proof = self._prover.recall(key, prove)
-        if self._prover.is_new((key, claim)):
-            detail = asked.name if claim.arm is Arm.SOURCES else claim.variant
-            check_proof("/".join(filter(None, (question.contrast.id, claim.arm, detail))), proof, claim)
+        """
+        target, protocol = question.target, question.contrast.protocol
+        trained = _Trained() if job is None else self._read(job)
+        is_trained_on_target = job is not None and bool(trained.members & self._graph.bit(target))
+        is_own = declared.arm.traits.asks_target
+        proof = self._prover.prove(
+            Split(
+                target=target.name,
+                view=question.contrast.view,
+                factors=question.factors,
+                training=trained.members,
+                target_samples=job.mixture.count(target.name) if job is not None and is_trained_on_target else 0,
+                target_examples=question.target_examples if is_own else 0,
+                num_train=trained.num_samples,
+                budget=question.budget if declared.arm.traits.is_budgeted else planned,
+                asked=asked.name,
+                num_candidates=len(protocol.candidates) if is_own and protocol.ask == "elements" else 0,
+            )
+        )
+        if (id(proof), declared) not in self._checked:
+            detail = declared.variant if is_own else asked.name
+            check_proof("/".join(filter(None, (question.contrast.id, declared.arm, detail))), proof, declared)
+            self._checked.add((id(proof), declared))
         return proof
+
+    def _read(self, job: FinetuneJob) -> _Trained:
+        """Read what a fine-tune is trained on off its mixture."""
+        trained = self._trained.get(job.id)
+        if trained is None:
+            left_out = self._filler.name if self._filler is not None else None
+            parts = [part for part in job.mixture.parts if part.subset != left_out]
+            trained = self._trained[job.id] = _Trained(
+                members=self._graph.gather(part.subset for part in parts),
+                num_samples=sum(part.count for part in parts),
+            )
+        return trained
 
 
 def _find_filler(study: Study, catalog: Catalog) -> Subset | None:

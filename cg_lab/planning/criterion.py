@@ -8,9 +8,9 @@ CRITERION = (
     "held-out questions (Holm) and must stay at or below 1 - confidence. "
     "harms: the related model falls below both the untouched backbone and the unrelated model by the same test. "
     "cannot say: a cell is missing, the target is trained on by intent, an element of the target is covered by no "
-    "related subset, the target's own training data does not lift the model above the untouched backbone, so that "
-    "nothing could have been recombined, or there are two seeds, which tell too little about how trainings differ (one "
-    "gives a verdict about that very model). "
+    "related subset, one related subset alone shows all of them, the target's own training data does not lift the "
+    "model above the untouched backbone, so that nothing could have been recombined, or there are two seeds, which "
+    "tell too little about how trainings differ (one gives a verdict about that very model). "
     "no evidence: everything else."
 )
 COMPARISONS = (

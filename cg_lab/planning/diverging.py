@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from random import Random
 
+from cg_lab.errors import UnaskableError
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph, Members
 
@@ -53,9 +54,17 @@ def split_by_divergence(graph: MatGraph, asked: float, test_share: float, seed: 
 
     Subsets that count as each other stay on one side. The search exchanges a test with a training unit while that
     brings the split nearer, from several starts.
+
+    Raises
+    ------
+    UnaskableError
+        If there are no two sides.
+
     """
     units = graph.list_twin_groups()
     testable = [number for number, unit in enumerate(units) if all(part.num_test for part in graph.list_members(unit))]
+    if len(testable) < 2:
+        raise UnaskableError("it needs two subsets with test samples that don't count as each other")
     size = max(1, min(len(testable) - 1, round(test_share * len(units))))
     best: _Sides | None = None
     for start in range(STARTS):

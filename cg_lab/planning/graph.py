@@ -76,6 +76,8 @@ class MatGraph:
         self._solely = tuple(dict(part) for part in solely)
         self._equal = dict(equal)
         self._names = tuple(subset.name for subset in subsets)
+        self.filled: Members = sum(1 << number for number, subset in enumerate(subsets) if subset.num_train)
+        """Subsets with training samples."""
         self._pool: tuple[str, Pool] | None = None
         self._neighbours: tuple[Subset, tuple[Members, ...]] | None = None
         self._tied = tied
@@ -149,8 +151,12 @@ class MatGraph:
 
     def twins(self, target: Subset) -> Members:
         """Give the other subsets that count as the target itself; none of them may be trained on."""
-        if not self.strict:
-            return self._equal[_sort(target.elements)] & ~self.bit(target)
+        if self.strict:
+            return self.sharing_all(target)
+        return self._equal[_sort(target.elements)] & ~self.bit(target)
+
+    def sharing_all(self, target: Subset) -> Members:
+        """Give the other subsets that share an element of every factor with a target."""
         found = self.everything
         for factor in range(len(self.factors)):
             found &= self.sharing(target, factor)

@@ -13,9 +13,6 @@ from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob, Mixture, Prot
 from cg_lab.serialize import ID_LENGTH, canonical_json, omit_defaults
 from cg_lab.study import Backbone, Recipe
 
-MOST_KEPT = 20_000
-"""Jobs that are kept to be given again; beyond them all are forgotten, so that millions can be streamed."""
-
 
 class JobFactory:
     """Makes jobs and their ids.
@@ -54,8 +51,6 @@ class JobFactory:
         job.__dict__["id"] = _hash(
             f'{self._eval_head}{checkpoint}{self._eval_data}{_write_protocol(protocol)},"target":{_quote(target)}}}}}'
         )
-        if len(self._evals) > MOST_KEPT:
-            self._evals.clear()
         self._evals[key] = job
         return job
 
@@ -85,12 +80,17 @@ def share_parts(plan: Plan) -> Plan:
 
 
 def _write_mixture(mixture: Mixture) -> str:
-    parts = ",".join([f'{{"count":{part.count},"subset":{_quote(part.subset)}}}' for part in mixture.parts])
+    parts = ",".join([_write_part(part.subset, part.count) for part in mixture.parts])
     ask = '"ask":"elements",' if mixture.ask == "elements" else ""
     candidates = f'"candidates":[{",".join(map(_quote, mixture.candidates))}],' if mixture.candidates else ""
     labels = '"labels":"shuffled",' if mixture.labels == "shuffled" else ""
     places = f'"places":{list(mixture.places)},'.replace(" ", "") if mixture.places else ""
     return f'"mixture":{{{ask}{candidates}{labels}"parts":[{parts}],{places}"seed":{mixture.seed}}}'
+
+
+@cache
+def _write_part(subset: str, count: int) -> str:
+    return f'{{"count":{count},"subset":{_quote(subset)}}}'
 
 
 @cache

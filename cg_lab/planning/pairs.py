@@ -67,7 +67,7 @@ def list_combinations(
         if direction not in known:
             raise UserError(f"design.directions: no factor '{direction}'; {suggest(direction, known)}")
     for target in targets:
-        if not graph.unrelated_pool(target).names:
+        if not graph.unrelated_pool(target).num_train:
             continue
         for direction in directions:
             if direction == ALL_RELATED:
@@ -120,8 +120,9 @@ def find_pairs(graph: MatGraph, target: Subset, direction: str) -> dict[tuple[st
     found: dict[tuple[str, ...], tuple[str, ...]] = {}
     for view in graph.views(target):
         for first, second in _list_pools(graph, target, view, direction):
-            for pick in product(first, second):
-                found.setdefault((min(pick), max(pick)), view)
+            for one, other in product(first, second):
+                if one != other:
+                    found.setdefault((min(one, other), max(one, other)), view)
     return found
 
 
@@ -139,8 +140,8 @@ def _list_pools(
             ties |= graph.holding(0, first) & graph.holding(1, second)
         rest = factors[2:]
         yield (
-            graph.names(allowed & _show(graph, view, (0, 1)) & _hide(graph, view, rest)),
-            graph.names(allowed & ties & _show(graph, view, rest) & _hide(graph, view, (0, 1))),
+            _name_sources(graph, allowed & _show(graph, view, (0, 1)) & _hide(graph, view, rest)),
+            _name_sources(graph, allowed & ties & _show(graph, view, rest) & _hide(graph, view, (0, 1))),
         )
         return
     fixed = graph.factors.index(direction)
@@ -152,9 +153,14 @@ def _list_pools(
                 continue
             right = [factor for factor in others if factor not in left]
             yield (
-                graph.names(common & _show(graph, view, left) & _hide(graph, view, right)),
-                graph.names(common & _show(graph, view, right) & _hide(graph, view, left)),
+                _name_sources(graph, common & _show(graph, view, left) & _hide(graph, view, right)),
+                _name_sources(graph, common & _show(graph, view, right) & _hide(graph, view, left)),
             )
+
+
+def _name_sources(graph: MatGraph, members: Members) -> tuple[str, ...]:
+    """Name those that have training samples, or all where none has any."""
+    return graph.names(members & graph.filled or members)
 
 
 def _show(graph: MatGraph, view: tuple[str, ...], factors: Sequence[int]) -> Members:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import JsonValue
 
 from cg_lab.arms import MAIN_ARMS, Arm
 from cg_lab.catalog import DataRef, Note
 from cg_lab.mat import Subset
-from cg_lab.planning.validity import Proof
+from cg_lab.planning.plan_tables import BY_NUMBER, Names, PlanTables, StoredSet
+from cg_lab.planning.proof import Proof
 from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, Mixture, Protocol
-from cg_lab.serialize import ID_LENGTH, dump_json
+from cg_lab.serialize import ID_LENGTH, dump_json, parse
 from cg_lab.study import Backbone, Recipe, Rule
 
-PLAN_SCHEMA = 2
+PLAN_SCHEMA = 3
 """Of plan.json; raised when a reader of older plans would misread a new one."""
+OLDEST_PLAN_SCHEMA = 2
+"""That can still be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +32,22 @@ class Training:
     arm: Arm
     variant: str = ""
     """Tells arms of one kind apart: the factor of `without`."""
-    subsets: tuple[str, ...]
+    subsets: Names
     num_samples: int
     """Of these subsets, spread evenly."""
     num_target: int = 0
     """Further samples, of the target itself."""
+    sees_target: bool = False
+    """Declares that the target is among the subsets by intent; a plan whose mixtures show it undeclared is refused."""
     labels: Literal["true", "shuffled"] = "true"
     ask: Literal["finding", "elements"] = "finding"
     places: tuple[int, ...] = ()
-    candidates: tuple[str, ...] = ()
+    candidates: Names = ()
+
+    @property
+    def declares_target(self) -> bool:
+        """Whether target data may be trained on."""
+        return self.sees_target or self.num_target > 0 or self.arm.traits.shows == "target"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +77,12 @@ class Contrast:
     curve: str = ""
     """Which questions make one curve; empty without levels."""
     trainings: tuple[Training, ...]
-    unrelated: tuple[str, ...]
+    """Of the planned arms; the main one is always among them, since the question is about it."""
+    unrelated: Names
     """Subsets that share no element with the target."""
     fully_covered: bool
-    """Whether the related subsets show each element of the target; otherwise a gain is transfer, not recombination."""
+    """Whether the related subsets show each element that is asked for; otherwise a gain is transfer, not
+    recombination."""
     asks_sources: bool = False
     """Whether the related model is also asked about its own sources."""
     protocol: Protocol = ORIGINAL
@@ -88,8 +100,8 @@ class Contrast:
 
     @property
     def sees_target(self) -> bool:
-        """Whether the main arm trains on target data by intent; then nothing is held out."""
-        return self.main is not None and (self.target in self.main.subsets or self.main.num_target > 0)
+        """Whether target data are trained on, or shown as examples, by intent; then nothing is held out."""
+        return self.protocol.shots > 0 or (self.main is not None and self.main.declares_target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +117,7 @@ class Cell:
     """None for the untouched backbone."""
     eval_job: str
     finetune_job: str | None
-    proof: Proof
+    proof: Annotated[Proof, *BY_NUMBER]
 
     @property
     def key(self) -> str:
@@ -114,15 +126,18 @@ class Cell:
         The arm's subset is named only where it is not the target.
         """
         seed = "" if self.seed is None else f"/seed{self.seed}"
-        detail = f"/{self.subset}" if self.arm is Arm.SOURCES else f"/{self.variant}" if self.variant else ""
+        detail = f"/{self.variant}" if self.variant else ""
+        if not self.arm.traits.asks_target:
+            detail += f"/{self.subset}"
         return f"{self.contrast}/{self.arm}{detail}{seed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A target or a held-out question that is not in the plan, and why."""
+    """A target, a held-out question or a whole design that is not in the plan, and why."""
 
     target: str
+    """Empty if a design could ask nothing at all."""
     reason: str
     question: str = ""
     """Id of the held-out question; empty if the target was not asked about at all."""
@@ -189,31 +204,37 @@ class Plan:
     num_declared_finetunes: int
     """Fine-tunes that the trained cells would take without sharing."""
 
-    @cached_property
-    def text(self) -> str:
-        """The content of plan.json: a line for each cell, job and held-out question, so that plans compare by line."""
-        return "".join(self._write_lines())
+    def write_lines(self) -> Iterator[str]:
+        """Write plan.json: a line for each cell, job, held-out question, proof and set, so that plans compare by line.
 
-    def _write_lines(self) -> Iterator[str]:
+        Sets of names and proofs are written once, at the end, and referred to by number.
+        """
+        tables = PlanTables(names=self._list_names())
         yield "{\n"
-        names = [part.name for part in fields(self)]
-        for name in names:
-            value: Any = getattr(self, name)
-            end = "\n" if name == names[-1] else ",\n"
+        for part in fields(self):
+            value: Any = getattr(self, part.name)
             if isinstance(value, tuple) and value:
-                yield f' "{name}": [\n'
-                lines = dump_json(cast("tuple[Any, ...]", value))
-                yield ",\n".join(f"  {line}" for line in lines)
-                yield "\n ]" + end
+                yield from _write_list(part.name, dump_json(cast("tuple[Any, ...]", value), context=tables))
             else:
-                (text,) = dump_json((cast("Any", value),))
-                yield f' "{name}": {text}{end}'
-        yield "}\n"
+                (text,) = dump_json((cast("Any", value),), context=tables)
+                yield f' "{part.name}": {text},\n'
+        yield from _write_list("proofs", tables.write_proofs())
+        yield from _write_list("sets", tables.write_sets())
+        (text,) = dump_json((tables.names,))
+        yield f' "names": {text}\n}}\n'
+
+    @property
+    def text(self) -> str:
+        """The content of plan.json."""
+        return "".join(self.write_lines())
 
     @cached_property
     def id(self) -> str:
         """Content hash of the whole plan."""
-        return sha256(self.text.encode()).hexdigest()[:ID_LENGTH]
+        return hash_plan(line.encode() for line in self.write_lines())
+
+    def _list_names(self) -> tuple[str, ...]:
+        return tuple(sorted({subset.name for catalog in self.catalogs for subset in catalog.subsets}))
 
     @cached_property
     def setting_by_name(self) -> dict[str, Setting]:
@@ -224,6 +245,15 @@ class Plan:
     def contrast_by_id(self) -> dict[str, Contrast]:
         """Held-out questions by id."""
         return {contrast.id: contrast for contrast in self.contrasts}
+
+    @cached_property
+    def whole_sources(self) -> dict[str, tuple[str, ...]]:
+        """By id of the question, sources that alone show all that it asks: there nothing is left to recombine."""
+        return {
+            cell.contrast: cell.proof.whole_in
+            for cell in self.cells
+            if cell.proof.whole_in and (cell.arm.traits.is_main or cell.arm.traits.model == "main")
+        }
 
     @cached_property
     def finetune_by_id(self) -> dict[str, FinetuneJob]:
@@ -263,3 +293,50 @@ class Plan:
     def backbones(self) -> tuple[Backbone, ...]:
         """The distinct backbones, in order."""
         return tuple(dict.fromkeys(setting.backbone for setting in self.settings))
+
+
+def hash_plan(parts: Iterable[bytes]) -> str:
+    """Hash the content of a plan.json to the id of its plan."""
+    digest = sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:ID_LENGTH]
+
+
+def parse_plan(raw: Any, *, where: str) -> Plan:  # noqa: ANN401 - the door
+    """Build a plan from the content of plan.json; plans of schema 2 are brought to today's.
+
+    Raises
+    ------
+    UserError
+        If it is no plan; all faults at once.
+
+    """
+    plain = dict(cast("dict[str, Any]", raw)) if isinstance(raw, dict) else {}
+    tables = PlanTables(names=parse(tuple[str, ...], plain.pop("names", []), where=f"{where}, names"))
+    for part in parse(tuple[StoredSet, ...], plain.pop("sets", []), where=f"{where}, sets"):
+        tables.sets.append(tables.read_set(part))
+    tables.proofs += parse(tuple[Proof, ...], plain.pop("proofs", []), where=f"{where}, proofs", context=tables)
+    plan = parse(Plan, plain, where=where, context=tables)
+    return _declare_targets(plan) if plan.schema == OLDEST_PLAN_SCHEMA else plan
+
+
+def _declare_targets(plan: Plan) -> Plan:
+    """Bring a plan of schema 2 to today's: there an arm was taken to see the target by intent wherever it did."""
+    contrasts = tuple(
+        replace(
+            contrast,
+            trainings=tuple(
+                replace(training, sees_target=not training.declares_target and contrast.target in training.subsets)
+                for training in contrast.trainings
+            ),
+        )
+        for contrast in plan.contrasts
+    )
+    return replace(plan, schema=PLAN_SCHEMA, contrasts=contrasts)
+
+
+def _write_list(name: str, lines: list[str]) -> Iterator[str]:
+    yield f' "{name}": [\n'
+    yield from (f"  {line}{',' if number < len(lines) else ''}\n" for number, line in enumerate(lines, start=1))
+    yield " ],\n"

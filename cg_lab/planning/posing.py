@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 
 from cg_lab.arms import Arm
 from cg_lab.mat import Kind, Subset
-from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact, Training
 from cg_lab.serialize import content_id
@@ -62,32 +63,28 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
     None if an arm would have nothing to train on.
 
     """
+    related = tuple(sorted(set(related)))
     unrelated = graph.unrelated_pool(target)
-    further = list(more)
+    further = [replace(part, subsets=tuple(sorted(set(part.subsets)))) for part in more]
     sources = [graph[name] for name in related]
     available = [
         count_available(sources),
         *(count_available([graph[name] for name in part.subsets]) for part in further),
     ]
-    if unrelated.names:
+    if unrelated.num_train:
         available.append(unrelated.num_train)
     budget = min(max_samples, *available)
     if budget == 0:
         return None
-    trainings = [Training(arm=Arm.UNRELATED, subsets=unrelated.names, num_samples=budget)] if unrelated.names else []
-    trainings.append(Training(arm=Arm.RELATED, subsets=related, num_samples=budget))
-    trainings += [
-        Training(
-            arm=part.arm, variant=part.variant, subsets=part.subsets, num_samples=budget, num_target=part.num_target
-        )
-        for part in further
-    ]
+    trainings = [Training(arm=Arm.RELATED, subsets=related, num_samples=budget)]
+    if unrelated.num_train:
+        trainings.insert(0, Training(arm=Arm.UNRELATED, subsets=unrelated.names, num_samples=budget))
+    trainings += [replace(part, num_samples=budget) for part in further]
     if all(source.kind is Kind.CLASSIFICATION for source in sources):
         trainings.append(Training(arm=Arm.SHUFFLED, subsets=related, num_samples=budget, labels="shuffled"))
     if target.num_train:
         trainings.append(Training(arm=Arm.CEILING, subsets=(target.name,), num_samples=min(budget, target.num_train)))
     shown = view or target.own
-    filled = [source.name for source in sources if source.num_train]
     return Contrast(
         id=f"{target.name}/{label}",
         design=design,
@@ -98,15 +95,37 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
         curve=curve,
         trainings=tuple(trainings),
         unrelated=unrelated.names,
-        fully_covered=len(filled) <= budget and covers(graph, shown, graph.gather(filled)),
+        fully_covered=covers(graph, shown, related, budget),
         asks_sources=asks_sources,
         facts=facts,
     )
 
 
-def covers(graph: MatGraph, view: tuple[str, ...], training: Members) -> bool:
-    """Tell whether a training set shows every element of a target."""
-    return all(training & graph.holding(factor, value) for factor, value in enumerate(view))
+def covers(
+    graph: MatGraph,
+    view: tuple[str, ...],
+    sources: Iterable[str],
+    num_samples: int | None = None,
+    factors: Iterable[int] | None = None,
+) -> bool:
+    """Tell whether a number of samples spread over some subsets is sure to show the elements of a target.
+
+    Parameters
+    ----------
+    graph, view
+        The element of each factor that must be shown.
+    sources
+        What is trained on; those without training samples show nothing.
+    num_samples
+        Where it is less than the number of sources, some of them, drawn by seed, give none; None gives each some.
+    factors
+        Those that count; all by default.
+
+    """
+    filled = graph.gather(sources) & graph.filled
+    left_out = 0 if num_samples is None else max(0, filled.bit_count() - num_samples)
+    places = range(len(view)) if factors is None else factors
+    return all((filled & graph.holding(place, view[place])).bit_count() > left_out for place in places)
 
 
 def choose(picks: Iterable[tuple[str, ...]], count: int | None, key: list[str]) -> list[tuple[str, ...]]:

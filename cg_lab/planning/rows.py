@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cg_lab.errors import UserError, list_faults, suggest
+from cg_lab.errors import list_faults, suggest
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.plan import Contrast
+from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.planning.posing import covers, pose
 from cg_lab.study import DesignSettings
 
@@ -25,7 +25,7 @@ class SourceRow:
 
 def find_rows(
     graph: MatGraph, targets: tuple[Subset, ...], rows: tuple[SourceRow, ...], settings: DesignSettings
-) -> Iterator[Contrast]:
+) -> Iterator[Contrast | Skipped]:
     """Pose the named combinations of the chosen targets; each is proved as any other.
 
     Raises
@@ -40,25 +40,34 @@ def find_rows(
         for name in (row.target, *row.sources)
         if name not in graph.index
     ]
+    faults += [
+        f"design.rows[{number}]: {row.target} has one source twice ({', '.join(row.sources)}); give different ones"
+        for number, row in enumerate(rows)
+        if len({*row.sources}) < len(row.sources)
+    ]
     if faults:
         raise list_faults("the combinations of the design can't be used", faults)
     wanted = {target.name for target in targets}
     for row in rows:
         if row.target not in wanted:
             continue
-        target, training = graph[row.target], graph.gather(row.sources)
-        view = next((view for view in graph.views(target) if covers(graph, view, training)), target.own)
+        target = graph[row.target]
+        label = f"{row.direction or 'row'}/{'+'.join(sorted(row.sources))}"
+        view = next((view for view in graph.views(target) if covers(graph, view, row.sources)), target.own)
         contrast = pose(
             graph,
             target,
-            tuple(sorted(row.sources)),
+            row.sources,
             design=settings.name,
-            label=f"{row.direction or 'row'}/{'+'.join(sorted(row.sources))}",
+            label=label,
             max_samples=settings.max_samples,
             view=view,
             direction=row.direction,
             asks_sources=True,
         )
         if contrast is None:
-            raise UserError(f"design.rows: {row.target} from {', '.join(row.sources)}: an arm has no training sample")
-        yield contrast
+            yield Skipped(
+                target=row.target, question=f"{row.target}/{label}", reason="one of its arms has no training sample"
+            )
+        else:
+            yield contrast

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from functools import cache, cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, PlainSerializer, SerializationInfo, ValidationInfo
 
 from cg_lab.catalog import DataRef
+from cg_lab.planning.plan_tables import Names, PlanTables
 from cg_lab.serialize import content_id, omit_defaults
 from cg_lab.study import AnsweredBy, Backbone, Recipe, Rotations
 
@@ -22,11 +25,36 @@ class MixturePart:
     count: int
 
 
+@cache
+def give_part(subset: str, count: int) -> MixturePart:
+    """Give a part; equal ones are one object, since a large study has millions."""
+    return MixturePart(subset=subset, count=count)
+
+
+def _group_parts(parts: tuple[MixturePart, ...], info: SerializationInfo) -> Any:  # noqa: ANN401 - plain data
+    """Write in plan.json, for each count in order, the set of subsets that give so many samples."""
+    if not isinstance(info.context, PlanTables):
+        return parts
+    groups: dict[int, list[str]] = {}
+    for part in parts:
+        groups.setdefault(part.count, []).append(part.subset)
+    return [[count, info.context.number_set(tuple(groups[count]))] for count in sorted(groups)]
+
+
+def _ungroup_parts(raw: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
+    tables = info.context
+    if not isinstance(tables, PlanTables) or not all(isinstance(group, list) for group in raw):
+        return raw
+    pairs = [(subset, count) for count, number in raw for subset in tables.give(tables.sets, number)]
+    return tuple(give_part(subset, count) for subset, count in sorted(pairs))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
     """What is trained on."""
 
-    parts: tuple[MixturePart, ...]
+    parts: Annotated[tuple[MixturePart, ...], PlainSerializer(_group_parts), BeforeValidator(_ungroup_parts)]
+    """In order of name."""
     seed: int
     """Decides which samples of each subset are drawn."""
     labels: Literal["true", "shuffled"] = "true"
@@ -35,13 +63,17 @@ class Mixture:
     """The subset's own question, or which combination of elements the image shows."""
     places: tuple[int, ...] = ()
     """Positions of the factors that are asked for."""
-    candidates: tuple[str, ...] = ()
+    candidates: Names = ()
     """Combinations to choose from when elements are asked for, words joined by a space."""
 
     @property
     def num_samples(self) -> int:
         """Samples of one epoch."""
         return sum(part.count for part in self.parts)
+
+    def count(self, subset: str) -> int:
+        """Count the samples of one subset."""
+        return sum(part.count for part in self.parts if part.subset == subset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +103,7 @@ class Protocol:
     """The subset's own question, or which combination of elements the image shows."""
     places: tuple[int, ...] = ()
     """Positions of the factors that are asked for."""
-    candidates: tuple[str, ...] = ()
+    candidates: Names = ()
     """Combinations offered when elements are asked for."""
     by: AnsweredBy = "likelihood"
     rotations: Rotations = "one"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import median
 
@@ -216,10 +217,15 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
         contrast.contrast.target for contrast in effects.contrasts if not contrast.contrast.fully_covered
     )
     if uncovered:
-        shown = ", ".join(list(uncovered)[:8]) + (f" and {len(uncovered) - 8} more" if len(uncovered) > 8 else "")
         said.append(
-            "Not every element is shown by a related subset for " + shown + ": a gain there is transfer "
+            f"Not every element is shown by a related subset for {_list_few(uncovered)}: a gain there is transfer "
             "between subsets, not recombination of known elements, and the rule gives no verdict."
+        )
+    whole = dict.fromkeys(name for names in plan.whole_sources.values() for name in names)
+    if whole:
+        said.append(
+            f"{_list_few(whole)} alone shows the whole combination that is asked for in {len(plan.whole_sources)} held-out "
+            "questions, by a further tag: a gain there is transfer, and the rule gives no verdict."
         )
     if any(catalog.data.source == "phantom" for catalog in plan.catalogs):
         said.append(
@@ -230,3 +236,8 @@ def _limit(effects: StudyEffects) -> tuple[str, ...]:
             f"{len(effects.missing)} of {len(plan.cells)} cells are missing; they are listed below and left out of every mean."
         )
     return tuple(said)
+
+
+def _list_few(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:8])
+    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"

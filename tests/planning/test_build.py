@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from itertools import product
+from itertools import combinations, product
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -16,9 +17,11 @@ from cg_lab.catalog import Catalog
 from cg_lab.errors import UserError
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.build import Run, build_plan
-from cg_lab.planning.plan import Plan
+from cg_lab.planning.designs import size_curve
+from cg_lab.planning.plan import Plan, parse_plan
+from cg_lab.planning.posing import pose
 from cg_lab.planning.work import EvalJob, FinetuneJob
-from cg_lab.serialize import canonical_json, content_id, omit_defaults, parse
+from cg_lab.serialize import canonical_json, content_id, omit_defaults, to_plain
 from cg_lab.study import Study
 from tests.planning.cases import BACKBONE, HELD_OUT, STUDY, cube, make_catalog, make_subset, plan_one, with_design
 
@@ -198,8 +201,22 @@ def test_only_the_wanted_arms_are_planned_and_trained() -> None:
 def test_blind_alone_still_trains_what_it_shows_blank_images_to() -> None:
     plan = plan_one(replace(with_design("two_source"), arms=(Arm.BLIND,)), cube())
     assert {cell.arm for cell in plan.cells} == {Arm.BLIND}
-    assert plan.num_declared_finetunes == 0 or plan.finetunes
+    assert plan.num_declared_finetunes == 0
+    assert plan.finetunes
     assert all(part.arm in MAIN_ARMS for contrast in plan.contrasts for part in contrast.trainings)
+
+
+OFFERED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.RELATED, Arm.SHUFFLED, Arm.CEILING, Arm.BLIND, Arm.SOURCES)
+
+
+@pytest.mark.parametrize("size", range(1, len(OFFERED) + 1))
+def test_any_subset_of_the_arms_plans_the_very_cells_that_all_arms_plan(size: int) -> None:
+    study = replace(with_design("two_source"), targets=("a-x-k",), seeds=(0,))
+    whole = plan_one(study, cube())
+    for arms in combinations(OFFERED, size):
+        plan = plan_one(replace(study, arms=arms), cube())
+        assert plan.cells == tuple(cell for cell in whole.cells if cell.arm in arms)
+        assert {job.id for job in plan.finetunes} == {cell.finetune_job for cell in plan.cells} - {None}
 
 
 def test_arms_that_a_design_does_not_offer_are_refused() -> None:
@@ -223,6 +240,53 @@ def test_a_named_target_without_sources_is_refused_with_the_reason() -> None:
         plan_one(replace(with_design("two_source"), targets=("a-x-k",)), catalog)
 
 
+def test_what_cannot_be_asked_is_listed_and_the_rest_goes_on() -> None:
+    lonely = replace(make_subset(("Q", "R", "S")), name="lonely")
+    silent = replace(make_subset(("A", "X", "L")), name="silent", num_test=0)
+    boxes = replace(make_subset(("A", "Y", "M")), name="boxes", kind=Kind.DETECTION, num_options=0, labels=())
+    others = [part for part in cube().subsets if part.name not in {"a-x-l", "a-y-m"}]
+    catalog = make_catalog([*others, lonely, silent, boxes])
+    study = replace(with_design("two_source"), targets=("lonely", "silent", "boxes", "a-x-k"))
+    plan = plan_one(study, catalog)
+    assert {contrast.target for contrast in plan.contrasts} == {"a-x-k"}
+    assert {part.target: part.reason.split(",")[0] for part in plan.skipped} == {
+        "lonely": "no two subsets share its modality or area or task and cover its other elements between them",
+        "silent": "it has no test samples",
+        "boxes": "it is a detection subset",
+    }
+
+
+def test_a_design_that_can_ask_nothing_is_listed_and_the_others_go_on() -> None:
+    designs = ("two_source", "cross_kind", "divergence")
+    catalog = make_catalog([replace(part, num_test=10 * (part.name == "a-x-k")) for part in cube().subsets])
+    studies = [replace(with_design(name), seeds=(0,)) for name in designs]
+    boxes = replace(studies[1], design=replace(studies[1].design, kinds=(Kind.DETECTION,)))
+    runs = [
+        Run(name=name, study=study, catalog=catalog, backbone=BACKBONE)
+        for name, study in zip((*designs, "boxes"), (*studies, boxes), strict=True)
+    ]
+    plan = build_plan(runs)
+    assert {contrast.setting for contrast in plan.contrasts} == {"two_source"}
+    assert {part.setting: (part.question or part.target) for part in plan.skipped} == {
+        "cross_kind": "a-x-k", "divergence": "divergence", "boxes": "cross_kind",
+    }  # fmt: skip
+    with pytest.raises(UserError, match="the catalogue has no subset of kind detection"):
+        build_plan(runs[3:])
+
+
+def test_two_questions_with_one_id_are_a_fault_of_the_design(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(size_curve, "list_combinations", lambda *_: iter(()))
+    monkeypatch.setattr(
+        size_curve,
+        "find",
+        lambda graph, targets, _: (
+            pose(graph, targets[0], (name,), design="d", label="x", max_samples=9) for name in ("a-x-l", "a-x-m")
+        ),
+    )
+    with pytest.raises(UserError, match="two held-out questions have the id 'a-x-k/x'"):
+        plan_one(with_design("size_curve"), cube())
+
+
 def test_an_unknown_target_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match="no subset 'a-x-kk'.*Did you mean 'a-x-k'"):
         plan_one(replace(STUDY, targets=("a-x-kk",)), cube())
@@ -231,9 +295,53 @@ def test_an_unknown_target_is_refused_with_the_nearest_name() -> None:
 @pytest.mark.parametrize("design", HELD_OUT)
 def test_a_plan_survives_its_file(design: str) -> None:
     plan = plan_one(with_design(design), cube())
-    read = parse(Plan, json.loads(plan.text), where="plan")
+    read = parse_plan(json.loads(plan.text), where="plan")
     assert read == plan
     assert read.id == plan.id
+
+
+@pytest.mark.parametrize("design", ["two_source", "multi_task", "target_curve"])
+def test_a_plan_of_the_format_before_is_read_with_its_declarations(design: str) -> None:
+    plan = plan_one(with_design(design), cube())
+    before = to_plain(plan) | {"schema": 2}  # sets and proofs in full, nothing declared
+    for contrast in before["contrasts"]:
+        for training in contrast["trainings"]:
+            del training["sees_target"]
+    read = parse_plan(before, where="plan")
+    assert read == plan
+    assert [part.sees_target for part in read.contrasts] == [part.sees_target for part in plan.contrasts]
+
+
+def test_a_plan_names_each_set_of_subsets_once_and_large_ones_by_number() -> None:
+    subsets = [make_subset(cell) for cell in product("ABCDE", "VWXYZ", "KLMNO")]
+    plan = plan_one(replace(with_design("all_related"), seeds=(0,), targets=("a-v-k",)), make_catalog(subsets))
+    raw = json.loads(plan.text)
+    assert len(raw["sets"]) == len({str(names) for names in raw["sets"]})
+    unrelated = raw["sets"][raw["contrasts"][0]["unrelated"]]
+    assert unrelated == [name for name in raw["names"] if not set(name.split("-")) & {"a", "v", "k"}]
+    related = raw["sets"][
+        next(part["subsets"] for part in raw["contrasts"][0]["trainings"] if part["arm"] == "all_data")
+    ]
+    assert len(unrelated) == 64
+    assert int(related, 16).bit_count() == 124
+    assert [name for place, name in enumerate(raw["names"]) if not int(related, 16) >> place & 1] == ["a-v-k"]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"proofs": []}, "no entry 0 in a table of 0"),
+        ({"sets": [["a"]]}, "no entry 1 in a table of 1"),
+        ({"sets": ["12"]}, "string should match pattern"),
+        ({"cells": 3}, "cells: input should be a valid tuple"),
+    ],
+)
+def test_a_spoiled_plan_is_told_by_its_fault(change: dict[str, Any], text: str) -> None:
+    raw = json.loads(plan_one(replace(with_design("two_source"), targets=("a-x-k",)), cube()).text)
+    with pytest.raises(UserError, match=text):
+        parse_plan(raw | change, where="plan.json")
+    with pytest.raises(UserError, match="plan.json"):
+        parse_plan([], where="plan.json")
 
 
 RECORDED = {

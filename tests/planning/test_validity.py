@@ -1,4 +1,4 @@
-"""Each rule of validity fires where it should, names the cell, and says what would repair it."""
+"""Each rule of validity is broken by a mixture that is wrong, alone, and says what would repair it."""
 
 from __future__ import annotations
 
@@ -8,127 +8,198 @@ from typing import Any
 import pytest
 
 from cg_lab.arms import Arm
-from cg_lab.catalog import Overlap
-from cg_lab.errors import UserError
+from cg_lab.catalog import Catalog, Overlap
+from cg_lab.errors import UnaskableError, UserError
 from cg_lab.mat import Kind, Subset
+from cg_lab.planning.compile import Compiler, Draft
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.validity import (
-    VALIDITY_RULES,
-    Claim,
-    Coverage,
-    Proof,
-    Prover,
-    check_proof,
-    compute_detectable_gain,
-)
-from tests.planning.cases import cube, make_catalog, make_subset, plan_one, with_design
+from cg_lab.planning.plan import Contrast, Training
+from cg_lab.planning.proof import Proof, Prover, compute_detectable_gain
+from cg_lab.planning.validity import VALIDITY_RULES
+from cg_lab.planning.work import Protocol
+from tests.planning.cases import BACKBONE, STUDY, make_catalog, make_subset
 
-GOOD = Proof(
-    target_absent=True,
-    twins=(),
-    coverage=tuple(
-        Coverage(factor=factor, value=value, subsets=("s",))
-        for factor, value in (("modality", "CT"), ("area", "Lung"), ("task", "Mass"))
+TARGET = make_subset(("CT", "Lung", "Mass"))
+BRAIN = make_subset(("CT", "Brain", "Mass"))
+MRI = make_subset(("MRI", "Lung", "Mass"))
+FAR = make_subset(("US", "Breast", "Level"))
+NEAR = make_subset(("US", "Breast", "Mass"))
+TWIN = replace(make_subset(("CT", "Lung", "State")), elements=(("CT",), ("Lung",), ("State", "Mass")))
+CATALOG = make_catalog([TARGET, BRAIN, MRI, FAR, NEAR, TWIN])
+
+
+def train(arm: Arm, *subsets: Subset, num: int = 40, **more: Any) -> Training:
+    return Training(arm=arm, subsets=tuple(sorted(part.name for part in subsets)), num_samples=num, **more)
+
+
+def compile_all(
+    *trainings: Training, catalog: Catalog = CATALOG, strict: bool = True, target: Subset = TARGET, **more: Any
+) -> list[Draft]:
+    graph = MatGraph(catalog.subsets, catalog.factors, strict=strict)
+    settings: dict[str, Any] = {"view": target.own, "fully_covered": True, **more}
+    contrast = Contrast(id="q", design="test", target=target.name, trainings=trainings, unrelated=(), **settings)
+    return list(Compiler(STUDY, catalog, graph, Prover(catalog, graph), BACKBONE).compile(contrast))
+
+
+def proof_of(arm: Arm, drafts: list[Draft]) -> Proof:
+    return next(draft.cell.proof for draft in drafts if draft.cell.arm is arm)
+
+
+GOOD = (train(Arm.UNRELATED, FAR), train(Arm.RELATED, BRAIN, MRI), train(Arm.CEILING, TARGET))
+WRONG: dict[str, tuple[Training, str]] = {
+    "target absent": (train(Arm.RELATED, BRAIN, MRI, TARGET), "training samples of the target itself"),
+    "no twin": (train(Arm.RELATED, BRAIN, MRI, TWIN), "ct-lung-state, which counts as the target itself"),
+    "elements covered": (train(Arm.RELATED, BRAIN), "no training subset shows area Lung"),
+    "unrelated shares nothing": (train(Arm.UNRELATED, FAR, NEAR), "shows Mass (us-breast-mass)"),
+    "one element each": (train(Arm.PARTIAL, NEAR, MRI), "shows 1 and another 2 of the target's elements"),
+    "without means without": (
+        train(Arm.WITHOUT, BRAIN, MRI, variant="area"),
+        "shows the element that it should do without",
     ),
-    shared_elements=3,
-    num_train=64,
-    budget=64,
-    num_test=10,
-    chance=0.5,
-    detectable=0.4,
-    labels_shared=(),
-    same_options=(),
-    same_datasets=(),
-    overlaps=0,
-)
-RELATED = Claim(arm=Arm.RELATED, variant="", is_covered=True, sees_target=False)
-UNCOVERED = (replace(GOOD.coverage[0], subsets=()), *GOOD.coverage[1:])
-CASES: dict[str, tuple[dict[str, Any], Claim, str]] = {
-    "target absent": ({"target_absent": False}, RELATED, "has the target itself"),
-    "no twin": ({"target_absent": False, "twins": ("other",)}, RELATED, "other, which counts as the target"),
-    "elements covered": ({"coverage": UNCOVERED}, RELATED, "no training subset shows modality CT"),
-    "unrelated shares nothing": ({"shared_elements": 1}, replace(RELATED, arm=Arm.UNRELATED), "shows CT"),
-    "without means without": ({}, replace(RELATED, arm=Arm.WITHOUT, variant="task"), "should do without"),
-    "equal budgets": ({"num_train": 60}, RELATED, "60 training samples where 64 were planned"),
-    "sides apart": ({"overlaps": 2}, RELATED, "2 samples, image hashes or groups"),
-    "something to ask": ({"num_test": 0}, RELATED, "no test samples"),
+    "ceiling is the target": (train(Arm.CEILING, TARGET, FAR), "only 20 of its 40 samples are the target's"),
+    "equal budgets": (train(Arm.UNRELATED, FAR, num=30), "30 training samples where 40 were planned"),
 }
 
 
-def test_a_good_proof_is_admitted() -> None:
-    check_proof("cell", GOOD, RELATED)
+def test_a_good_question_is_admitted() -> None:
+    assert {draft.cell.arm for draft in compile_all(*GOOD)} == {
+        Arm.ZERO_SHOT, Arm.UNRELATED, Arm.RELATED, Arm.CEILING, Arm.BLIND,
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [rule.name for rule in VALIDITY_RULES])
-def test_each_rule_fires_alone_and_says_what_would_repair_it(name: str) -> None:
-    changes, claim, text = CASES[name]
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_mixture_is_refused_by_its_rule_alone(name: str) -> None:
+    training, text = WRONG[name]
+    others = [part for part in GOOD if part.arm is not training.arm]
     with pytest.raises(UserError) as caught:
-        check_proof("a/related/seed0", replace(GOOD, **changes), claim)
+        compile_all(*others, training)
     lines = str(caught.value).splitlines()
     rule = next(rule for rule in VALIDITY_RULES if rule.name == name)
-    assert lines[0] == "cell a/related/seed0 is not valid:"
+    detail = f"/{training.variant}" if training.variant else ""
+    assert lines[0] == f"cell q/{training.arm}{detail} is not valid:"
     assert len(lines) == 2
-    assert name in lines[1]
+    assert lines[1].startswith(f"  - {name}: ")
     assert text in lines[1]
     assert rule.repair in lines[1]
+    assert not isinstance(caught.value, UnaskableError)
 
 
-def test_what_an_arm_does_by_intent_is_no_fault() -> None:
-    check_proof("c", replace(GOOD, target_absent=False), replace(RELATED, arm=Arm.CEILING, sees_target=True))
-    check_proof("c", replace(GOOD, coverage=UNCOVERED), replace(RELATED, is_covered=False))
+def test_every_rule_about_designs_is_tried_on_a_wrong_mixture() -> None:
+    assert set(WRONG) == {rule.name for rule in VALIDITY_RULES if not rule.is_about_data}
 
 
-def make_prover(*subsets: Subset, strict: bool = True, **more: Any) -> tuple[Prover, MatGraph]:
-    catalog = make_catalog(list(subsets), **more)
-    graph = MatGraph(catalog.subsets, catalog.factors, strict=strict)
-    return Prover(catalog, graph), graph
+def test_copies_on_both_sides_leave_the_question_out_of_the_plan() -> None:
+    overlap = Overlap(train=MRI.name, test=TARGET.name, count=3, what="groups")
+    with pytest.raises(UnaskableError, match="3 samples, image hashes or groups stand in .*: remove them from one"):
+        compile_all(*GOOD, catalog=replace(CATALOG, overlaps=(overlap,)))
 
 
-TARGET = make_subset(("CT", "Lung", "Mass"))
-TWIN = replace(make_subset(("CT", "Lung", "State")), elements=(("CT",), ("Lung",), ("State", "Mass")))
-OTHER = make_subset(("US", "Brain", "Mass"), datasets=("9",))
+def test_copies_of_tests_in_the_targets_own_training_side_count_where_they_are_trained_on() -> None:
+    overlap = Overlap(train=TARGET.name, test=TARGET.name, count=1, what="groups")
+    catalog = replace(CATALOG, overlaps=(overlap,))
+    assert compile_all(*GOOD[:2], catalog=catalog)
+    with pytest.raises(UnaskableError, match="1 samples"):
+        compile_all(*GOOD, catalog=catalog)
+    with pytest.raises(UnaskableError, match="1 samples"):
+        compile_all(*GOOD[:2], catalog=catalog, protocol=Protocol(image="original", shots=1))
 
 
-def prove(prover: Prover, graph: MatGraph, *training: Subset, target: Subset = TARGET) -> Proof:
-    members = graph.gather(subset.name for subset in training)
-    return prover.prove(target, target.own, members, asked=target, num_train=40, budget=40)
+def test_a_target_without_tests_is_not_asked() -> None:
+    catalog = make_catalog([replace(TARGET, num_test=0), BRAIN, MRI, FAR])
+    with pytest.raises(UnaskableError, match="the subset has no test samples: give it some"):
+        compile_all(*GOOD, catalog=catalog)
 
 
-def test_a_subset_that_shares_every_element_by_a_tag_is_a_twin_unless_only_equal_ones_count() -> None:
-    assert prove(*make_prover(TARGET, TWIN, OTHER), TWIN).twins == (TWIN.name,)
-    assert prove(*make_prover(TARGET, TWIN, OTHER, strict=False), TWIN).twins == ()
+def test_target_data_that_are_declared_are_no_fault_in_that_arm_alone() -> None:
+    seen = train(Arm.RELATED, BRAIN, MRI, TARGET, sees_target=True)
+    proof = proof_of(Arm.RELATED, compile_all(GOOD[0], seen))
+    assert not proof.target_absent
+    assert proof.target_samples == 14
+    with pytest.raises(UserError, match="cell q/shuffled is not valid:\n  - target absent"):
+        compile_all(GOOD[0], seen, train(Arm.SHUFFLED, BRAIN, MRI, TARGET))
 
 
-def test_coverage_says_by_whom() -> None:
-    proof = prove(*make_prover(TARGET, TWIN, OTHER), OTHER)
-    assert [part.subsets for part in proof.coverage] == [(), (), (OTHER.name,)]
-    assert proof.shared_elements == 1
+def test_further_samples_of_the_target_are_declared_and_counted() -> None:
+    drafts = compile_all(
+        train(Arm.UNRELATED, FAR, num=30, num_target=10), train(Arm.RELATED, BRAIN, MRI, num=30, num_target=10)
+    )
+    assert [proof_of(arm, drafts).target_samples for arm in (Arm.UNRELATED, Arm.RELATED)] == [10, 10]
+    assert not proof_of(Arm.BLIND, drafts).target_absent
+    assert proof_of(Arm.ZERO_SHOT, drafts).target_absent
 
 
-def test_overlaps_between_the_sides_are_counted_and_unknown_where_there_are_no_samples() -> None:
-    overlap = Overlap(train=OTHER.name, test=TARGET.name, count=3, what="image hashes")
-    assert prove(*make_prover(TARGET, OTHER, overlaps=(overlap,)), OTHER).overlaps == 3
-    assert prove(*make_prover(TARGET, OTHER, overlaps=None), OTHER).overlaps is None
+def test_examples_in_the_prompt_count_as_seen() -> None:
+    drafts = compile_all(*GOOD, protocol=Protocol(image="original", shots=2), asks_sources=True)
+    proof = proof_of(Arm.ZERO_SHOT, drafts)
+    assert not proof.target_absent
+    assert proof.target_examples == 4  # two for each of two labels
+    assert proof_of(Arm.SOURCES, drafts).target_absent  # they are asked without examples
 
 
-def test_a_plan_with_copies_on_both_sides_is_refused() -> None:
-    first = cube().subsets[0].name
-    overlaps = tuple(Overlap(train=subset.name, test=first, count=1, what="groups") for subset in cube().subsets[1:])
-    with pytest.raises(UserError, match="sides apart: .* stand in its training and test sets both; remove them"):
-        plan_one(with_design("all_related"), make_catalog(list(cube().subsets), overlaps=overlaps))
+@pytest.mark.parametrize("strict", [True, False])
+def test_twins_are_named_under_both_settings_and_count_under_one(strict: bool) -> None:
+    seen = train(Arm.RELATED, BRAIN, MRI, TWIN, sees_target=strict)
+    proof = proof_of(Arm.RELATED, compile_all(GOOD[0], seen, strict=strict))
+    assert proof.twins == (TWIN.name,)
+    assert proof.target_absent is not strict
+
+
+def test_a_source_that_alone_shows_the_whole_combination_is_named() -> None:
+    drafts = compile_all(GOOD[0], train(Arm.RELATED, BRAIN, TWIN), strict=False)
+    assert proof_of(Arm.RELATED, drafts).whole_in == (TWIN.name,)
+    assert proof_of(Arm.RELATED, compile_all(*GOOD)).whole_in == ()
+    as_state = compile_all(
+        GOOD[0], train(Arm.RELATED, BRAIN, TWIN), strict=False, view=("CT", "Lung", "State"), fully_covered=False
+    )
+    assert proof_of(Arm.RELATED, as_state).whole_in == (TWIN.name,)
+    as_other = compile_all(
+        GOOD[0], train(Arm.RELATED, BRAIN, TWIN), strict=False, view=("CT", "Lung", "X"), fully_covered=False
+    )
+    assert proof_of(Arm.RELATED, as_other).whole_in == ()
+
+
+def test_coverage_says_by_whom_each_element_is_shown() -> None:
+    proof = proof_of(Arm.RELATED, compile_all(*GOOD))
+    assert [(part.factor, part.value, part.subsets) for part in proof.coverage] == [
+        ("modality", "CT", (BRAIN.name,)), ("area", "Lung", (MRI.name,)), ("task", "Mass", (BRAIN.name, MRI.name)),
+    ]  # fmt: skip
+    assert proof.shared_elements == 3
+    assert proof.shared_by_each == (2, 2)
+    assert proof_of(Arm.UNRELATED, compile_all(*GOOD)).shared_by_each == (0, 0)
+
+
+def test_only_what_is_asked_about_must_be_covered() -> None:
+    asked = Protocol(image="original", ask="elements", places=(0, 1), candidates=("CT Lung", "MRI Brain"))
+    related = train(Arm.RELATED, make_subset(("CT", "Brain", "State")), make_subset(("MRI", "Lung", "State")))
+    catalog = make_catalog(
+        [TARGET, *(make_subset(own) for own in (("CT", "Brain", "State"), ("MRI", "Lung", "State")))]
+    )
+    proof = proof_of(Arm.RELATED, compile_all(related, catalog=catalog, protocol=asked))
+    assert [part.factor for part in proof.coverage] == ["modality", "area"]
+    assert proof.chance == 0.5
+
+
+def test_overlaps_are_unknown_where_there_are_no_samples() -> None:
+    drafts = compile_all(*GOOD, catalog=replace(CATALOG, overlaps=None))
+    assert {draft.cell.proof.overlaps for draft in drafts} == {None}
 
 
 def test_labels_option_sets_and_data_sets_in_common_are_told() -> None:
     target = replace(TARGET, datasets=("9", "8"))
-    proof = prove(*make_prover(target, OTHER), OTHER, target=target)
+    other = replace(BRAIN, datasets=("9",), labels=("yes", "no"))
+    third = replace(MRI, labels=("no", "perhaps"))
+    proof = proof_of(
+        Arm.RELATED,
+        compile_all(GOOD[0], train(Arm.RELATED, other, third), catalog=make_catalog([target, other, third, FAR])),
+    )
     assert proof.labels_shared == ("no", "yes")
-    assert proof.same_options == (OTHER.name,)
+    assert proof.same_options == (other.name,)
     assert proof.same_datasets == ("9",)
 
 
 def test_boxes_have_no_chance_level_and_no_detectable_gain() -> None:
-    boxes = replace(OTHER, num_options=0, labels=(), kind=Kind.DETECTION)
-    proof = prove(*make_prover(TARGET, boxes), TARGET, target=boxes)
+    boxes = replace(TARGET, num_options=0, labels=(), kind=Kind.DETECTION)
+    proof = proof_of(Arm.ZERO_SHOT, compile_all(*GOOD[:2], catalog=make_catalog([boxes, BRAIN, MRI, FAR])))
     assert proof.chance == 0
     assert proof.detectable is None
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.plan import Contrast
+from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.serialize import parse
 from cg_lab.study import DesignSettings
 
@@ -20,8 +20,13 @@ class Design(Protocol):
 
     Settings: type[DesignSettings]
 
-    def find(self, graph: MatGraph, targets: tuple[Subset, ...], settings: Any) -> Iterator[Contrast]:  # noqa: ANN401
-        """Pose the held-out questions about some targets, in a fixed order."""
+    def find(
+        self,
+        graph: MatGraph,
+        targets: tuple[Subset, ...],
+        settings: Any,  # noqa: ANN401
+    ) -> Iterator[Contrast | Skipped]:
+        """Pose the held-out questions about some targets, in a fixed order, and say which can't be asked, and why."""
         ...
 
     def explain_absence(self, settings: Any) -> str:  # noqa: ANN401

@@ -35,10 +35,10 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     """
     for target in targets:
-        related, unrelated = graph.names(graph.related(target)), graph.unrelated_pool(target).names
-        if not related or not unrelated:
+        related, unrelated = graph.names(graph.related(target)), graph.unrelated_pool(target)
+        if not related or not unrelated.num_train:
             continue
-        together = Training(arm=Arm.ALL_DATA, subsets=tuple(sorted(related + unrelated)), num_samples=0)
+        together = Training(arm=Arm.ALL_DATA, subsets=related + unrelated.names, num_samples=0)
         contrast = pose(
             graph,
             target,

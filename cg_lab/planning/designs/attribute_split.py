@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Annotated, Literal
 
@@ -19,8 +19,8 @@ from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.mixture import count_available
-from cg_lab.planning.plan import Contrast, Fact, Training
-from cg_lab.planning.posing import order
+from cg_lab.planning.plan import Contrast, Fact, Skipped, Training
+from cg_lab.planning.posing import covers, order
 from cg_lab.planning.work import Protocol
 from cg_lab.study import DesignSettings
 
@@ -43,10 +43,11 @@ class Settings(DesignSettings):
     """Closed offers the pairs that occur, open all pairs of the occurring attributes and objects."""
 
 
-def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast | Skipped]:
     """Train to name the pair on images of seen pairs; ask about images of seen, validation and test pairs.
 
     A pair can be unseen only if its attribute and its object are seen in other pairs. All worlds share one fine-tune.
+    Only attribute and object are asked about: what else a subset is decides nothing here.
 
     Examples
     --------
@@ -78,19 +79,27 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     training = Training(
         arm=Arm.RELATED, subsets=seen, num_samples=budget, ask="elements", places=places, candidates=known
     )
+    trained = graph.gather(seen)
     candidates = {"closed": tuple(sorted(" ".join(pair) for pair in members)), "open": _list_all(members)}
     for world in settings.worlds:
         for target in targets:
             pair = _pair_of(target, places)
+            is_seen = sides[pair] == "seen"
+            label = f"{target.name}/{sides[pair]}/{world}"
+            twins = graph.names(graph.twins(target) & trained)
+            if not budget or (twins and not is_seen):
+                reason = f"{', '.join(twins)} of a seen pair counts as it" if twins else "no seen pair has a sample"
+                yield Skipped(target=target.name, question=label, reason=reason)
+                continue
             yield Contrast(
-                id=f"{target.name}/{sides[pair]}/{world}",
+                id=label,
                 design=settings.name,
                 target=target.name,
                 view=target.own,
                 direction=f"{sides[pair]}, {world} world",
-                trainings=(training,),
+                trainings=(replace(training, sees_target=is_seen),),
                 unrelated=graph.unrelated_pool(target).names,
-                fully_covered=sides[pair] != "seen",
+                fully_covered=not is_seen and covers(graph, target.own, seen, budget, places),
                 protocol=Protocol(image="original", ask="elements", places=places, candidates=candidates[world]),
                 facts=(
                     Fact(name="pair", value=" ".join(pair)),

@@ -11,7 +11,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.pairs import list_combinations
-from cg_lab.planning.plan import Contrast
+from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.study import DesignSettings
 
@@ -27,7 +27,7 @@ class Settings(DesignSettings):
     seed: NonNegativeInt
 
 
-def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast | Skipped]:
     """Draw the same few combinations of each direction for every model.
 
     The rows of a direction are shuffled by Python's own generator, seeded anew for each direction, and the first ones

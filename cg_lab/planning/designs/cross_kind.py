@@ -11,7 +11,7 @@ from cg_lab.arms import Arm
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.pairs import list_combinations, pose_combination
-from cg_lab.planning.plan import Contrast
+from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.study import DesignSettings
 
@@ -27,7 +27,7 @@ class Settings(DesignSettings):
     rows: tuple[SourceRow, ...] | None = None
 
 
-def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast | Skipped]:
     """Find source pairs as `two_source` does, of which one is about boxes and the other about classes.
 
     Examples
@@ -48,7 +48,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     """
     for contrast in _list_contrasts(graph, targets, settings):
         target = graph[contrast.target]
-        if target.kind is Kind.DETECTION and settings.target_samples:
+        if isinstance(contrast, Contrast) and target.kind is Kind.DETECTION and settings.target_samples:
             amount = min(settings.target_samples, target.num_train)
             grown = tuple(
                 replace(part, num_target=amount) if part.arm is not Arm.CEILING else part for part in contrast.trainings
@@ -63,7 +63,7 @@ def explain_absence(_: Settings) -> str:
     return "it needs a detection and a classification subset that cover its elements between them"
 
 
-def _list_contrasts(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+def _list_contrasts(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast | Skipped]:
     if settings.rows is not None:
         yield from find_rows(graph, targets, settings.rows, settings)
         return

@@ -38,7 +38,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
         related = graph.list_members(graph.related(target))
         close = tuple(subset.name for subset in related if graph.count_shared(target, subset) >= 2)
         loose = tuple(subset.name for subset in related if graph.count_shared(target, subset) == 1)
-        if not close or not loose or not graph.unrelated_pool(target).names:
+        if not close or not loose or not graph.unrelated_pool(target).num_train:
             continue
         contrast = pose(
             graph,

@@ -37,16 +37,17 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     """
     for target in targets:
-        related, unrelated = graph.related(target), graph.unrelated_pool(target).names
-        if not related or not unrelated:
+        related, unrelated = graph.related(target), graph.unrelated_pool(target)
+        if not related or not unrelated.num_train:
             continue
         arms: list[Training] = []
         for number, factor in enumerate(graph.factors):
             shown = graph.holding(number, target.own[number])
-            rest = graph.names(related & ~(shown if settings.leave_out == "own" else graph.sharing(target, number)))
-            if rest:
-                arms.append(Training(arm=Arm.WITHOUT, variant=factor, subsets=rest, num_samples=0))
-        arms.append(Training(arm=Arm.ALL_DATA, subsets=tuple(sorted(graph.names(related) + unrelated)), num_samples=0))
+            rest = related & ~(shown if settings.leave_out == "own" else graph.sharing(target, number))
+            if rest & graph.filled:
+                arms.append(Training(arm=Arm.WITHOUT, variant=factor, subsets=graph.names(rest), num_samples=0))
+        everything = graph.names(related) + unrelated.names
+        arms.append(Training(arm=Arm.ALL_DATA, subsets=everything, num_samples=0))
         contrast = pose(
             graph,
             target,

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.pairs import list_combinations, pose_combination
-from cg_lab.planning.plan import Contrast
+from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.planning.work import Protocol
 from cg_lab.study import DesignSettings
@@ -28,7 +28,7 @@ class Settings(DesignSettings):
     rows: tuple[SourceRow, ...] | None = None
 
 
-def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast | Skipped]:
     """Ask every arm with 0, 2, 3, ... examples for each label; the fine-tunes are those of `two_source`.
 
     Examples
@@ -48,6 +48,9 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     """
     for contrast in _list_contrasts(graph, targets, settings):
+        if isinstance(contrast, Skipped):
+            yield contrast
+            continue
         for shots in sorted(settings.shots):
             yield replace(
                 contrast,
@@ -63,10 +66,10 @@ def explain_absence(_: Settings) -> str:
     return "it needs sources as two_source does"
 
 
-def _list_contrasts(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+def _list_contrasts(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast | Skipped]:
     if settings.rows is not None:
-        for contrast in find_rows(graph, targets, settings.rows, settings):
-            yield replace(contrast, asks_sources=False)
+        for row in find_rows(graph, targets, settings.rows, settings):
+            yield row if isinstance(row, Skipped) else replace(row, asks_sources=False)
         return
     for part in list_combinations(graph, targets, settings.directions, settings.combinations):
         contrast = pose_combination(graph, part, settings)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cg_lab.arms import Arm
+from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.mixture import count_available
-from cg_lab.planning.plan import Contrast, Training
+from cg_lab.planning.plan import Contrast, Skipped, Training
 from cg_lab.planning.posing import covers
 from cg_lab.study import DesignSettings
 
@@ -25,7 +26,7 @@ class Settings(DesignSettings):
     """Whether the trained subsets are tested on too, each against training on it alone."""
 
 
-def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast | Skipped]:
     """Train once on all in-distribution subsets together; compare with each of them alone, and test on the others.
 
     The multi-task arm sees every sample (up to `max_samples`), the single-task arm (the ceiling) all of one subset, as
@@ -58,10 +59,11 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
         is_inside = target.name in inside
         visible = graph.gather(names) & ~graph.bit(target) & ~graph.twins(target)
         together = names if is_inside else graph.names(visible)
-        if not together:
-            continue
         size = min(settings.max_samples, count_available([graph[name] for name in together]))
-        trainings = [Training(arm=Arm.MULTI_TASK, subsets=together, num_samples=size)]
+        if not size:
+            yield Skipped(target=target.name, reason="no in-distribution subset has a training sample for it")
+            continue
+        trainings = [Training(arm=Arm.MULTI_TASK, subsets=together, num_samples=size, sees_target=is_inside)]
         if target.num_train:
             trainings.append(
                 Training(
@@ -76,7 +78,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
             direction="in distribution" if is_inside else "out of distribution",
             trainings=tuple(trainings),
             unrelated=graph.unrelated_pool(target).names,
-            fully_covered=covers(graph, target.own, visible),
+            fully_covered=covers(graph, target.own, graph.names(visible), size),
         )
 
 
@@ -87,7 +89,10 @@ def explain_absence(_: Settings) -> str:
 
 def _choose_trained(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> list[Subset]:
     if settings.in_distribution is not None:
-        return [graph[name] for name in sorted(settings.in_distribution)]
+        unknown = [name for name in settings.in_distribution if name not in graph.index]
+        if unknown:
+            raise UserError(f"design.in_distribution: no subset '{unknown[0]}'; {suggest(unknown[0], graph.index)}")
+        return [graph[name] for name in sorted({*settings.in_distribution})]
     marked = [subset for subset in graph.subsets if subset.split == "in_distribution"]
     held_out = {target.name for target in targets}
     return marked or [subset for subset in graph.subsets if subset.name not in held_out] or list(graph.subsets)

@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.plan import Contrast
+from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.planning.posing import choose, list_or_draw, pose
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.study import DesignSettings
@@ -25,7 +25,7 @@ class Settings(DesignSettings):
     """Just these combinations."""
 
 
-def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast | Skipped]:
     """Find for each target one source an element, each of which shows that element and no other of the target.
 
     With target (m, a, t) the sources are (m, a', t'), (m', a, t'') and (m'', a'', t); with N factors they are N.
@@ -55,7 +55,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
                 view=found[sources],
                 asks_sources=True,
             )
-            if contrast is not None and contrast.unrelated:
+            if contrast is not None and graph.unrelated_pool(target).num_train:
                 yield contrast
 
 
@@ -77,7 +77,7 @@ def find_sources(graph: MatGraph, target: Subset, count: int | None) -> dict[tup
             for factor, value in enumerate(view):
                 if factor != shown:
                     members &= graph.differing(factor, value)
-            pools.append(graph.names(members))
+            pools.append(graph.names(members & graph.filled or members))
         if all(pools):
             for pick in list_or_draw(pools, count, [target.name, *view]):
                 found.setdefault(tuple(sorted(pick)), view)

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.pairs import list_combinations, pose_combination
-from cg_lab.planning.plan import Contrast
+from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.study import DesignSettings
 
@@ -27,7 +27,7 @@ class Settings(DesignSettings):
     """Just these combinations."""
 
 
-def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast | Skipped]:
     """Find source pairs: element f is shared by all three, and each other element comes from one of the sources.
 
     With target (f, x, y) the sources are (f, x, y') and (f, x', y). In the direction `pair` two factors whose values

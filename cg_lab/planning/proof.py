@@ -1,0 +1,205 @@
+"""The proof of a held-out split, read off what a model is really trained on: who shows what of the target."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+from cg_lab.catalog import Catalog
+from cg_lab.mat import Kind, Subset
+from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.plan_tables import Names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Which training subsets show one element of the target."""
+
+    factor: str
+    value: str
+    subsets: Names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What was found out about a cell's training before the cell was admitted."""
+
+    target_absent: bool
+    """Nothing that counts as the target is trained on or shown as an example; false only where an arm sees the target
+    by intent."""
+    target_samples: int = 0
+    """Training samples of the target itself that are trained on."""
+    target_examples: int = 0
+    """Training samples of the target itself that are shown as examples in each prompt."""
+    twins: Names
+    """Training subsets that share an element of every factor with the target, whether or not they count as it."""
+    whole_in: Names = ()
+    """Training subsets that alone show every element that is asked for: then nothing needs to be recombined."""
+    coverage: tuple[Coverage, ...]
+    """For each factor that is asked about."""
+    shared_elements: int
+    """Elements of the target that any training subset shows; 0 for unrelated arms and for the untouched backbone."""
+    shared_by_each: tuple[int, int] = (0, 0)
+    """The fewest and the most elements of the target that one training subset shows."""
+    num_train: int
+    """Training samples of one epoch."""
+    budget: int
+    """Samples that the arm was to get."""
+    num_test: int
+    chance: float
+    detectable: float | None
+    """Smallest gain over chance that the test set shows with 80 % power (two-sided 5 %, normal approximation); None for
+    boxes, which have no chance level."""
+    labels_shared: tuple[str, ...]
+    """Labels of the target that also occur in the training subsets."""
+    same_options: Names
+    """Training subsets that ask with the very labels of the target."""
+    same_datasets: tuple[str, ...]
+    """Original data sets that are part of the target and of a training subset: look for shared images there."""
+    overlaps: int | None
+    """Samples, image hashes or groups that stand in training and test both; None where samples are not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """All that a proof depends on."""
+
+    target: str
+    """Name of the held-out subset."""
+    view: tuple[str, ...]
+    """The element of each factor that it stands for."""
+    factors: tuple[int, ...]
+    """Positions of the factors that are asked about."""
+    training: Members
+    """Subsets that the model is trained on; none for the untouched backbone."""
+    target_samples: int
+    """Of the target, among `num_train`."""
+    target_examples: int
+    """Training samples of the target that each prompt shows."""
+    num_train: int
+    budget: int
+    asked: str
+    """The subset whose test questions are asked: the target, or one of the sources."""
+    num_candidates: int
+    """Options of each question where they are not the subset's own, else 0."""
+
+
+class Prover:
+    """Proves splits over one catalogue; equal splits share their proof.
+
+    Parameters
+    ----------
+    catalog, graph
+        The subsets and who shares what.
+
+    """
+
+    def __init__(self, catalog: Catalog, graph: MatGraph) -> None:
+        self._graph = graph
+        self._overlaps = catalog.overlaps
+        self._known: dict[Split, Proof] = {}
+        self._with_label: defaultdict[str, Members] = defaultdict(int)
+        self._with_dataset: defaultdict[str, Members] = defaultdict(int)
+        self._with_options: defaultdict[frozenset[str], Members] = defaultdict(int)
+        for subset in graph.subsets:
+            bit = graph.bit(subset)
+            self._with_options[frozenset(subset.labels)] |= bit
+            for label in set(subset.labels):
+                self._with_label[label] |= bit
+            for dataset in set(subset.datasets):
+                self._with_dataset[dataset] |= bit
+
+    def prove(self, split: Split) -> Proof:
+        """Prove one split; what an arm demands of it is checked by `cg_lab.planning.validity`."""
+        proof = self._known.get(split)
+        if proof is None:
+            proof = self._known[split] = self._prove(split)
+        return proof
+
+    def _prove(self, split: Split) -> Proof:
+        graph, training = self._graph, split.training
+        target, asked = graph[split.target], graph[split.asked]
+        others = training & ~graph.bit(target)
+        shown = {number: graph.holding(number, split.view[number]) for number in split.factors}
+        whole = others
+        for members in shown.values():
+            whole &= members
+        trained_twins = others & graph.twins(target)
+        proof = Proof(
+            target_absent=not split.target_samples and not split.target_examples and not trained_twins,
+            target_samples=split.target_samples,
+            target_examples=split.target_examples,
+            twins=graph.names(others & graph.sharing_all(target)),
+            whole_in=graph.names(whole),
+            coverage=tuple(
+                Coverage(factor=graph.factors[number], value=split.view[number], subsets=graph.names(others & members))
+                for number, members in shown.items()
+            ),
+            shared_elements=sum(bool(others & graph.sharing(target, number)) for number in range(len(graph.factors))),
+            shared_by_each=self._count_shared(target, others),
+            num_train=split.num_train,
+            budget=split.budget,
+            num_test=asked.num_test,
+            chance=asked.chance,
+            detectable=compute_detectable_gain(asked.chance, asked.num_test) if asked.num_options else None,
+            labels_shared=_list_shared(target.labels, self._with_label, others),
+            same_options=graph.names(others & self._with_options[frozenset(target.labels)]) if target.labels else (),
+            same_datasets=_list_shared(target.datasets, self._with_dataset, others),
+            overlaps=self._count_overlaps(split),
+        )
+        return _expect_guess(proof, split.num_candidates) if split.num_candidates else proof
+
+    def _count_shared(self, target: Subset, training: Members) -> tuple[int, int]:
+        """Give the fewest and the most elements of a target that one of some subsets shares."""
+        at_least = [training]
+        for number in range(len(self._graph.factors)):
+            sharing = self._graph.sharing(target, number)
+            at_least.append(0)
+            for count in range(len(at_least) - 1, 0, -1):
+                at_least[count] |= at_least[count - 1] & sharing
+        fewest = max((count for count, members in enumerate(at_least) if members == training), default=0)
+        most = max((count for count, members in enumerate(at_least) if members), default=0)
+        return (fewest, most) if training else (0, 0)
+
+    def _count_overlaps(self, split: Split) -> int | None:
+        if self._overlaps is None:
+            return None
+        names = self._graph.index
+        seen = split.training | (1 << names[split.target] if split.target_examples else 0)
+        return sum(
+            part.count
+            for part in self._overlaps
+            if part.test == split.asked and part.train in names and seen >> names[part.train] & 1
+        )
+
+
+def _list_shared(values: tuple[str, ...], members: Mapping[str, Members], training: Members) -> tuple[str, ...]:
+    return tuple(sorted(value for value in set(values) if training & members[value]))
+
+
+def is_askable(subset: Subset) -> bool:
+    """Tell whether a subset can be a target."""
+    return subset.num_test > 0 and subset.kind is not Kind.FILLER
+
+
+def _expect_guess(proof: Proof, num_options: int) -> Proof:
+    """Give a proof for questions with other options than the subset's own."""
+    chance = 1 / num_options
+    return replace(proof, chance=chance, detectable=compute_detectable_gain(chance, proof.num_test))
+
+
+def compute_detectable_gain(chance: float, num_test: int, *, power: float = 0.8, level: float = 0.05) -> float:
+    """Compute the smallest gain over chance that `num_test` questions show (one-sample normal approximation).
+
+    >>> round(compute_detectable_gain(0.5, 196), 2)
+    0.1
+    """
+    z_total = _quantile(1 - level / 2) + _quantile(power)
+    return min(1.0 - chance, z_total * math.sqrt(chance * (1 - chance) / max(num_test, 1)))
+
+
+def _quantile(share: float) -> float:
+    return NormalDist().inv_cdf(share)
