@@ -10,7 +10,7 @@ from typing import assert_never
 
 from cg_lab.catalog import Catalog
 from cg_lab.errors import UnaskableError, UserError, list_faults
-from cg_lab.mat import Subset
+from cg_lab.mat import Kind, Subset
 from cg_lab.planning.budget import OVER_BUDGET, choose_within
 from cg_lab.planning.compile import Compiler, Draft
 from cg_lab.planning.criterion import COMPARISONS, CRITERION
@@ -21,6 +21,7 @@ from cg_lab.planning.proof import Prover, is_askable
 from cg_lab.serialize import to_plain
 from cg_lab.study import Backbone, Study
 
+ARMLESS = "it offers none of the arms that are asked for"
 MOST_TOLD = 20
 """Targets and questions of which an error says why they can't be asked."""
 
@@ -156,6 +157,8 @@ def _compile(posed: Sequence[tuple[Contrast, Compiler]], skipped: list[Skipped])
         if compiled:
             contrasts.append(contrast)
             drafts += compiled
+        else:
+            skipped.append(_skip(contrast, ARMLESS))
     return contrasts, drafts
 
 
@@ -167,7 +170,7 @@ def _refuse(runs: Sequence[Run], skipped: Sequence[Skipped]) -> UserError:
     """Say why there is nothing to plan."""
     study = runs[0].study
     designs = ", ".join(dict.fromkeys(run.study.design.name for run in runs))
-    if skipped:
+    if skipped and any(part.reason != ARMLESS for part in skipped):
         told = [f"{part.question or part.target}: {part.reason}" for part in skipped[:MOST_TOLD]]
         more = [f"... and {len(skipped) - MOST_TOLD} more"] if len(skipped) > MOST_TOLD else []
         return list_faults(f"targets: no valid sources in the catalogue under design={designs} for", [*told, *more])
@@ -176,10 +179,15 @@ def _refuse(runs: Sequence[Run], skipped: Sequence[Skipped]) -> UserError:
 
 
 def build_graph(catalog: Catalog, study: Study) -> MatGraph:
-    """Make the graph of the subsets that a study's design looks at."""
-    members = tuple(subset for subset in catalog.subsets if subset.kind in study.design.kinds)
+    """Make the graph of the subsets that a study's design looks at; a filler is neither target nor source."""
+    members = tuple(
+        subset for subset in catalog.subsets if subset.kind in study.design.kinds and subset.kind is not Kind.FILLER
+    )
     if not members:
-        raise UnaskableError(f"design.kinds: the catalogue has no subset of kind {' or '.join(study.design.kinds)}")
+        raise UnaskableError(
+            f"design.kinds: the catalogue has no subset of kind {' or '.join(study.design.kinds)} that can be a target "
+            "or a source"
+        )
     return MatGraph(members, catalog.factors, strict=study.twins == "shared", tied=catalog.tied)
 
 
@@ -225,6 +233,8 @@ def _ask(run: Run, graph: MatGraph) -> _Questions:
 
 def _find_obstacle(target: Subset, graph: MatGraph, study: Study) -> str | None:
     """Say why no design could hold a subset out."""
+    if target.kind is Kind.FILLER:
+        return "it is a filler, which is never held out"
     if target.name not in graph.index:
         return f"it is a {target.kind} subset, design.kinds has {', '.join(study.design.kinds)}"
     return None if is_askable(target) else "it has no test samples"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from cg_lab.arms import Arm, Model
 from cg_lab.catalog import Catalog
-from cg_lab.errors import UserError, suggest
+from cg_lab.errors import UnaskableError, UserError, suggest
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.budget import Candidate, Cost
 from cg_lab.planning.graph import MatGraph, Members
@@ -45,10 +45,11 @@ class _Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trained:
-    """What a fine-tune is trained on, read off its mixture; the filler is left out."""
+    """What a fine-tune is trained on, read off its mixture; the filler counts for nothing else."""
 
     members: Members = 0
     num_samples: int = 0
+    filler: str = ""
 
 
 class Compiler:
@@ -90,6 +91,11 @@ class Compiler:
 
         """
         question = self._open(contrast)
+        if question.target_examples > question.target.num_train:
+            raise UnaskableError(
+                f"{contrast.protocol.shots} examples for each label are {question.target_examples}, and it has "
+                f"{question.target.num_train} training samples"
+            )
         for arm in self._list_arms("untouched"):
             yield self._draft(question, arm, question.target, None, None)
         for seed in self._seeds:
@@ -98,7 +104,7 @@ class Compiler:
                 if training.arm in self._arms:
                     yield self._draft(question, training.arm, question.target, training, job)
                 if training is contrast.main:
-                    for arm, asked in self._list_asked(question, training):
+                    for arm, asked in self._list_asked(question, training, job):
                         yield self._draft(question, arm, asked, training, job)
 
     def weigh(self, contrast: Contrast) -> Candidate:
@@ -141,13 +147,14 @@ class Compiler:
             part for part in contrast.trainings if part.arm in self._arms or (reuses_main and part is contrast.main)
         ]
 
-    def _list_asked(self, question: _Question, main: Training) -> Iterator[tuple[Arm, Subset]]:
-        """List what the main arm's model is asked further, and about which subset."""
+    def _list_asked(self, question: _Question, main: Training, job: FinetuneJob) -> Iterator[tuple[Arm, Subset]]:
+        """List what the main arm's model is asked further, and about which subset; of sources those that it saw."""
         for arm in self._list_arms("main"):
             if arm.traits.asks_target:
                 yield arm, question.target
             elif question.contrast.asks_sources:
-                yield from ((arm, self._graph[name]) for name in main.subsets if self._graph[name].num_test)
+                trained = self._read(job).members & self._graph.gather(main.subsets)
+                yield from ((arm, part) for part in self._graph.list_members(trained) if part.num_test)
 
     def _cost(self, job: FinetuneJob) -> Cost:
         samples = job.mixture.num_samples * self._epochs
@@ -205,7 +212,8 @@ class Compiler:
             arm=arm,
             variant=training.variant if training is not None and arm.traits.model == "own" else "",
             is_covered=contrast.fully_covered,
-            sees_target=question.target_examples > 0 or (training is not None and training.declares_target),
+            sees_target=training is not None and training.declares_target,
+            sees_twins=training is not None and training.sees_target,
         )
         cell = Cell(
             contrast=contrast.id,
@@ -252,6 +260,7 @@ class Compiler:
                 training=trained.members,
                 target_samples=job.mixture.count(target.name) if job is not None and is_trained_on_target else 0,
                 target_examples=question.target_examples if is_own else 0,
+                filler=trained.filler,
                 num_train=trained.num_samples,
                 budget=question.budget if declared.arm.traits.is_budgeted else planned,
                 asked=asked.name,
@@ -268,11 +277,12 @@ class Compiler:
         """Read what a fine-tune is trained on off its mixture."""
         trained = self._trained.get(job.id)
         if trained is None:
-            left_out = self._filler.name if self._filler is not None else None
-            parts = [part for part in job.mixture.parts if part.subset != left_out]
+            filler = self._filler.name if self._filler is not None else ""
+            parts = [part for part in job.mixture.parts if part.subset != filler]
             trained = self._trained[job.id] = _Trained(
                 members=self._graph.gather(part.subset for part in parts),
                 num_samples=sum(part.count for part in parts),
+                filler=filler if len(parts) < len(job.mixture.parts) else "",
             )
         return trained
 

@@ -62,7 +62,7 @@ def split_by_divergence(graph: MatGraph, asked: float, test_share: float, seed: 
 
     """
     units = graph.list_twin_groups()
-    testable = [number for number, unit in enumerate(units) if all(part.num_test for part in graph.list_members(unit))]
+    testable = [number for number, unit in enumerate(units) if any(part.num_test for part in graph.list_members(unit))]
     if len(testable) < 2:
         raise UnaskableError("it needs two subsets with test samples that don't count as each other")
     size = max(1, min(len(testable) - 1, round(test_share * len(units))))

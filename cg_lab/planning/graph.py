@@ -201,6 +201,15 @@ class MatGraph:
             not set(first).isdisjoint(second) for first, second in zip(target.elements, other.elements, strict=True)
         )
 
+    def rank_by_shared(self, target: Subset) -> list[Members]:
+        """Give for 0, 1, ... those that share an element of at least so many factors with a target, itself left out."""
+        at_least = [self.everything & ~self.bit(target)]
+        for factor in range(len(self.factors)):
+            at_least.append(0)
+            for count in range(len(at_least) - 1, 0, -1):
+                at_least[count] |= at_least[count - 1] & self.sharing(target, factor)
+        return at_least
+
     def views(self, target: Subset) -> Iterator[tuple[str, ...]]:
         """Give everything that a target can stand for: one element of each factor.
 
@@ -222,11 +231,13 @@ def find_tied(graph: MatGraph) -> tuple[tuple[str, str], ...]:
     >>> find_tied(make_graph("CT Lung State", "Der Skin State", "MRI Lung State"))
     (('Der', 'Skin'),)
     """
-    second = {members: value for factor, value, members in graph.list_elements() if factor == 1}
+    elements = list(graph.list_elements())
+    second: dict[Members, list[str]] = defaultdict(list)
+    for factor, value, members in elements:
+        if factor == 1:
+            second[members].append(value)
     return tuple(
-        (value, second[members])
-        for factor, value, members in graph.list_elements()
-        if factor == 0 and members in second
+        (value, other) for factor, value, members in elements if factor == 0 for other in second.get(members, ())
     )
 
 

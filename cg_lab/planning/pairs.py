@@ -121,7 +121,7 @@ def find_pairs(graph: MatGraph, target: Subset, direction: str) -> dict[tuple[st
     for view in graph.views(target):
         for first, second in _list_pools(graph, target, view, direction):
             for one, other in product(first, second):
-                if one != other:
+                if one != other and graph.gather((one, other)) & graph.filled:
                     found.setdefault((min(one, other), max(one, other)), view)
     return found
 
@@ -133,7 +133,7 @@ def _list_pools(
     allowed = graph.everything & ~graph.bit(target) & ~graph.twins(target)
     factors = range(len(graph.factors))
     if direction == PAIR:
-        if view[:2] not in graph.tied:
+        if view[:2] not in graph.tied or not factors[2:]:
             return
         ties = 0
         for first, second in graph.tied:

@@ -9,7 +9,7 @@ from math import prod
 
 from cg_lab.arms import Arm
 from cg_lab.mat import Kind, Subset
-from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.graph import MatGraph, Members
 from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact, Training
 from cg_lab.serialize import content_id
@@ -106,7 +106,9 @@ def covers(
     view: tuple[str, ...],
     sources: Iterable[str],
     num_samples: int | None = None,
+    *,
     factors: Iterable[int] | None = None,
+    shown_by: Members | None = None,
 ) -> bool:
     """Tell whether a number of samples spread over some subsets is sure to show the elements of a target.
 
@@ -120,12 +122,15 @@ def covers(
         Where it is less than the number of sources, some of them, drawn by seed, give none; None gives each some.
     factors
         Those that count; all by default.
+    shown_by
+        The sources that count; all by default.
 
     """
     filled = graph.gather(sources) & graph.filled
     left_out = 0 if num_samples is None else max(0, filled.bit_count() - num_samples)
     places = range(len(view)) if factors is None else factors
-    return all((filled & graph.holding(place, view[place])).bit_count() > left_out for place in places)
+    counted = filled if shown_by is None else filled & shown_by
+    return all((counted & graph.holding(place, view[place])).bit_count() > left_out for place in places)
 
 
 def choose(picks: Iterable[tuple[str, ...]], count: int | None, key: list[str]) -> list[tuple[str, ...]]:

@@ -36,6 +36,8 @@ class Proof:
     """Training samples of the target itself that are shown as examples in each prompt."""
     twins: Names
     """Training subsets that share an element of every factor with the target, whether or not they count as it."""
+    twins_counted: Names = ()
+    """Those of them that do count as the target."""
     whole_in: Names = ()
     """Training subsets that alone show every element that is asked for: then nothing needs to be recombined."""
     coverage: tuple[Coverage, ...]
@@ -77,6 +79,8 @@ class Split:
     """Subsets that the model is trained on; none for the untouched backbone."""
     target_samples: int
     """Of the target, among `num_train`."""
+    filler: str
+    """Name of the filler that is mixed in, which is asked about nothing but whether tests are among it; else empty."""
     target_examples: int
     """Training samples of the target that each prompt shows."""
     num_train: int
@@ -133,6 +137,7 @@ class Prover:
             target_samples=split.target_samples,
             target_examples=split.target_examples,
             twins=graph.names(others & graph.sharing_all(target)),
+            twins_counted=graph.names(trained_twins),
             whole_in=graph.names(whole),
             coverage=tuple(
                 Coverage(factor=graph.factors[number], value=split.view[number], subsets=graph.names(others & members))
@@ -154,12 +159,7 @@ class Prover:
 
     def _count_shared(self, target: Subset, training: Members) -> tuple[int, int]:
         """Give the fewest and the most elements of a target that one of some subsets shares."""
-        at_least = [training]
-        for number in range(len(self._graph.factors)):
-            sharing = self._graph.sharing(target, number)
-            at_least.append(0)
-            for count in range(len(at_least) - 1, 0, -1):
-                at_least[count] |= at_least[count - 1] & sharing
+        at_least = [training & members for members in self._graph.rank_by_shared(target)]
         fewest = max((count for count, members in enumerate(at_least) if members == training), default=0)
         most = max((count for count, members in enumerate(at_least) if members), default=0)
         return (fewest, most) if training else (0, 0)
@@ -172,7 +172,8 @@ class Prover:
         return sum(
             part.count
             for part in self._overlaps
-            if part.test == split.asked and part.train in names and seen >> names[part.train] & 1
+            if part.test == split.asked
+            and (part.train == split.filler or (part.train in names and seen >> names[part.train] & 1))
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cg_lab.errors import list_faults, suggest
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.pairs import PAIR, find_pairs
 from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.planning.posing import covers, pose
 from cg_lab.study import DesignSettings
@@ -53,7 +54,7 @@ def find_rows(
             continue
         target = graph[row.target]
         label = f"{row.direction or 'row'}/{'+'.join(sorted(row.sources))}"
-        view = next((view for view in graph.views(target) if covers(graph, view, row.sources)), target.own)
+        view = _choose_view(graph, target, row)
         contrast = pose(
             graph,
             target,
@@ -71,3 +72,18 @@ def find_rows(
             )
         else:
             yield contrast
+
+
+def _choose_view(graph: MatGraph, target: Subset, row: SourceRow) -> tuple[str, ...]:
+    """Say what a target stands for: what it does in the pairs of its direction, or what its sources show between them.
+
+    If they show several things so, one that none of them shows alone.
+    """
+    sources = tuple(sorted(row.sources))
+    if row.direction in {*graph.factors, PAIR}:
+        found = find_pairs(graph, target, row.direction)
+        if sources in found:
+            return found[sources]
+    shown = [view for view in graph.views(target) if covers(graph, view, sources)]
+    apart = [view for view in shown if not any(covers(graph, view, (name,)) for name in sources)]
+    return next(iter((*apart, *shown, target.own)))

@@ -20,7 +20,9 @@ class Declaration:
     is_covered: bool
     """The related subsets show every element that is asked for."""
     sees_target: bool
-    """Target data are trained on, or shown as examples, by intent."""
+    """Target data are trained on by intent."""
+    sees_twins: bool
+    """So are subsets that count as the target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +38,11 @@ class ValidityRule:
 
 
 def _sees_target(proof: Proof, declared: Declaration) -> bool:
-    return not declared.sees_target and proof.target_samples + proof.target_examples > 0
+    return proof.target_samples > 0 and not declared.sees_target
 
 
 def _sees_twin(proof: Proof, declared: Declaration) -> bool:
-    return not _sees_target(proof, declared) and not declared.sees_target and not proof.target_absent
+    return bool(proof.twins_counted) and not declared.sees_twins
 
 
 def _lacks_coverage(proof: Proof, declared: Declaration) -> bool:
@@ -82,15 +84,13 @@ VALIDITY_RULES = (
     ValidityRule(
         name="target absent",
         is_broken=_sees_target,
-        describe=lambda proof: (
-            f"its model sees {proof.target_samples + proof.target_examples} training samples of the target itself"
-        ),
+        describe=lambda proof: f"its model sees {proof.target_samples} training samples of the target itself",
         repair="leave the target out of the sources, or declare it: Training(..., sees_target=True)",
     ),
     ValidityRule(
         name="no twin",
         is_broken=_sees_twin,
-        describe=lambda proof: f"its training set has {_join(proof.twins)}, which counts as the target itself",
+        describe=lambda proof: f"its training set has {_join(proof.twins_counted)}, which counts as the target itself",
         repair="give these subsets other elements, leave them out, or say twins=equal if only equal ones count",
     ),
     ValidityRule(

@@ -99,7 +99,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
                 direction=f"{sides[pair]}, {world} world",
                 trainings=(replace(training, sees_target=is_seen),),
                 unrelated=graph.unrelated_pool(target).names,
-                fully_covered=not is_seen and covers(graph, target.own, seen, budget, places),
+                fully_covered=not is_seen and covers(graph, target.own, seen, budget, factors=places),
                 protocol=Protocol(image="original", ask="elements", places=places, candidates=candidates[world]),
                 facts=(
                     Fact(name="pair", value=" ".join(pair)),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations, islice
 
 from pydantic import PositiveInt
 
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
-from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.plan import Contrast, Fact
+from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.plan import Contrast, Fact, Skipped
 from cg_lab.planning.posing import order, pose
 from cg_lab.study import DesignSettings
+
+MOST_TRIED = 20_000
+"""Sets of nodes that are looked at beside those that were grown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,7 @@ class Settings(DesignSettings):
     """Targets at each distance."""
 
 
-def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
+def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast | Skipped]:
     """Train on a few nodes and ask about targets by the number of elements in which they differ from the nearest node.
 
     Distance 1 differs in one element from some node; at the greatest distance no node shares an element, and a gain
@@ -52,11 +56,11 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     [1, 2, 3]
 
     """
-    candidates = [target for target in targets if target.num_test]
-    for number, nodes in enumerate(_list_sets(graph, candidates, settings)):
-        shells = _sort_into_shells(graph, nodes, candidates)
-        for distance, members in sorted(shells.items()):
-            for name in sorted(order(members, ["distance", number, distance])[: settings.per_shell]):
+    shells = _Shells(graph, targets)
+    for number, nodes in enumerate(_list_sets(graph, shells, settings)):
+        for distance, members in sorted(shells.sort(nodes).items()):
+            names = order(graph.names(members), ["distance", number, distance])
+            for name in sorted(names[: settings.per_shell]):
                 target = graph[name]
                 near = [
                     node for node in nodes if len(graph.factors) - graph.count_shared(target, graph[node]) == distance
@@ -73,8 +77,13 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
                     curve="+".join(nodes),
                     facts=(Fact(name="nearest", value=", ".join(near)),),
                 )
-                if contrast is not None:
-                    yield contrast
+                if contrast is None or contrast.main is None:
+                    continue
+                if contrast.main.num_samples < len(nodes):
+                    reason = f"{contrast.main.num_samples} training samples can't be spread over {len(nodes)} nodes"
+                    yield Skipped(target=name, question=contrast.id, reason=reason)
+                    continue
+                yield contrast
 
 
 def explain_absence(_: Settings) -> str:
@@ -85,42 +94,66 @@ def explain_absence(_: Settings) -> str:
     )
 
 
-def _list_sets(graph: MatGraph, candidates: list[Subset], settings: Settings) -> Iterator[tuple[str, ...]]:
+def _list_sets(graph: MatGraph, shells: _Shells, settings: Settings) -> Iterator[tuple[str, ...]]:
     if settings.nodes is not None:
         for name in settings.nodes:
             if name not in graph.index:
                 raise UserError(f"design.nodes: no subset '{name}'; {suggest(name, graph.index)}")
-        yield tuple(sorted(settings.nodes))
+        yield graph.names(graph.gather(settings.nodes) & graph.filled)
         return
     seen: set[tuple[str, ...]] = set()
+    for nodes in _draw_nodes(graph, shells, settings):
+        if nodes not in seen and shells.are_filled(nodes):
+            seen.add(nodes)
+            yield nodes
+        if len(seen) == settings.num_sets:
+            return
+
+
+def _draw_nodes(graph: MatGraph, shells: _Shells, settings: Settings) -> Iterator[tuple[str, ...]]:
+    """Give sets of nodes in an order drawn by hash: grown so that shells stay filled, then any others."""
     trainable = [subset.name for subset in graph.subsets if subset.num_train]
     for first in order(trainable, ["nodes"]):
         nodes = [first]
         for name in order(trainable, ["nodes", first]):
             if len(nodes) == settings.num_nodes:
                 break
-            if name not in nodes and _fills_shells(graph, (*nodes, name), candidates):
+            if name not in nodes and shells.are_filled((*nodes, name)):
                 nodes.append(name)
-        found = tuple(sorted(nodes))
-        if len(nodes) == settings.num_nodes and found not in seen and _fills_shells(graph, found, candidates):
-            seen.add(found)
-            yield found
-        if len(seen) == settings.num_sets:
-            return
+        if len(nodes) == settings.num_nodes:
+            yield tuple(sorted(nodes))
+    for found in islice(combinations(order(trainable, ["nodes"]), settings.num_nodes), MOST_TRIED):
+        yield tuple(sorted(found))
 
 
-def _fills_shells(graph: MatGraph, nodes: tuple[str, ...], candidates: list[Subset]) -> bool:
-    return len(_sort_into_shells(graph, nodes, candidates)) == len(graph.factors)
+class _Shells:
+    """Targets by the number of elements in which they differ from the nearest of some nodes."""
 
+    def __init__(self, graph: MatGraph, targets: tuple[Subset, ...]) -> None:
+        self._graph = graph
+        self._targets = graph.gather(target.name for target in targets)
+        self._alike: dict[str, list[Members]] = {}
 
-def _sort_into_shells(graph: MatGraph, nodes: tuple[str, ...], candidates: list[Subset]) -> dict[int, list[str]]:
-    """Sort targets by their distance from the nearest node; nodes themselves and their twins are left out."""
-    members = graph.gather(nodes)
-    shells: dict[int, list[str]] = {}
-    for target in candidates:
-        if members & (graph.bit(target) | graph.twins(target)):
-            continue
-        shared = max(graph.count_shared(target, graph[node]) for node in nodes)
-        shells.setdefault(len(graph.factors) - shared, []).append(target.name)
-    shells.pop(0, None)
-    return shells
+    def sort(self, nodes: tuple[str, ...]) -> dict[int, Members]:
+        """Give the targets at each distance above 0 where there are any; nodes and their twins are left out."""
+        if not nodes:
+            return {}
+        graph, free = self._graph, self._targets
+        reached = [0] * (len(graph.factors) + 1)
+        for node in nodes:
+            free &= ~(graph.bit(graph[node]) | graph.twins(graph[node]))
+            reached = [known | members for known, members in zip(reached, self._rank(node), strict=True)]
+        found = {
+            len(graph.factors) - shared: free & reached[shared] & ~reached[shared + 1]
+            for shared in range(len(graph.factors))
+        }
+        return {distance: members for distance, members in found.items() if members}
+
+    def are_filled(self, nodes: tuple[str, ...]) -> bool:
+        """Tell whether there is a target at every distance."""
+        return len(self.sort(nodes)) == len(self._graph.factors)
+
+    def _rank(self, node: str) -> list[Members]:
+        if node not in self._alike:
+            self._alike[node] = self._graph.rank_by_shared(self._graph[node])
+        return self._alike[node]

@@ -78,7 +78,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
             direction="in distribution" if is_inside else "out of distribution",
             trainings=tuple(trainings),
             unrelated=graph.unrelated_pool(target).names,
-            fully_covered=covers(graph, target.own, graph.names(visible), size),
+            fully_covered=covers(graph, target.own, together, size, shown_by=visible),
         )
 
 

@@ -80,5 +80,6 @@ def find_sources(graph: MatGraph, target: Subset, count: int | None) -> dict[tup
             pools.append(graph.names(members & graph.filled or members))
         if all(pools):
             for pick in list_or_draw(pools, count, [target.name, *view]):
-                found.setdefault(tuple(sorted(pick)), view)
+                if graph.gather(pick) & graph.filled:
+                    found.setdefault(tuple(sorted(pick)), view)
     return found

@@ -1,0 +1,77 @@
+"""What must not change a plan: the order of lines, names, its own file, other settings beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cg_lab.errors import UserError
+from cg_lab.planning.plan import Contrast, Plan, parse_plan
+from tests.planning.brute_force.cells import require
+from tests.planning.brute_force.random_studies import Case, lift_budget, plan_cases, put_beside, rename, shuffle
+
+NOT_DRAWN = (
+    "two_source", "three_source", "all_related", "disrupt", "multi_task", "size_curve", "target_curve", "few_shot",
+    "cross_kind", "crossmed",
+)  # fmt: skip
+"""Designs that draw nothing by names where they ask about all combinations."""
+
+
+def check_invariances(case: Case, plan: Plan) -> None:
+    """The order of lines, the names of subsets, other settings beside, and its own file change nothing."""
+    case = lift_budget(case)
+    match case.seed // 16 % 4:
+        case 0:
+            require(plan_cases(shuffle(case)).text == plan.text, "another order of lines gives another plan")
+        case 1:
+            require(parse_plan(json.loads(plan.text), where="plan") == plan, "its file gives another plan")
+        case 2:
+            if case.study.design.name in NOT_DRAWN and getattr(case.study.design, "combinations", None) is None:
+                _check_renamed(case, plan)
+        case _:
+            _check_merged(case, plan)
+
+
+def _check_renamed(case: Case, plan: Plan) -> None:
+    renamed, names = rename(case)
+    if getattr(case.study.design, "rows", None) or getattr(case.study.design, "in_distribution", None):
+        return
+    if case.catalog.overlaps:  # whether they are trained on is drawn by name
+        return
+    rewritten = [_rename(contrast, names) for contrast in plan.contrasts]
+    found = [replace(contrast, id="", curve="") for contrast in plan_cases(renamed).contrasts]
+    require(found == rewritten, "other names give other questions")
+
+
+def _rename(contrast: Contrast, names: dict[str, str]) -> Contrast:
+    def put(subsets: Sequence[str]) -> tuple[str, ...]:
+        return tuple(names[name] for name in subsets)
+
+    return replace(
+        contrast,
+        id="",
+        curve="",
+        target=names[contrast.target],
+        unrelated=put(contrast.unrelated),
+        trainings=tuple(replace(part, subsets=put(part.subsets)) for part in contrast.trainings),
+    )
+
+
+def _check_merged(case: Case, plan: Plan) -> None:
+    """A cell has the same jobs and proof beside another setting as alone."""
+    other = put_beside(case)
+    try:
+        plan_cases(other)
+    except UserError:
+        return
+    name = case.study.design.name
+    merged = plan_cases(case, other)
+    cells = {cell.key: cell for cell in merged.cells}
+    for cell in plan.cells:
+        found = cells.get(f"{name}/{cell.key}")
+        require(found is not None, cell.key, "is missing beside another setting")
+        assert found is not None
+        same = (found.finetune_job, found.eval_job, found.proof) == (cell.finetune_job, cell.eval_job, cell.proof)
+        require(same, cell.key, "is another beside another setting")
+    require({job.id for job in plan.finetunes} <= {job.id for job in merged.finetunes}, "jobs are missing when merged")
