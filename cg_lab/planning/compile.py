@@ -268,11 +268,12 @@ class Compiler:
         """Read what a fine-tune is trained on off its mixture."""
         trained = self._trained.get(job.id)
         if trained is None:
-            left_out = self._filler.name if self._filler is not None else None
-            parts = [part for part in job.mixture.parts if part.subset != left_out]
+            parts = job.mixture.parts
+            if self._filler is not None:
+                parts = tuple(part for part in parts if part.subset != self._filler.name)
             trained = self._trained[job.id] = _Trained(
-                members=self._graph.gather(part.subset for part in parts),
-                num_samples=sum(part.count for part in parts),
+                members=self._graph.gather([part.subset for part in parts]),
+                num_samples=sum([part.count for part in parts]),
             )
         return trained
 

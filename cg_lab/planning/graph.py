@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 T = TypeVar("T")
+BITS = bytes.maketrans(b"01", b"\x00\x01")
 Members = int
 """A set of subsets as the bits of a number: bit i stands for the i-th subset."""
 
@@ -108,10 +109,10 @@ class MatGraph:
 
     def gather(self, names: Iterable[str]) -> Members:
         """Give the set of the named subsets."""
-        found = 0
-        for name in names:
-            found |= 1 << self.index[name]
-        return found
+        digits = bytearray(b"0" * len(self.subsets))
+        for place in map(self.index.__getitem__, names):
+            digits[~place] = 49  # the digit 1; digits stand for high bits first
+        return int(digits or b"0", 2)
 
     def names(self, members: Members) -> tuple[str, ...]:
         """Name the members of a set, in order."""
@@ -233,7 +234,7 @@ def find_tied(graph: MatGraph) -> tuple[tuple[str, str], ...]:
 def _pick(items: tuple[T, ...], members: Members) -> Iterator[T]:
     """Give the items at the set bits; one by one where few are set, in one pass where many are."""
     if members.bit_count() * 16 > len(items):
-        yield from compress(items, map(int, f"{members:b}"[::-1]))
+        yield from compress(items, f"{members:b}"[::-1].encode().translate(BITS))
         return
     while members:
         lowest = members & -members

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import compress
 from typing import Literal
 
 from cg_lab.mat import Subset
 from cg_lab.planning.work import Mixture, MixturePart, give_part
-from cg_lab.serialize import content_id
+from cg_lab.serialize import hash_texts
 
 
 class Spreader:
@@ -34,7 +33,7 @@ class Spreader:
         self._names = tuple(subset.name for subset in subsets)
         self._sizes = tuple(subset.num_train for subset in subsets)
         self._places = {name: place for place, name in enumerate(self._names)}
-        self._orders: dict[int, list[int]] = {}
+        self._orders: dict[int, tuple[int, ...]] = {}
         self._marked: dict[tuple[str, ...], bytes] = {}
 
     def build_mixture(
@@ -62,30 +61,36 @@ class Spreader:
             Whether the labels are the samples' own.
 
         """
-        parts = [give_part(self._names[place], count) for place, count in self._spread(names, num_samples, seed)]
+        counts = self._spread(names, num_samples, seed)
+        parts = [give_part(self._names[place], counts[place]) for place in sorted(counts)]
         if further:
-            counts = {part.subset: part.count for part in parts}
+            named = {part.subset: part.count for part in parts}
             for part in further:
-                counts[part.subset] = counts.get(part.subset, 0) + part.count
-            parts = [give_part(name, counts[name]) for name in sorted(counts)]
+                named[part.subset] = named.get(part.subset, 0) + part.count
+            parts = [give_part(name, named[name]) for name in sorted(named)]
         return Mixture(parts=tuple(parts), seed=seed, labels=labels)
 
-    def _spread(self, names: tuple[str, ...], num_samples: int, seed: int) -> list[tuple[int, int]]:
-        """Give places of subsets, in order, with how many samples each gives."""
-        marked = self._mark(names)
-        waiting = list(compress(self._order(seed), map(marked.__getitem__, self._order(seed))))
-        if num_samples <= len(waiting):
-            return [(place, 1) for place in sorted(waiting[: max(0, num_samples)])]
-        left = min(num_samples, sum(self._sizes[place] for place in waiting))
-        counts = dict.fromkeys(waiting, 0)
-        while left > 0:
+    def _spread(self, names: tuple[str, ...], num_samples: int, seed: int) -> dict[int, int]:
+        """Give places of subsets with how many samples each gives, never none."""
+        order = self._order(seed)
+        waiting: list[int] = list(compress(order, map(self._mark(names).__getitem__, order)))
+        counts: dict[int, int] = {}
+        left = num_samples
+        while left > 0 and waiting:
             share, extra = divmod(left, len(waiting))
-            for position, place in enumerate(waiting[: extra if share == 0 else len(waiting)]):
-                given = min(share + (position < extra), self._sizes[place] - counts[place])
-                counts[place] += given
-                left -= given
-            waiting = [place for place in waiting if counts[place] < self._sizes[place]]
-        return sorted(counts.items())
+            given = dict.fromkeys(waiting[:extra], share + 1)
+            if share:
+                given |= dict.fromkeys(waiting[extra:], share)
+            if not counts and share < min(map(self._sizes.__getitem__, waiting)):
+                return given
+            counts.update((place, counts.get(place, 0) + more) for place, more in given.items())
+            over = [place for place in given if counts[place] >= self._sizes[place]]
+            left = sum(counts[place] - self._sizes[place] for place in over)
+            counts.update((place, self._sizes[place]) for place in over)
+            if left:
+                full = set(over)
+                waiting = [place for place in waiting if place not in full]
+        return counts
 
     def _mark(self, names: tuple[str, ...]) -> bytes:
         """Mark the places of some subsets that have samples with ones."""
@@ -97,19 +102,14 @@ class Spreader:
             marked = self._marked[names] = bytes(flags)
         return marked
 
-    def _order(self, seed: int) -> list[int]:
+    def _order(self, seed: int) -> tuple[int, ...]:
         order = self._orders.get(seed)
         if order is None:
-            order = sorted(range(len(self._names)), key=lambda place: _rank(seed, self._names[place]))
-            self._orders[seed] = order
+            drawn = sorted(range(len(self._names)), key=lambda place: hash_texts("draw", 1, [seed, self._names[place]]))
+            order = self._orders[seed] = tuple(drawn)
         return order
 
 
 def count_available(subsets: Sequence[Subset]) -> int:
     """Count the training samples of some subsets together."""
     return sum(subset.num_train for subset in subsets)
-
-
-@cache
-def _rank(seed: int, name: str) -> str:
-    return content_id("draw", 1, [seed, name])
