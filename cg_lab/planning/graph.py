@@ -165,13 +165,19 @@ class MatGraph:
 
     def list_twin_groups(self) -> list[Members]:
         """Give the sets of subsets that can't be told apart by elements, directly or over others; most hold one."""
-        import networkx as nx
-
-        graph: nx.Graph[str] = nx.Graph()
-        graph.add_nodes_from(self._names)
-        for subset in self.subsets:
-            graph.add_edges_from((subset.name, other) for other in self.names(self.twins(subset)))
-        return sorted(self.gather(names) for names in nx.connected_components(graph))
+        groups: list[Members] = []  # by hand: as a networkx graph, n equal subsets would have n * n edges
+        left = self.everything
+        while left:
+            group = reached = left & -left
+            while reached:
+                found = 0
+                for subset in self.list_members(reached):
+                    found |= self.twins(subset)
+                reached = found & ~group
+                group |= found
+            groups.append(group)
+            left &= ~group
+        return sorted(groups)
 
     def related(self, target: Subset) -> Members:
         """Give the subsets that share an element with the target and are no twins of it."""
