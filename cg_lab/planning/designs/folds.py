@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cg_lab.errors import UserError
+from cg_lab.errors import UnaskableError
 from cg_lab.mat import Subset
 from cg_lab.planning.folding import Folding, fold
 from cg_lab.planning.graph import MatGraph, Pool
@@ -53,7 +53,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     """
     folding = fold(graph, settings.folds)
     if folding is None:
-        raise UserError(f"design.folds={settings.folds}: {_explain(graph)}")
+        raise UnaskableError(f"design.folds={settings.folds}: {_explain(graph)}")
     wanted = {target.name for target in targets}
     rests = [graph.everything & ~graph.gather(names) for names in folding.folds]
     most = min(settings.max_samples, *(count_available(graph.list_members(rest)) for rest in rests))
