@@ -32,6 +32,7 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
     curve: str = "",
     more: Iterable[Training] = (),
     asks_sources: bool = False,
+    has_unrelated: bool = True,
     facts: tuple[Fact, ...] = (),
 ) -> Contrast | None:
     """Pose one held-out question with the arms that every design has.
@@ -55,6 +56,8 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
         Further arms; their `num_samples` is replaced by the common budget.
     asks_sources
         Whether the related model is also asked about its sources.
+    has_unrelated
+        Whether there is an unrelated arm, where any subset shares nothing with the target.
     facts
         What the design found out.
 
@@ -71,13 +74,14 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
         count_available(sources),
         *(count_available([graph[name] for name in part.subsets]) for part in further),
     ]
-    if unrelated.num_train:
+    has_unrelated &= unrelated.num_train > 0
+    if has_unrelated:
         available.append(unrelated.num_train)
     budget = min(max_samples, *available)
     if budget == 0:
         return None
     trainings = [Training(arm=Arm.RELATED, subsets=related, num_samples=budget)]
-    if unrelated.num_train:
+    if has_unrelated:
         trainings.insert(0, Training(arm=Arm.UNRELATED, subsets=unrelated.names, num_samples=budget))
     trainings += [replace(part, num_samples=budget) for part in further]
     if all(source.kind is Kind.CLASSIFICATION for source in sources):

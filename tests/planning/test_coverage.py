@@ -46,7 +46,7 @@ def list_values(graph: MatGraph, place: int) -> list[str]:
     return sorted({value for subset in graph.subsets for value in subset.elements[place]})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(graph=graphs(sizes=(4, 18), values=(3, 3, 2, 1)))
 def test_every_question_shows_each_value_of_its_grid_k_times_and_keeps_its_target_out(graph: MatGraph) -> None:
     for question in find_all(graph):
@@ -71,7 +71,7 @@ def test_every_question_shows_each_value_of_its_grid_k_times_and_keeps_its_targe
             )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(graph=graphs(sizes=(4, 18), values=(3, 3, 2, 1)))
 def test_each_curve_has_one_target_one_budget_and_one_question_a_level(graph: MatGraph) -> None:
     curves: dict[str, list[Contrast]] = {}
@@ -122,7 +122,7 @@ def has_grid(graph: MatGraph, fixed: tuple[str, ...], size: int) -> bool:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(graph=graphs(sizes=(4, 18), values=(3, 3, 2, 1), is_filled=True))
 def test_the_diagonal_of_a_grid_is_asked_about_exactly_where_there_is_a_grid(graph: MatGraph) -> None:
     """With equal subsets as the only twins, which stand in one cell, no level is left out."""

@@ -56,7 +56,7 @@ def list_coverable(graph: MatGraph) -> list[set[str]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(graph=graphs(sizes=(2, 12), values=(3, 3, 3, 2)))
 def test_every_coverable_target_is_asked_once_without_itself_and_with_its_elements_shown(graph: MatGraph) -> None:
     coverable = {name for group in list_coverable(graph) for name in group}
@@ -108,7 +108,7 @@ def has_partition(graph: MatGraph, num_folds: int) -> bool:
     return False
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(graph=graphs(sizes=(2, 6), values=(3, 2, 2, 2)))
 def test_a_partition_is_found_exactly_where_there_is_one(graph: MatGraph) -> None:
     number_of_groups = len(list_coverable(graph))

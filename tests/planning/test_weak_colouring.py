@@ -52,7 +52,7 @@ def colour_plainly(sizes: list[int], ties: Ties, count: int, colours: list[int])
     return None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(hypergraphs())
 def test_the_colouring_is_the_one_that_a_plain_recursion_finds_first(case: tuple[list[int], Ties, int]) -> None:
     """So partitions, and the ids of jobs that hang on them, stay as they are."""
@@ -60,7 +60,7 @@ def test_the_colouring_is_the_one_that_a_plain_recursion_finds_first(case: tuple
     assert find_colouring(sizes, ties, count) == colour_plainly(sizes, ties, count, [-1] * len(sizes))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(hypergraphs())
 def test_a_colouring_is_found_exactly_where_there_is_one(case: tuple[list[int], Ties, int]) -> None:
     sizes, ties, count = case

@@ -7,7 +7,7 @@ are targets (arXiv 2511.02667 names that cost of combinatorial evaluation).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median_high
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from pydantic import Field
 from cg_lab.errors import UnaskableError
 from cg_lab.mat import Subset
 from cg_lab.planning.folding import Folding, fold
-from cg_lab.planning.graph import MatGraph, Pool
+from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact
 from cg_lab.planning.posing import pose
@@ -57,7 +57,6 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     wanted = {target.name for target in targets}
     rests = [graph.everything & ~graph.gather(names) for names in folding.folds]
     most = min(settings.max_samples, *(count_available(graph.list_members(rest)) for rest in rests))
-    without_pools = _WithoutPools(graph.subsets, graph.factors, strict=graph.strict)
     for number, (names, rest) in enumerate(zip(folding.folds, rests, strict=True), start=1):
         related = graph.names(rest)
         members = [graph[name] for name in names if graph[name].num_test]
@@ -68,17 +67,18 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
                 continue
             has_pool = num_unrelated >= budget
             contrast = pose(
-                graph if has_pool else without_pools,
+                graph,
                 target,
                 related,
                 design=settings.name,
                 label=f"fold{number}of{len(folding.folds)}",
                 max_samples=budget,
+                has_unrelated=has_pool,
                 direction=f"fold {number} of {len(folding.folds)}",
                 facts=(*_tell(folding), *_tell_budget(budget, most, num_unrelated)),
             )
             assert contrast is not None  # the rest shows every element, so that it has samples
-            yield contrast if has_pool else replace(contrast, unrelated=graph.names(graph.unrelated(target)))
+            yield contrast
 
 
 def choose_budget(pools: Iterable[int], most: int) -> int:
@@ -108,14 +108,6 @@ def explain_absence(_: Settings) -> str:
         "an element of it, or of a subset that counts as the same, is shown by no other subset with training samples, "
         "so that it always stays in training"
     )
-
-
-class _WithoutPools(MatGraph):
-    """The same subsets, none of which has an unrelated pool, so that `pose` gives no unrelated arm."""
-
-    def unrelated_pool(self, target: Subset) -> Pool:  # noqa: ARG002 - the same for all
-        """Give the empty pool."""
-        return Pool(members=0, names=(), num_train=0)
 
 
 def _explain(graph: MatGraph) -> str:
