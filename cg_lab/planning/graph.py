@@ -77,6 +77,7 @@ class MatGraph:
         self._solely = tuple(dict(part) for part in solely)
         self._equal = dict(equal)
         self._names = tuple(subset.name for subset in subsets)
+        self._sizes = tuple(subset.num_train for subset in subsets)
         self.filled: Members = sum(1 << number for number, subset in enumerate(subsets) if subset.num_train)
         """Subsets with training samples."""
         self._pool: tuple[str, Pool] | None = None
@@ -116,11 +117,11 @@ class MatGraph:
 
     def names(self, members: Members) -> tuple[str, ...]:
         """Name the members of a set, in order."""
-        return tuple(_pick(self._names, members))
+        return _pick(self._names, members)
 
     def list_members(self, members: Members) -> tuple[Subset, ...]:
         """Give the members of a set, in order of name."""
-        return tuple(_pick(self.subsets, members))
+        return _pick(self.subsets, members)
 
     def list_values(self, factor: int) -> tuple[str, ...]:
         """Give all elements of a factor, in order."""
@@ -197,8 +198,8 @@ class MatGraph:
         """Give the subsets that share no element with the target; the last one asked for is kept."""
         if self._pool is None or self._pool[0] != target.name:
             members = self.unrelated(target)
-            subsets = self.list_members(members)
-            pool = Pool(members=members, names=self.names(members), num_train=sum(part.num_train for part in subsets))
+            num_train = sum(_pick(self._sizes, members))
+            pool = Pool(members=members, names=self.names(members), num_train=num_train)
             self._pool = (target.name, pool)
         return self._pool[1]
 
@@ -237,15 +238,16 @@ def find_tied(graph: MatGraph) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _pick(items: tuple[T, ...], members: Members) -> Iterator[T]:
+def _pick(items: tuple[T, ...], members: Members) -> tuple[T, ...]:
     """Give the items at the set bits; one by one where few are set, in one pass where many are."""
     if members.bit_count() * 16 > len(items):
-        yield from compress(items, f"{members:b}"[::-1].encode().translate(BITS))
-        return
+        return tuple(compress(items, f"{members:b}"[::-1].encode().translate(BITS)))
+    picked: list[T] = []
     while members:
         lowest = members & -members
-        yield items[lowest.bit_length() - 1]
+        picked.append(items[lowest.bit_length() - 1])
         members ^= lowest
+    return tuple(picked)
 
 
 def _sort(elements: Elements) -> Elements:

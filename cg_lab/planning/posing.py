@@ -12,7 +12,7 @@ from cg_lab.mat import Kind, Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact, Training
-from cg_lab.serialize import hash_texts
+from cg_lab.serialize import TextHasher
 
 ENUMERATED = 20_000
 """Combinations beyond which a few are drawn, not all listed first."""
@@ -140,7 +140,7 @@ def choose(picks: Iterable[tuple[str, ...]], count: int | None, key: list[str]) 
     listed = sorted(picks)
     if count is None or count >= len(listed):
         return listed
-    return sorted(sorted(listed, key=lambda pick: hash_texts("draw", 1, [*key, *pick]))[:count])
+    return sorted(sorted(listed, key=TextHasher("draw", 1, key).name)[:count])
 
 
 def list_or_draw(pools: Sequence[tuple[str, ...]], count: int | None, key: list[str]) -> Iterator[tuple[str, ...]]:
@@ -150,9 +150,10 @@ def list_or_draw(pools: Sequence[tuple[str, ...]], count: int | None, key: list[
         yield from (pick for pick in product(*pools) if len(set(pick)) == len(pick))
         return
     drawn: set[tuple[str, ...]] = set()
+    hasher = TextHasher("draw", 2, key)
     attempt = 0
     while len(drawn) < count:
-        number = int(hash_texts("draw", 2, [*key, attempt]), 16)
+        number = int(hasher.name([attempt]), 16)
         attempt += 1
         pick: list[str] = []
         for pool in pools:
@@ -165,4 +166,5 @@ def list_or_draw(pools: Sequence[tuple[str, ...]], count: int | None, key: list[
 
 def order(names: Iterable[str], key: list[str | int]) -> list[str]:
     """Put names in an order that a hash of `key` draws."""
-    return sorted(names, key=lambda name: hash_texts("draw", 1, [*key, name]))
+    hasher = TextHasher("draw", 1, key)
+    return sorted(names, key=lambda name: hasher.name([name]))

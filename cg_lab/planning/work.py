@@ -72,7 +72,7 @@ class Mixture:
     @property
     def num_samples(self) -> int:
         """Samples of one epoch."""
-        return sum(part.count for part in self.parts)
+        return sum([part.count for part in self.parts])
 
     def count(self, subset: str) -> int:
         """Count the samples of one subset."""
