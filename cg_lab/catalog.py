@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Discriminator
 
 from cg_lab.errors import UserError, list_faults, suggest
 from cg_lab.mat import DEFAULT_FACTORS, Kind, Subset
+from cg_lab.serialize import content_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,12 @@ class ListedData:
     source: Literal["catalog"] = "catalog"
     content: str
     """SHA-256 over the subsets."""
+
+
+def name_listing(factors: Sequence[str], subsets: Iterable[Subset]) -> ListedData:
+    """Name a catalogue without images by its content, whatever the order of its lines."""
+    listed = sorted(subsets, key=lambda subset: subset.name)
+    return ListedData(content=content_id("listing", 1, [factors, listed]))
 
 
 DataRef = Annotated[PhantomData | ImageData | ListedData, Discriminator("source")]

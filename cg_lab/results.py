@@ -10,7 +10,7 @@ from typing import Literal
 from cg_lab.errors import UserError
 from cg_lab.planning.jobs import share_parts
 from cg_lab.planning.plan import OLDEST_PLAN_SCHEMA, PLAN_SCHEMA, Plan, hash_plan, parse_plan
-from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob
+from cg_lab.planning.work import POOL_VERSION, EvalJob, FinetuneJob
 from cg_lab.serialize import content_id, parse, read_json, write_json, write_lines
 from cg_lab.version import __version__
 
@@ -200,7 +200,7 @@ def open_results(root: Path) -> Layout:
             f"results_dir: '{root}' can't be written ({reason}); give a folder of yours: results_dir=PATH"
         ) from None
     if not stamp.exists():
-        write_json(stamp, {"schema": RESULTS_SCHEMA, "jobs": JOB_SCHEMA})
+        write_json(stamp, {"schema": RESULTS_SCHEMA, "jobs": POOL_VERSION})
     check_results_schema(root)
     return layout
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from cg_lab.catalog import Catalog, ImageData, ListedData, Note, PhantomData, build_catalog
+from cg_lab.catalog import Catalog, ImageData, ListedData, Note, PhantomData, build_catalog, name_listing
 from cg_lab.data.samples import DataSource
 from cg_lab.data.signing import sign
 from cg_lab.data_settings import (
@@ -120,7 +120,7 @@ def _read_listed(settings: CatalogSettings) -> Catalog:
 
     listing = read_listing(settings.path, _declare(settings))
     subsets = [replace(subset, num_train=min(subset.num_train, settings.max_train)) for subset in listing.subsets]
-    data = ListedData(content=content_id("listing", 1, [listing.factors, subsets]))
+    data = name_listing(listing.factors, subsets)
     return build_catalog(data, subsets, factors=listing.factors, tied=listing.tied, overlaps=None)
 
 

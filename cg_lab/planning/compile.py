@@ -277,12 +277,14 @@ class Compiler:
         """Read what a fine-tune is trained on off its mixture."""
         trained = self._trained.get(job.id)
         if trained is None:
-            filler = self._filler.name if self._filler is not None else ""
-            parts = [part for part in job.mixture.parts if part.subset != filler]
+            parts, filler = job.mixture.parts, ""
+            if self._filler is not None:
+                parts = tuple(part for part in parts if part.subset != self._filler.name)
+                filler = self._filler.name if len(parts) < len(job.mixture.parts) else ""
             trained = self._trained[job.id] = _Trained(
-                members=self._graph.gather(part.subset for part in parts),
-                num_samples=sum(part.count for part in parts),
-                filler=filler if len(parts) < len(job.mixture.parts) else "",
+                members=self._graph.gather([part.subset for part in parts]),
+                num_samples=sum([part.count for part in parts]),
+                filler=filler,
             )
         return trained
 

@@ -1,9 +1,8 @@
 """Partition a catalogue into folds so that every element of a held-out triplet is shown by the rest.
 
-Subsets are vertices; all that show one element are a hyperedge. A partition is valid if no hyperedge lies in one fold,
-that is, if the folds are a weak colouring of the hypergraph. It is looked for by backtracking that always colours the
-vertex with the fewest colours left (DSATUR, Brelaz 1979), with folds filled evenly; two colours can need exponential
-time (Lovasz 1973), so that the search has a limit. Swaps then keep as many pairs of elements covered as they can.
+Subsets that count as the same are one vertex; all that show one element are a hyperedge. A partition is valid if no
+hyperedge lies in one fold, that is, if the folds are a weak colouring of the hypergraph. Exchanges then keep as many
+pairs of elements covered as they can.
 """
 
 from __future__ import annotations
@@ -14,11 +13,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.weak_colouring import find_colouring
 
-MOST_STEPS = 20_000
-"""Vertices that the search colours before it gives a number of folds up."""
 MOST_ROUNDS = 4
-"""Passes over all swaps."""
+"""Passes over all exchanges."""
+MOST_EXCHANGES = 2_000_000
+"""Exchanges that are weighed before the partition is taken as it is: all that 1,000 subsets can have."""
+
+Ties = dict[tuple[int, ...], int]
+"""Units that must not all lie in one fold, by number in rising order, and how many elements (or pairs) hang on that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +32,10 @@ class Folding:
     """Names of the subsets that are held out together."""
     smallest: int
     """The fewest folds that are feasible (that the search found so)."""
+    most: int
+    """The most that there can be: held-out subsets, those that count as the same taken as one."""
     always_trained: tuple[str, ...]
-    """Subsets with an element that no other shows, which can't be held out."""
+    """Subsets with an element that no other shows, which can't be held out, and those that count as the same."""
     pairs: int
     """Pairs of elements of held-out triplets that some other subset shows."""
     pairs_covered: int
@@ -38,7 +43,7 @@ class Folding:
 
 
 def fold(graph: MatGraph, num_folds: int | None) -> Folding | None:
-    """Find a balanced valid partition.
+    """Find a balanced valid partition; an element counts as shown by subsets with training samples only.
 
     Parameters
     ----------
@@ -52,163 +57,150 @@ def fold(graph: MatGraph, num_folds: int | None) -> Folding | None:
     None if there is none with that many folds, or none was found.
 
     """
+    showing = graph.gather(subset.name for subset in graph.subsets if subset.num_train)
     units = graph.list_twin_groups()
-    lone = {unit for unit in units if not _is_coverable(graph, unit)}
+    lone = {unit for unit in units if not _is_coverable(graph, unit, showing)}
     free = [unit for unit in units if unit not in lone]
-    if not free:
-        return None
-    edges = _list_edges(graph, free, lone)
-    smallest: int | None = None
+    always = sum(lone)
+    elements, _ = _tie(graph, free, showing, always, size=1)
+    sizes = [unit.bit_count() for unit in free]
+    smallest = 0
     colours: list[int] | None = None
-    for count in range(2, len(free) + 1):
-        found = _Colouring(free, edges, count).search()
-        if found is not None:
-            smallest, colours = count, found
-            break
-    if smallest is None or colours is None or (num_folds is not None and num_folds < smallest):
+    while colours is None and smallest < len(free):
+        smallest = max(smallest + 1, min(2, len(free)))
+        colours = find_colouring(sizes, sorted(elements), smallest)
+    count = smallest if num_folds is None else num_folds
+    if colours is None or not smallest <= count <= len(free):
         return None
-    if num_folds is not None and num_folds != smallest:
-        colours = _Colouring(free, edges, num_folds).search() if num_folds <= len(free) else None
+    if count != smallest:
+        colours = find_colouring(sizes, sorted(elements), count)
         if colours is None:
             return None
-    count = num_folds or smallest
-    pairs = list(_list_pairs(graph, free, lone))
-    _swap(free, edges, pairs, colours)
+    pairs, num_safe = _tie(graph, free, showing, always, size=2)
+    pairs_torn = _exchange(sizes, elements, pairs, colours)
     folds = [0] * count
     for unit, colour in zip(free, colours, strict=True):
         folds[colour] |= unit
     return Folding(
         folds=tuple(graph.names(members) for members in folds),
         smallest=smallest,
-        always_trained=graph.names(sum(lone)),
-        pairs=len(pairs),
-        pairs_covered=sum(_is_apart(others, colours, unit) for unit, others in pairs),
+        most=len(free),
+        always_trained=graph.names(always),
+        pairs=num_safe + sum(pairs.values()),
+        pairs_covered=num_safe + pairs_torn,
     )
 
 
-def _is_coverable(graph: MatGraph, unit: Members) -> bool:
+def _is_coverable(graph: MatGraph, unit: Members, showing: Members) -> bool:
     return all(
-        graph.holding(factor, value) & ~unit
+        graph.holding(factor, value) & showing & ~unit
         for subset in graph.list_members(unit)
         for factor, value in enumerate(subset.own)
     )
 
 
-def _list_edges(graph: MatGraph, free: list[Members], lone: set[Members]) -> list[tuple[int, ...]]:
-    """Give the units that show each element, of which others must; elements that training always shows are safe."""
-    always = sum(lone)
-    edges: set[tuple[int, ...]] = set()
-    for _, __, members in graph.list_elements():
-        if not members & always:
-            edge = tuple(number for number, unit in enumerate(free) if unit & members)
-            if len(edge) > 1:
-                edges.add(edge)
-    return sorted(edges)
+def _tie(graph: MatGraph, free: list[Members], showing: Members, always: Members, *, size: int) -> tuple[Ties, int]:
+    """Find which units tie each other: whoever shows an element of a held-out subset (or a pair, with size 2), and it.
 
+    Returns
+    -------
+    The ties, and how many elements (or pairs) need none since training always shows them.
 
-class _Colouring:
-    """Searches one weak colouring with evenly filled colours."""
-
-    def __init__(self, units: list[Members], edges: list[tuple[int, ...]], count: int) -> None:
-        self.sizes = [unit.bit_count() for unit in units]
-        self.count = count
-        self.edges = edges
-        self.edges_of: list[list[int]] = [[] for _ in units]
-        for number, edge in enumerate(edges):
-            for unit in edge:
-                self.edges_of[unit].append(number)
-        self.capacity = -(-sum(self.sizes) // count) + max(self.sizes) - 1
-        self.colours = [-1] * len(units)
-        self.loads = [0] * count
-        self.steps = 0
-
-    def search(self) -> list[int] | None:
-        """Give the colour of each unit; None if there is no such colouring, or the search was given up."""
-        return list(self.colours) if self._extend() else None
-
-    def _extend(self) -> bool:
-        waiting = [unit for unit, colour in enumerate(self.colours) if colour < 0]
-        if not waiting:
-            return max(self.loads) - min(self.loads) <= max(self.sizes)
-        self.steps += 1
-        if self.steps > MOST_STEPS:
-            return False
-        choices = {unit: self._list_colours(unit) for unit in waiting}
-        unit = min(waiting, key=lambda part: (len(choices[part]), -len(self.edges_of[part]), part))
-        for colour in choices[unit]:
-            self.colours[unit] = colour
-            self.loads[colour] += self.sizes[unit]
-            if self._extend():
-                return True
-            self.loads[colour] -= self.sizes[unit]
-            self.colours[unit] = -1
-        return False
-
-    def _list_colours(self, unit: int) -> list[int]:
-        """List colours that break nothing, emptiest first; of colours that are still unused, one stands for all."""
-        forbidden: set[int] = set()
-        for number in self.edges_of[unit]:
-            others = {self.colours[other] for other in self.edges[number] if other != unit}
-            if len(others) == 1:
-                forbidden |= others
-        allowed = [
-            colour
-            for colour in range(self.count)
-            if colour not in forbidden and self.loads[colour] + self.sizes[unit] <= self.capacity
-        ]
-        unused = [colour for colour in allowed if self.loads[colour] == 0]
-        kept = [colour for colour in allowed if self.loads[colour] or colour == unused[0]]
-        return sorted(kept, key=lambda colour: (self.loads[colour], colour))
-
-
-def _list_pairs(graph: MatGraph, free: list[Members], lone: set[Members]) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Give for each pair of elements of a triplet its unit and the others that show the pair; -1 is training itself."""
-    always = sum(lone)
+    """
+    needed: Counter[tuple[tuple[tuple[int, str], ...], int]] = Counter()
+    if size == 1:
+        needed.update((((factor, value),), -1) for factor, value, _ in graph.list_elements())
     for number, unit in enumerate(free):
         for subset in graph.list_members(unit):
-            for first, second in combinations(range(len(subset.own)), 2):
-                members = graph.holding(first, subset.own[first]) & graph.holding(second, subset.own[second]) & ~unit
-                others = tuple(other for other, part in enumerate(free) if part & members)
-                if members & always:
-                    others = (-1, *others)
-                if others:
-                    yield number, others
+            shows_own = showing & graph.bit(subset)
+            for elements in combinations(enumerate(subset.own), size):
+                needed[elements, -1 if shows_own else number] += 1
+    unit_of = {name: number for number, unit in enumerate(free) for name in graph.names(unit)}
+    ties: Ties = {}
+    num_safe = 0
+    for (elements, needing), count in needed.items():
+        members = showing
+        for factor, value in elements:
+            members &= graph.holding(factor, value)
+        if members & always:
+            num_safe += count
+            continue
+        tied = {unit_of[name] for name in graph.names(members)} | {needing} - {-1}
+        if len(tied) > 1:
+            tie = tuple(sorted(tied))
+            ties[tie] = ties.get(tie, 0) + count
+    return ties, num_safe
 
 
-def _is_apart(others: tuple[int, ...], colours: list[int], unit: int) -> bool:
-    return any(other < 0 or colours[other] != colours[unit] for other in others)
+class _Shades:
+    """How many units of each tie have each colour, while units exchange theirs."""
+
+    def __init__(self, ties: Ties, colours: list[int]) -> None:
+        self.colours = colours
+        self.ties = list(ties)
+        self.weights = list(ties.values())
+        self.shades = [Counter(colours[unit] for unit in tie) for tie in self.ties]
+        self.ties_of: list[set[int]] = [set() for _ in colours]
+        for number, tie in enumerate(self.ties):
+            for unit in tie:
+                self.ties_of[unit].add(number)
+
+    def weigh(self, first: int, second: int) -> tuple[int, int]:
+        """Give what hangs on the ties that an exchange would tear, and on those that it would leave with one colour."""
+        torn = whole = 0
+        for leaving, entering in ((first, second), (second, first)):
+            old, new = self.colours[leaving], self.colours[entering]
+            for number in self.ties_of[leaving] - self.ties_of[entering]:
+                shades, size = self.shades[number], len(self.ties[number])
+                torn += self.weights[number] * (shades[old] == size)
+                whole += self.weights[number] * (shades[new] == size - 1)
+        return torn, whole
+
+    def exchange(self, first: int, second: int) -> None:
+        """Count anew before two units exchange their colours."""
+        for leaving, entering in ((first, second), (second, first)):
+            for number in self.ties_of[leaving] - self.ties_of[entering]:
+                self.shades[number][self.colours[leaving]] -= 1
+                self.shades[number][self.colours[entering]] += 1
+
+    def list_whole(self) -> Iterator[int]:
+        """List the ties of one colour."""
+        for number, tie in enumerate(self.ties):
+            if self.shades[number][self.colours[tie[0]]] == len(tie):
+                yield number
 
 
-def _swap(
-    free: list[Members],
-    edges: list[tuple[int, ...]],
-    pairs: list[tuple[int, tuple[int, ...]]],
-    colours: list[int],
-) -> None:
-    """Exchange units of equal size between folds while that keeps more pairs covered and the partition valid."""
-    touching: list[list[int]] = [[] for _ in free]
-    for number, (unit, others) in enumerate(pairs):
-        for part in {unit, *others} - {-1}:
-            touching[part].append(number)
-    edges_of: list[list[int]] = [[] for _ in free]
-    for number, edge in enumerate(edges):
-        for unit in edge:
-            edges_of[unit].append(number)
+def _exchange(sizes: list[int], elements: Ties, pairs: Ties, colours: list[int]) -> int:
+    """Exchange units of equal size between folds while that keeps more pairs covered and the partition valid.
+
+    Returns
+    -------
+    How many pairs are then covered.
+
+    """
+    kept, wanted = _Shades(elements, colours), _Shades(pairs, colours)
+
+    def find_stuck() -> set[int]:
+        return {unit for number in wanted.list_whole() for unit in wanted.ties[number]}
+
+    stuck = find_stuck()
+    left = MOST_EXCHANGES
     for _ in range(MOST_ROUNDS):
         improved = False
-        for first, second in combinations(range(len(free)), 2):
-            if colours[first] == colours[second] or free[first].bit_count() != free[second].bit_count():
+        for first, second in combinations(range(len(sizes)), 2) if stuck else ():
+            is_idle = first not in stuck and second not in stuck  # it would cover no further pair
+            if is_idle or colours[first] == colours[second] or sizes[first] != sizes[second]:
                 continue
-            affected = Counter(touching[first] + touching[second])
-            before = sum(_is_apart(pairs[number][1], colours, pairs[number][0]) for number in affected)
-            colours[first], colours[second] = colours[second], colours[first]
-            after = sum(_is_apart(pairs[number][1], colours, pairs[number][0]) for number in affected)
-            is_valid = all(
-                len({colours[unit] for unit in edges[number]}) > 1 for number in edges_of[first] + edges_of[second]
-            )
-            if is_valid and after > before:
-                improved = True
-            else:
+            left -= 1
+            torn, whole = wanted.weigh(first, second)
+            if torn > whole and not kept.weigh(first, second)[1]:
+                for shades in (kept, wanted):
+                    shades.exchange(first, second)
                 colours[first], colours[second] = colours[second], colours[first]
-        if not improved:
-            return
+                stuck = find_stuck()
+                improved = True
+            if not left:
+                break
+        if not improved or not left:
+            break
+    return sum(wanted.weights) - sum(wanted.weights[number] for number in wanted.list_whole())

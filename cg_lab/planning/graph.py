@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 T = TypeVar("T")
+BITS = bytes.maketrans(b"01", b"\x00\x01")
 Members = int
 """A set of subsets as the bits of a number: bit i stands for the i-th subset."""
 
@@ -76,6 +77,7 @@ class MatGraph:
         self._solely = tuple(dict(part) for part in solely)
         self._equal = dict(equal)
         self._names = tuple(subset.name for subset in subsets)
+        self._sizes = tuple(subset.num_train for subset in subsets)
         self.filled: Members = sum(1 << number for number, subset in enumerate(subsets) if subset.num_train)
         """Subsets with training samples."""
         self._pool: tuple[str, Pool] | None = None
@@ -108,18 +110,18 @@ class MatGraph:
 
     def gather(self, names: Iterable[str]) -> Members:
         """Give the set of the named subsets."""
-        found = 0
-        for name in names:
-            found |= 1 << self.index[name]
-        return found
+        digits = bytearray(b"0" * len(self.subsets))
+        for place in map(self.index.__getitem__, names):
+            digits[~place] = 49  # the digit 1; digits stand for high bits first
+        return int(digits or b"0", 2)
 
     def names(self, members: Members) -> tuple[str, ...]:
         """Name the members of a set, in order."""
-        return tuple(_pick(self._names, members))
+        return _pick(self._names, members)
 
     def list_members(self, members: Members) -> tuple[Subset, ...]:
         """Give the members of a set, in order of name."""
-        return tuple(_pick(self.subsets, members))
+        return _pick(self.subsets, members)
 
     def list_values(self, factor: int) -> tuple[str, ...]:
         """Give all elements of a factor, in order."""
@@ -164,13 +166,19 @@ class MatGraph:
 
     def list_twin_groups(self) -> list[Members]:
         """Give the sets of subsets that can't be told apart by elements, directly or over others; most hold one."""
-        import networkx as nx
-
-        graph: nx.Graph[str] = nx.Graph()
-        graph.add_nodes_from(self._names)
-        for subset in self.subsets:
-            graph.add_edges_from((subset.name, other) for other in self.names(self.twins(subset)))
-        return sorted(self.gather(names) for names in nx.connected_components(graph))
+        groups: list[Members] = []  # by hand: as a networkx graph, n equal subsets would have n * n edges
+        left = self.everything
+        while left:
+            group = reached = left & -left
+            while reached:
+                found = 0
+                for subset in self.list_members(reached):
+                    found |= self.twins(subset)
+                reached = found & ~group
+                group |= found
+            groups.append(group)
+            left &= ~group
+        return sorted(groups)
 
     def related(self, target: Subset) -> Members:
         """Give the subsets that share an element with the target and are no twins of it."""
@@ -190,8 +198,8 @@ class MatGraph:
         """Give the subsets that share no element with the target; the last one asked for is kept."""
         if self._pool is None or self._pool[0] != target.name:
             members = self.unrelated(target)
-            subsets = self.list_members(members)
-            pool = Pool(members=members, names=self.names(members), num_train=sum(part.num_train for part in subsets))
+            num_train = sum(_pick(self._sizes, members))
+            pool = Pool(members=members, names=self.names(members), num_train=num_train)
             self._pool = (target.name, pool)
         return self._pool[1]
 
@@ -241,15 +249,16 @@ def find_tied(graph: MatGraph) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _pick(items: tuple[T, ...], members: Members) -> Iterator[T]:
+def _pick(items: tuple[T, ...], members: Members) -> tuple[T, ...]:
     """Give the items at the set bits; one by one where few are set, in one pass where many are."""
     if members.bit_count() * 16 > len(items):
-        yield from compress(items, map(int, f"{members:b}"[::-1]))
-        return
+        return tuple(compress(items, f"{members:b}"[::-1].encode().translate(BITS)))
+    picked: list[T] = []
     while members:
         lowest = members & -members
-        yield items[lowest.bit_length() - 1]
+        picked.append(items[lowest.bit_length() - 1])
         members ^= lowest
+    return tuple(picked)
 
 
 def _sort(elements: Elements) -> Elements:

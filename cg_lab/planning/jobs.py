@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -76,6 +77,38 @@ def share_parts(plan: Plan) -> Plan:
             find_factory(job.data, job.backbone, recipe).make_eval(job.target, job.checkpoint_of, job.protocol)
             for job in plan.evals
         ),
+    )
+
+
+def replace_data(plan: Plan, names: Mapping[DataRef, DataRef]) -> Plan:
+    """Give a plan whose data have other names, and with them its jobs other ids."""
+    tunes = [(job.id, replace(job, data=names.get(job.data, job.data))) for job in plan.finetunes]
+    new = {old: job.id for old, job in tunes}
+    asks = [
+        (
+            job.id,
+            replace(
+                job,
+                data=names.get(job.data, job.data),
+                checkpoint_of=None if job.checkpoint_of is None else new[job.checkpoint_of],
+            ),
+        )
+        for job in plan.evals
+    ]
+    new |= {old: job.id for old, job in asks}
+    return replace(
+        plan,
+        catalogs=tuple(replace(part, data=names.get(part.data, part.data)) for part in plan.catalogs),
+        cells=tuple(
+            replace(
+                cell,
+                eval_job=new[cell.eval_job],
+                finetune_job=None if cell.finetune_job is None else new[cell.finetune_job],
+            )
+            for cell in plan.cells
+        ),
+        finetunes=tuple(sorted((job for _, job in tunes), key=lambda job: job.id)),
+        evals=tuple(sorted((job for _, job in asks), key=lambda job: job.id)),
     )
 
 

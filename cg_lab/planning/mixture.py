@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Literal
 
 from cg_lab.mat import Subset
 from cg_lab.planning.work import Mixture, MixturePart, give_part
-from cg_lab.serialize import content_id
+from cg_lab.serialize import TextHasher
 
 
 class Spreader:
@@ -34,8 +33,9 @@ class Spreader:
         self._names = tuple(subset.name for subset in subsets)
         self._sizes = tuple(subset.num_train for subset in subsets)
         self._places = {name: place for place, name in enumerate(self._names)}
-        self._orders: dict[int, list[int]] = {}
+        self._drawn: dict[int, tuple[tuple[int, ...], Callable[[int], int]]] = {}
         self._marked: dict[tuple[str, ...], bytes] = {}
+        self._parts: dict[int, list[MixturePart]] = {}
 
     def build_mixture(
         self,
@@ -62,30 +62,47 @@ class Spreader:
             Whether the labels are the samples' own.
 
         """
-        parts = [give_part(self._names[place], count) for place, count in self._spread(names, num_samples, seed)]
+        parts = self._spread(names, num_samples, seed)
         if further:
-            counts = {part.subset: part.count for part in parts}
+            named = {part.subset: part.count for part in parts}
             for part in further:
-                counts[part.subset] = counts.get(part.subset, 0) + part.count
-            parts = [give_part(name, counts[name]) for name in sorted(counts)]
+                named[part.subset] = named.get(part.subset, 0) + part.count
+            parts = [give_part(name, named[name]) for name in sorted(named)]
         return Mixture(parts=tuple(parts), seed=seed, labels=labels)
 
-    def _spread(self, names: tuple[str, ...], num_samples: int, seed: int) -> list[tuple[int, int]]:
-        """Give places of subsets, in order, with how many samples each gives."""
-        marked = self._mark(names)
-        waiting = list(compress(self._order(seed), map(marked.__getitem__, self._order(seed))))
-        if num_samples <= len(waiting):
-            return [(place, 1) for place in sorted(waiting[: max(0, num_samples)])]
-        left = min(num_samples, sum(self._sizes[place] for place in waiting))
-        counts = dict.fromkeys(waiting, 0)
-        while left > 0:
+    def _spread(self, names: tuple[str, ...], num_samples: int, seed: int) -> list[MixturePart]:
+        """Spread samples over subsets, what can't be divided in the seed's order; in order of name."""
+        order, rank = self._draw(seed)
+        if len(names) * 16 > len(self._names):
+            marked = self._mark(names)
+            waiting: list[int] = list(compress(order, map(marked.__getitem__, order)))
+            share, extra = divmod(num_samples, len(waiting)) if waiting else (0, 0)
+            if waiting and share < min(map(self._sizes.__getitem__, waiting)):
+                chosen = list(self._give_parts(share))
+                more = self._give_parts(share + 1)
+                for place in waiting[:extra]:
+                    chosen[place] = more[place]
+                return [part for part in compress(chosen, marked) if part.count]
+        else:
+            waiting = sorted((place for place in map(self._places.__getitem__, names) if self._sizes[place]), key=rank)
+        counts: dict[int, int] = {}
+        left = num_samples
+        while left > 0 and waiting:
             share, extra = divmod(left, len(waiting))
-            for position, place in enumerate(waiting[: extra if share == 0 else len(waiting)]):
-                given = min(share + (position < extra), self._sizes[place] - counts[place])
-                counts[place] += given
-                left -= given
-            waiting = [place for place in waiting if counts[place] < self._sizes[place]]
-        return sorted(counts.items())
+            left = 0
+            for position, place in enumerate(waiting if share else waiting[:extra]):
+                wanted = counts.get(place, 0) + share + (position < extra)
+                counts[place] = min(wanted, self._sizes[place])
+                left += wanted - counts[place]
+            waiting = [place for place in waiting if counts.get(place, 0) < self._sizes[place]]
+        return [give_part(self._names[place], counts[place]) for place in sorted(counts)]
+
+    def _give_parts(self, count: int) -> list[MixturePart]:
+        """Give for every place the part of so many samples."""
+        parts = self._parts.get(count)
+        if parts is None:
+            parts = self._parts[count] = [give_part(name, count) for name in self._names]
+        return parts
 
     def _mark(self, names: tuple[str, ...]) -> bytes:
         """Mark the places of some subsets that have samples with ones."""
@@ -97,19 +114,17 @@ class Spreader:
             marked = self._marked[names] = bytes(flags)
         return marked
 
-    def _order(self, seed: int) -> list[int]:
-        order = self._orders.get(seed)
-        if order is None:
-            order = sorted(range(len(self._names)), key=lambda place: _rank(seed, self._names[place]))
-            self._orders[seed] = order
-        return order
+    def _draw(self, seed: int) -> tuple[tuple[int, ...], Callable[[int], int]]:
+        """Give all places in the order that a seed draws, and what gives the rank of a place in it."""
+        drawn = self._drawn.get(seed)
+        if drawn is None:
+            hasher = TextHasher("draw", 1, [seed])
+            order = sorted(range(len(self._names)), key=lambda place: hasher.name([self._names[place]]))
+            rank = {place: number for number, place in enumerate(order)}
+            drawn = self._drawn[seed] = (tuple(order), rank.__getitem__)
+        return drawn
 
 
 def count_available(subsets: Sequence[Subset]) -> int:
     """Count the training samples of some subsets together."""
     return sum(subset.num_train for subset in subsets)
-
-
-@cache
-def _rank(seed: int, name: str) -> str:
-    return content_id("draw", 1, [seed, name])

@@ -209,6 +209,13 @@ class Plan:
 
         Sets of names and proofs are written once, at the end, and referred to by number.
         """
+        digest = sha256()
+        for line in self._write_lines():
+            digest.update(line.encode())
+            yield line
+        self.__dict__["id"] = digest.hexdigest()[:ID_LENGTH]  # a large plan takes seconds to write
+
+    def _write_lines(self) -> Iterator[str]:
         tables = PlanTables(names=self._list_names())
         yield "{\n"
         for part in fields(self):
@@ -231,7 +238,7 @@ class Plan:
     @cached_property
     def id(self) -> str:
         """Content hash of the whole plan."""
-        return hash_plan(line.encode() for line in self.write_lines())
+        return hash_plan(line.encode() for line in self._write_lines())
 
     def _list_names(self) -> tuple[str, ...]:
         return tuple(sorted({subset.name for catalog in self.catalogs for subset in catalog.subsets}))

@@ -22,6 +22,7 @@ from pydantic import (
 from cg_lab.serialize import dump_json
 
 T = TypeVar("T")
+BITS = bytes.maketrans(b"01", b"\x00\x01")
 MOST_NAMED = 64
 """Names that a set of subsets lists one by one; a larger one is a number whose bit i stands for the i-th subset."""
 
@@ -72,7 +73,11 @@ class PlanTables:
         """Give the names of a set as `write_sets` wrote it."""
         if isinstance(stored, tuple):
             return stored
-        return tuple(compress(self.names, map(int, f"{int(stored, 16):b}"[::-1])))
+        return self.list_names(int(stored, 16))
+
+    def list_names(self, number: int) -> tuple[str, ...]:
+        """Give the subsets at the set bits of a number."""
+        return tuple(compress(self.names, f"{number:b}"[::-1].encode().translate(BITS)))
 
     def give(self, table: Sequence[T], number: int) -> T:
         """Give an entry of a table by its number in the file."""
@@ -81,13 +86,16 @@ class PlanTables:
         return table[number]
 
     def _encode(self, names: tuple[str, ...]) -> list[str] | str:
-        places = [self._places.get(name, -1) for name in names]
-        if len(names) <= MOST_NAMED or -1 in places or any(map(int.__ge__, places, places[1:])):
+        if len(names) <= MOST_NAMED:
             return list(names)
-        flags = bytearray(b"0" * (places[-1] + 1))
-        for place in places:
-            flags[place] = 49  # the digit 1
-        return hex(int(flags[::-1], 2))
+        digits = bytearray(b"0" * len(self.names))
+        try:
+            for place in map(self._places.__getitem__, names):
+                digits[~place] = 49  # the digit 1; digits stand for high bits first
+        except KeyError:  # not subsets
+            return list(names)
+        number = int(digits, 2)
+        return hex(number) if self.list_names(number) == names else list(names)
 
 
 def _tables(info: SerializationInfo | ValidationInfo) -> PlanTables | None:

@@ -12,7 +12,7 @@ from cg_lab.mat import Kind, Subset
 from cg_lab.planning.graph import MatGraph, Members
 from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact, Training
-from cg_lab.serialize import content_id
+from cg_lab.serialize import TextHasher
 
 ENUMERATED = 20_000
 """Combinations beyond which a few are drawn, not all listed first."""
@@ -32,6 +32,7 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
     curve: str = "",
     more: Iterable[Training] = (),
     asks_sources: bool = False,
+    has_unrelated: bool = True,
     facts: tuple[Fact, ...] = (),
 ) -> Contrast | None:
     """Pose one held-out question with the arms that every design has.
@@ -55,6 +56,8 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
         Further arms; their `num_samples` is replaced by the common budget.
     asks_sources
         Whether the related model is also asked about its sources.
+    has_unrelated
+        Whether there is an unrelated arm, where any subset shares nothing with the target.
     facts
         What the design found out.
 
@@ -71,13 +74,14 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
         count_available(sources),
         *(count_available([graph[name] for name in part.subsets]) for part in further),
     ]
-    if unrelated.num_train:
+    has_unrelated &= unrelated.num_train > 0
+    if has_unrelated:
         available.append(unrelated.num_train)
     budget = min(max_samples, *available)
     if budget == 0:
         return None
     trainings = [Training(arm=Arm.RELATED, subsets=related, num_samples=budget)]
-    if unrelated.num_train:
+    if has_unrelated:
         trainings.insert(0, Training(arm=Arm.UNRELATED, subsets=unrelated.names, num_samples=budget))
     trainings += [replace(part, num_samples=budget) for part in further]
     if all(source.kind is Kind.CLASSIFICATION for source in sources):
@@ -141,7 +145,7 @@ def choose(picks: Iterable[tuple[str, ...]], count: int | None, key: list[str]) 
     listed = sorted(picks)
     if count is None or count >= len(listed):
         return listed
-    return sorted(sorted(listed, key=lambda pick: content_id("draw", 1, [*key, *pick]))[:count])
+    return sorted(sorted(listed, key=TextHasher("draw", 1, key).name)[:count])
 
 
 def list_or_draw(pools: Sequence[tuple[str, ...]], count: int | None, key: list[str]) -> Iterator[tuple[str, ...]]:
@@ -151,9 +155,10 @@ def list_or_draw(pools: Sequence[tuple[str, ...]], count: int | None, key: list[
         yield from (pick for pick in product(*pools) if len(set(pick)) == len(pick))
         return
     drawn: set[tuple[str, ...]] = set()
+    hasher = TextHasher("draw", 2, key)
     attempt = 0
     while len(drawn) < count:
-        number = int(content_id("draw", 2, [*key, attempt]), 16)
+        number = int(hasher.name([attempt]), 16)
         attempt += 1
         pick: list[str] = []
         for pool in pools:
@@ -166,4 +171,5 @@ def list_or_draw(pools: Sequence[tuple[str, ...]], count: int | None, key: list[
 
 def order(names: Iterable[str], key: list[str | int]) -> list[str]:
     """Put names in an order that a hash of `key` draws."""
-    return sorted(names, key=lambda name: content_id("draw", 1, [*key, name]))
+    hasher = TextHasher("draw", 1, key)
+    return sorted(names, key=lambda name: hasher.name([name]))

@@ -15,6 +15,9 @@ from cg_lab.study import AnsweredBy, Backbone, Recipe, Rotations
 
 JOB_SCHEMA = 1
 """Part of every job id; raised when the same fields come to mean other work."""
+POOL_VERSION = 2
+"""Of the ids that a results folder holds; raised with every migration in `cg_lab.rekeying`, also with those that leave
+`JOB_SCHEMA`, and so most ids, as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +38,10 @@ def _group_parts(parts: tuple[MixturePart, ...], info: SerializationInfo) -> Any
     """Write in plan.json, for each count in order, the set of subsets that give so many samples."""
     if not isinstance(info.context, PlanTables):
         return parts
-    groups: dict[int, list[str]] = {}
-    for part in parts:
-        groups.setdefault(part.count, []).append(part.subset)
-    return [[count, info.context.number_set(tuple(groups[count]))] for count in sorted(groups)]
+    return [
+        [count, info.context.number_set(tuple([part.subset for part in parts if part.count == count]))]
+        for count in sorted({part.count for part in parts})
+    ]
 
 
 def _ungroup_parts(raw: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
@@ -69,7 +72,7 @@ class Mixture:
     @property
     def num_samples(self) -> int:
         """Samples of one epoch."""
-        return sum(part.count for part in self.parts)
+        return sum([part.count for part in self.parts])
 
     def count(self, subset: str) -> int:
         """Count the samples of one subset."""
