@@ -1,4 +1,4 @@
-"""How fast the planner is: whole processes on Med-MAT and thousands of subsets, growth with cells, sharing, multiruns."""
+"""How fast the planner is: whole processes on Med-MAT and thousands of subsets, growth with cells, sharing, multirun."""
 
 from __future__ import annotations
 
