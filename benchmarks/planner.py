@@ -1,14 +1,16 @@
-"""How fast the planner is: whole processes on Med-MAT, growth with cells, a million streamed, sharing, multiruns."""
+"""How fast the planner is: whole processes on Med-MAT and thousands of subsets, growth with cells, sharing, multirun."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
@@ -16,27 +18,22 @@ from pathlib import Path
 from cg_lab.catalog import Catalog, ListedData, build_catalog
 from cg_lab.config import read_study
 from cg_lab.mat import Subset
-from cg_lab.planning.build import Run, build_plan, stream_drafts
+from cg_lab.planning.build import Run, build_plan
 from cg_lab.questions import AnswerForm
 from cg_lab.study import Backbone, Study
 
 RUNS = 5
 BACKBONE = Backbone(name="model", path="model", revision="1", answer=AnswerForm.LETTER)
-MANY = 1_000_000
 FULL = ("twins=equal", "data=med_mat", "design.directions=[modality,area,task,pair]", "design.combinations=null")
 
 
 def main() -> None:
-    """Print a line for each measure; `stream` as argument measures the million alone, in its own process."""
-    if sys.argv[1:] == ["stream"]:
-        _stream()
-        return
+    """Print a line for each measure."""
     with tempfile.TemporaryDirectory() as folder:
         _measure_processes(Path(folder))
+        _measure_large(Path(folder))
     _measure_growth()
     _measure_sharing()
-    sys.stdout.flush()
-    subprocess.run([sys.executable, __file__, "stream"], check=True)
 
 
 def _measure_processes(folder: Path) -> None:
@@ -102,26 +99,32 @@ def _measure_sharing() -> None:
     )
 
 
-def _stream() -> None:
-    """Stream a million cells over 2,000 subsets and count the distinct jobs among them."""
-    run = Run(name="", study=make_study(), catalog=make_catalog(), backbone=BACKBONE)
-    finetunes: set[bytes] = set()
-    evals: set[bytes] = set()
-    began = time.perf_counter()
-    count = 0
-    for draft in islice(stream_drafts(run), MANY):
-        count += 1
-        evals.add(bytes.fromhex(draft.evaluation.id))
-        if draft.finetune is not None:
-            finetunes.add(bytes.fromhex(draft.finetune.id))
-    seconds = time.perf_counter() - began
-    # Not ru_maxrss, which a process inherits from the one that started it.
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    memory = int(peak.split()[1]) / 1e6
-    print(
-        f"{f'{count:,} cells streamed':<40} {seconds:6.1f} s, {memory:.2f} GB at most; "
-        f"{len(finetunes):,} fine-tunes, {len(evals):,} evaluations"
-    )
+def _measure_large(folder: Path) -> None:
+    """Plan the default two-source study over catalogues of thousands of subsets, whole processes."""
+    for size in (2_000, 5_000):
+        listed = folder / f"{size}.csv"
+        listed.write_text("\n".join(["name,modality,area,task,labels,num_train,num_test", *_list_lines(size)]) + "\n")
+        command = _plan(folder, f"of{size}", "data=catalog", f"data.path={listed}", "study=large")
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        assert status == 0
+        file = folder / f"of{size}" / "studies" / "large" / "plan.json"
+        cells = sum(line.startswith('  {"contrast":') for line in file.open(encoding="utf-8"))
+        memory, each = used.ru_maxrss / 1e6, file.stat().st_size / cells / 1000
+        print(
+            f"{f'default two_source over {size:,} subsets':<40} {seconds:6.1f} s, {memory:.2f} GB at most; "
+            f"{cells:,} cells, {each:.2f} kB of plan.json a cell"
+        )
+
+
+def _list_lines(size: int) -> Iterator[str]:
+    """List subsets of a cube of elements as lines of a catalogue."""
+    side = range(math.ceil(size ** (1 / 3)) + 1)
+    for first, second, third in islice(product(side, side, side), size):
+        names = f"m{first:02}", f"a{second:02}", f"t{third:02}"
+        yield f"{'-'.join(names)},{','.join(names)},no;yes,3000,100"
 
 
 def make_catalog() -> Catalog:

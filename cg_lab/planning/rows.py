@@ -29,31 +29,27 @@ def find_rows(
 ) -> Iterator[Contrast | Skipped]:
     """Pose the named combinations of the chosen targets; each is proved as any other.
 
+    Rows with a subset that the catalogue does not have are told and left out: of a release many have just a part.
+
     Raises
     ------
     UserError
-        For names that the catalogue does not have, all at once.
+        If no row can be used at all, with what is wrong with each.
 
     """
-    faults = [
-        f"design.rows[{number}]: no subset '{name}'; {suggest(name, graph.index)}"
-        for number, row in enumerate(rows)
-        for name in (row.target, *row.sources)
-        if name not in graph.index
-    ]
-    faults += [
-        f"design.rows[{number}]: {row.target} has one source twice ({', '.join(row.sources)}); give different ones"
-        for number, row in enumerate(rows)
-        if len({*row.sources}) < len(row.sources)
-    ]
-    if faults:
-        raise list_faults("the combinations of the design can't be used", faults)
+    faults = [_find_fault(graph, row) for row in rows]
+    if rows and all(faults):
+        told = (f"design.rows[{number}]: {fault}" for number, fault in enumerate(faults))
+        raise list_faults("the combinations of the design can't be used", told)
     wanted = {target.name for target in targets}
-    for row in rows:
-        if row.target not in wanted:
+    for row, fault in zip(rows, faults, strict=True):
+        if row.target in graph.index and row.target not in wanted:
+            continue
+        label = f"{row.direction or 'row'}/{'+'.join(sorted(row.sources))}"
+        if fault is not None:
+            yield Skipped(target=row.target, question=f"{row.target}/{label}", reason=fault)
             continue
         target = graph[row.target]
-        label = f"{row.direction or 'row'}/{'+'.join(sorted(row.sources))}"
         view = _choose_view(graph, target, row)
         contrast = pose(
             graph,
@@ -67,9 +63,8 @@ def find_rows(
             asks_sources=True,
         )
         if contrast is None:
-            yield Skipped(
-                target=row.target, question=f"{row.target}/{label}", reason="one of its arms has no training sample"
-            )
+            reason = "one of its arms has no training sample"
+            yield Skipped(target=row.target, question=f"{row.target}/{label}", reason=reason)
         else:
             yield contrast
 
@@ -87,3 +82,12 @@ def _choose_view(graph: MatGraph, target: Subset, row: SourceRow) -> tuple[str, 
     shown = [view for view in graph.views(target) if covers(graph, view, sources)]
     apart = [view for view in shown if not any(covers(graph, view, (name,)) for name in sources)]
     return next(iter((*apart, *shown, target.own)))
+
+
+def _find_fault(graph: MatGraph, row: SourceRow) -> str | None:
+    unknown = next((name for name in (row.target, *row.sources) if name not in graph.index), None)
+    if unknown is not None:
+        return f"no subset '{unknown}'; {suggest(unknown, graph.index)}"
+    if len({*row.sources}) < len(row.sources):
+        return f"one source stands there twice ({', '.join(row.sources)}); give different ones"
+    return None

@@ -175,3 +175,9 @@ def test_images_bring_a_catalogue_to_life(tmp_path: Path) -> None:
     assert catalog.subsets[1].elements[2] == ("covid", "state")
     assert catalog.subsets[0].num_train + catalog.subsets[0].num_test == 8
     assert "xray-lung" in catalog.notes[-1].examples
+
+
+def test_the_order_of_lines_changes_no_id(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{name}.csv", HEADER, *lines) for name, lines in (("a", GOOD), ("b", GOOD[::-1]))]
+    first, second = (read_catalog(read_study(["data=catalog", f"data.path={path}"]).data) for path in paths)
+    assert first == second

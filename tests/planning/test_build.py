@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
@@ -18,8 +19,10 @@ from cg_lab.errors import UserError
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.designs import size_curve
-from cg_lab.planning.plan import Plan, parse_plan
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.plan import Contrast, Plan, parse_plan
 from cg_lab.planning.posing import pose
+from cg_lab.planning.rows import SourceRow
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.serialize import canonical_json, content_id, omit_defaults, to_plain
 from cg_lab.study import Study
@@ -256,6 +259,47 @@ def test_what_cannot_be_asked_is_listed_and_the_rest_goes_on() -> None:
     }
 
 
+def test_rows_that_a_part_of_a_release_lacks_are_listed_and_the_others_asked() -> None:
+    good = SourceRow(target="a-x-k", sources=("a-x-l", "a-y-k"), direction="modality")
+    absent = replace(good, sources=("a-x-l", "a-y-q"))
+    twice = replace(good, sources=("a-x-l", "a-x-l"))
+    plan = plan_one(replace(with_design("two_source", rows=(good, absent, twice)), seeds=(0,)), cube())
+    assert [contrast.related for contrast in plan.contrasts] == [("a-x-l", "a-y-k")]
+    told = [part.reason for part in plan.skipped if part.target == "a-x-k"]
+    assert told[0].startswith("no subset 'a-y-q'; known: a-x-k")
+    assert told[1].startswith("one source stands there twice (a-x-l, a-x-l)")
+    with pytest.raises(UserError, match=r"can't be used:\n  - design.rows\[0\]: no subset 'a-y-q'"):
+        plan_one(with_design("two_source", rows=(absent,)), cube())
+
+
+def test_a_source_without_training_samples_is_not_picked_where_others_are_there() -> None:
+    empty = [replace(part, num_train=0) if part.name in {"a-x-l", "a-y-k"} else part for part in cube().subsets]
+    plan = plan_one(
+        replace(with_design("two_source", combinations=None), targets=("a-x-k",), seeds=(0,)), make_catalog(empty)
+    )
+    assert not {"a-x-l", "a-y-k"} & {name for contrast in plan.contrasts for name in contrast.related}
+    alone = make_catalog([part for part in empty if part.name not in {"a-x-m"}])
+    plan = plan_one(replace(with_design("two_source", combinations=None), targets=("a-x-k",), seeds=(0,)), alone)
+    only = [contrast for contrast in plan.contrasts if "a-x-l" in contrast.related]
+    assert only
+    assert not any(contrast.fully_covered for contrast in only)
+
+
+def test_one_subset_is_never_both_sources() -> None:
+    both = Subset(
+        name="both",
+        elements=(("A",), ("Y", "X"), ("L", "K")),
+        labels=("no", "yes"),
+        num_options=2,
+        num_train=9,
+        num_test=9,
+    )
+    far = make_subset(("C", "Z", "M"))
+    catalog = make_catalog([make_subset(("A", "X", "K")), both, far])
+    with pytest.raises(UserError, match="no valid sources"):
+        plan_one(replace(with_design("two_source", combinations=None), twins="equal"), catalog)
+
+
 def test_a_design_that_can_ask_nothing_is_listed_and_the_others_go_on() -> None:
     designs = ("two_source", "cross_kind", "divergence")
     catalog = make_catalog([replace(part, num_test=10 * (part.name == "a-x-k")) for part in cube().subsets])
@@ -272,6 +316,43 @@ def test_a_design_that_can_ask_nothing_is_listed_and_the_others_go_on() -> None:
     }  # fmt: skip
     with pytest.raises(UserError, match="the catalogue has no subset of kind detection"):
         build_plan(runs[3:])
+
+
+def test_a_design_with_the_target_among_its_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(graph: MatGraph, targets: tuple[Subset, ...], _: Any) -> Iterator[Contrast | None]:
+        related = graph.names(graph.related(targets[0]))
+        yield pose(graph, targets[0], (targets[0].name, *related), design="leak", label="x", max_samples=99)
+
+    monkeypatch.setattr(size_curve, "find", find)
+    with pytest.raises(
+        UserError, match="cell a-x-k/x/related is not valid:\n  - target absent: its model sees .* leave the target out"
+    ):
+        plan_one(with_design("size_curve"), cube())
+
+
+@pytest.mark.parametrize("names", [("s1", "s2"), ("s2", "s1")])
+def test_a_proof_hangs_on_no_name_and_on_no_question_before_it(names: tuple[str, str]) -> None:
+    """Both questions about 500 samples of the target have 2,000 samples in all, as one with none of it has."""
+    rich, poor = names
+    elements = {
+        "t": "CT Lung Mass",
+        rich: "CT Brain Mass",
+        poor: "CT Knee Mass",
+        "s3": "MR Lung Mass",
+        "u": "US Hip Side",
+    }
+    sizes = {"t": 1000, rich: 1000, poor: 500, "s3": 1000, "u": 9000}
+    subsets = [replace(make_subset(tuple(elements[name].split()), sizes[name]), name=name) for name in elements]
+    design = with_design("target_curve", max_samples=5000, target_samples=[0, 500], combinations=None)
+    plan = plan_one(replace(design, targets=("t",), seeds=(0,)), make_catalog(subsets))
+    amounts = {contrast.id: contrast.level for contrast in plan.contrasts}
+    assert len(amounts) == 4
+    for cell in plan.cells:
+        mixture = plan.find_mixture(cell)
+        assert cell.proof.target_samples == (mixture.count("t") if mixture else 0)
+        assert cell.proof.target_absent is (cell.proof.target_samples == 0)
+        if cell.arm in {Arm.RELATED, Arm.UNRELATED, Arm.BLIND}:
+            assert cell.proof.target_samples == amounts[cell.contrast]
 
 
 def test_two_questions_with_one_id_are_a_fault_of_the_design(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from math import isclose
@@ -85,7 +85,7 @@ def _find_distances(near: Neighbourhood, targets: Sequence[str], settings: Any, 
 def _find_splits(near: Neighbourhood, targets: Sequence[str], settings: Any, plan: Plan | None) -> Any:
     """Hold a split against Keysers et al.: twins on one side, and the divergence that it is said to have."""
     testable = [name for name in near.subsets if near.is_askable(name)]
-    apart = any(not _is_linked(near, one, other) for one, other in combinations(testable, 2))
+    apart = len({near.twin_group(name) for name in testable}) > 1
     if plan is None and apart and {*targets} == {*testable} and near.filled == near.everyone:
         yield _pose_trained(near, targets[0], settings.max_samples)
     for asked in sorted({*settings.divergences}):
@@ -113,16 +113,6 @@ def _pose_trained(near: Neighbourhood, target: str, num_samples: int) -> Questio
     """Stand for some question of a design that should not have been refused."""
     arms = {("related", ""): Arm(subsets=near.everyone, num_samples=num_samples)}
     return Question(target=target, sources=near.everyone, view=(), arms=arms, is_covered=False)
-
-
-def _is_linked(near: Neighbourhood, one: str, other: str) -> bool:
-    """Tell whether two subsets count as each other, directly or over others."""
-    reached, waiting = {one}, [one]
-    while waiting:
-        new = near.twins(waiting.pop()) - reached
-        reached |= new
-        waiting += new
-    return other in reached
 
 
 def _measure_divergence(near: Neighbourhood, training: Names, test: Names) -> float:
@@ -205,20 +195,100 @@ def _check_sides(pairs: set[Any], seen: set[Any], sides: dict[Any, str], setting
         require(alone, pair, "could have been kept unseen too")
 
 
-def _find_as_planned(near: Neighbourhood, targets: Sequence[str], settings: Any, plan: Plan | None) -> Any:
-    """Take what a design chose as given, and hold its arms against its sources."""
+def _find_folds(near: Neighbourhood, targets: Sequence[str], settings: Any, plan: Plan | None) -> Any:
+    """Hold each subset out once whose elements are shown by others than those that count as it."""
+    groups = {near.twin_group(name) for name in near.subsets}
+    coverable = {name for group in groups if _shows_own(near, near.everyone - group, group) for name in group}
+    if plan is None:
+        asked = coverable.intersection(targets) if settings.folds is None else ()
+        yield from (_pose_trained(near, target, settings.max_samples) for target in sorted(asked))
+        return
+    rests: dict[str, Names] = {}
+    for part in plan.contrasts:
+        rest = rests.setdefault(part.direction or "", frozenset(part.related))
+        require(rest == {*part.related}, part.id, "trains on others than its fold's rest")
+    folds = {direction: near.everyone - rest for direction, rest in rests.items()}
+    require(sum(map(len, folds.values())) == len(frozenset().union(*folds.values())), "a subset is in two folds")
+    number = max(int(direction.split()[-1]) for direction in folds)
+    require(settings.folds in {None, number}, number, "folds were made")
+    most = min(settings.max_samples, *map(near.count_train, rests.values()))
+    for direction, fold in folds.items():
+        require(fold <= coverable, fold - coverable, "are held out and nowhere else shown")
+        require(
+            all(near.twin_group(name) <= fold for name in fold), "subsets that count as each other are in two folds"
+        )
+        require(_shows_own(near, rests[direction], fold), direction, "leaves an element to nobody")
+        pools = {name: near.count_train(near.unrelated(name)) for name in fold if near.is_askable(name)}
+        planned = next(part.main.num_samples for part in plan.contrasts if part.direction == direction and part.main)
+        budget = _choose_budget(pools.values(), most) if len(folds) == number else planned
+        for target in sorted(fold.intersection(targets)):
+            has_pool = pools[target] >= budget
+            yield pose(near, target, rests[direction], budget, has_unrelated=has_pool, direction=direction)
+    if not any(part.question for part in plan.skipped):
+        missing = coverable.intersection(targets) - frozenset().union(*folds.values())
+        require(not missing, missing, "could be held out and are in no fold")
+
+
+def _shows_own(near: Neighbourhood, training: Names, held_out: Names) -> bool:
+    return all(near.is_sure_to_show(near.subsets[name].own, training, len(training)) for name in held_out)
+
+
+def _choose_budget(pools: Iterable[int], most: int) -> int:
+    """Take the smallest pool that is at least half of the middle one, the upper of two."""
+    sizes = sorted(min(size, most) for size in pools if size)
+    return min((size for size in sizes if 2 * size >= sizes[len(sizes) // 2]), default=most)
+
+
+def _find_grids(near: Neighbourhood, targets: Sequence[str], settings: Any, plan: Plan | None) -> Any:
+    """Take the rows and columns that a design chose as given: who shows each how often, at which levels."""
+    places = near.factors.index(settings.factors[0]), near.factors.index(settings.factors[1])
+    curves: dict[str, list[Contrast]] = {}
     for contrast in plan.contrasts if plan else ():
-        assert contrast.main is not None
-        question = pose(near, contrast.target, contrast.related, contrast.main.num_samples)
-        require(contrast.main.num_samples <= settings.max_samples, contrast.id, "has too many samples")
-        require(contrast.target in targets, contrast.id, "is asked about no target")
-        yield question and replace(question, level=contrast.level, direction=contrast.direction, tag=contrast.id)
+        curves.setdefault(contrast.curve, []).append(contrast)
+    for contrasts in curves.values():
+        size, left_out = int(read_fact(contrasts[0], "values")), read_fact(contrasts[0], "levels left out")
+        levels = {part.level for part in contrasts} | {int(text.split()[0]) for text in left_out.split("; ") if text}
+        is_told = levels == {level for level in settings.shown if level < size} or any(p.question for p in plan.skipped)
+        require(is_told, contrasts[0].id, "has the levels", levels)
+        require(len({part.main and part.main.num_samples for part in contrasts}) == 1, "levels have several budgets")
+        for part in contrasts:
+            assert part.main is not None
+            level, view, sources = int(part.level or 0), part.view, frozenset(part.related)
+            require(part.target in targets and view in near.views(part.target), part.id, "stands for", view)
+            require(
+                len(sources) == size * level <= part.main.num_samples <= settings.max_samples, part.id, "has", sources
+            )
+            fixed = [place for place in near.places if place not in places]
+            require(
+                all(near.shows(name, place, view[place]) for name in sources for place in fixed), part.id, "is no grid"
+            )
+            require(
+                _shows_each(near, places, sources, part.target, (size, level)), part.id, "does not show each as often"
+            )
+            question = pose(near, part.target, sources, part.main.num_samples, view=view, level=level)
+            yield question and replace(question, direction=part.direction, tag=part.id)
+
+
+def _shows_each(
+    near: Neighbourhood, places: tuple[int, int], sources: Names, target: str, shape: tuple[int, int]
+) -> bool:
+    """Tell whether some n values of both factors are shown k times each, one by every subset and by the target."""
+    size, level = shape
+    for place in places:
+        known = {value for name in {*sources, target} for value in near.values[name][place]}
+        if not any(
+            all(len(near.values[name][place].intersection(values)) == 1 for name in {*sources, target})
+            and all(sum(near.shows(name, place, value) for name in sources) == level for value in values)
+            for values in combinations(sorted(known), size)
+        ):
+            return False
+    return True
 
 
 FINDERS: dict[str, Finder] = {
     "distance": _find_distances,
     "divergence": _find_splits,
     "attribute_split": _find_unseen_pairs,
-    "coverage": _find_as_planned,
-    "folds": _find_as_planned,
+    "coverage": _find_grids,
+    "folds": _find_folds,
 }

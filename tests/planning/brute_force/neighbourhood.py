@@ -81,6 +81,15 @@ class Neighbourhood:
         """Give the others that count as the target."""
         return frozenset(name for name in self.subsets if self.is_twin(target, name))
 
+    def twin_group(self, target: str) -> Names:
+        """Give those that count as the target, directly or over others, and itself."""
+        reached, waiting = {target}, [target]
+        while waiting:
+            new = self.twins(waiting.pop()) - reached
+            reached |= new
+            waiting += new
+        return frozenset(reached)
+
     def related(self, target: str) -> Names:
         """Give those that share an element with the target and don't count as it."""
         return frozenset(

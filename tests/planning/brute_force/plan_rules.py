@@ -46,8 +46,7 @@ def check_case(case: Case) -> Tally:
     except UserError as error:
         _check_refusal(case, near, fault, error)
         return Tally(design=case.study.design.name, num_questions=0, num_cells=0, num_skipped=0, is_refused=True)
-    is_drawn = case.study.design.name == "backbones"  # of whose rows only those that are drawn must be known
-    require(fault is None or is_drawn, "it was planned in spite of", fault)
+    require(fault is None, "it was planned in spite of", fault)
     books = open_books(near, case.study, case.catalog, plan)
     _check_skipped(case, near, plan)
     check_cells(books)
@@ -80,8 +79,9 @@ def _find_fault(case: Case, near: Neighbourhood) -> str | None:
     """Find what the study asks for that can't be had, whatever the rest is."""
     design = case.study.design
     rows = getattr(design, "rows", None) or ()
+    if rows and not any(near.everyone.issuperset((row.target, *row.sources)) for row in rows):
+        return "rows that all name unknown subsets"
     named = [*(getattr(design, "nodes", None) or ()), *(getattr(design, "in_distribution", None) or ())]
-    named += [name for row in rows for name in (row.target, *row.sources)]
     unknown = [name for name in named if name not in near.subsets]
     return f"the unknown subset {unknown[0]}" if unknown else None
 
@@ -93,10 +93,9 @@ def _check_refusal(case: Case, near: Neighbourhood, fault: str | None, error: Us
     if "is not valid" in str(error):
         require(_has_twin_rows(case, near), "a design of the package is refused:", error)
         return
-    if case.study.design.name in {"folds", "coverage"} or (
-        case.study.design.name == "divergence" and case.catalog.overlaps
-    ):
-        return
+    name = case.study.design.name
+    if name == "coverage" or (name in {"divergence", "folds"} and case.catalog.overlaps):
+        return  # which questions it would have asked is not known
     for choice in _list_choices(case, near, None):
         sure = [
             any(_is_sure_of_cells(case, near, part) and not _may_overlap(case, near, part) for part in option)
@@ -171,8 +170,7 @@ def _check_questions(books: Books, choices: list[Choice]) -> None:
 
 def key_of(contrast: Contrast) -> tuple[object, ...]:
     """Tell a question from all others of a plan, as `Question.key`."""
-    is_given = contrast.design in {"coverage", "folds"}
-    tag = contrast.id if is_given else read_fact(contrast, "compound divergence asked")
+    tag = contrast.id if contrast.design == "coverage" else read_fact(contrast, "compound divergence asked")
     return contrast.target, contrast.direction, contrast.level, frozenset(contrast.related), tag
 
 

@@ -63,12 +63,13 @@ def pose(
     *,
     view: tuple[str, ...] | None = None,
     more: dict[tuple[str, str], Names] | None = None,
+    has_unrelated: bool = True,
     **fields: Any,
 ) -> Question | None:
     """Give every arm as many samples as the poorest has; None if that is none."""
     names, unrelated, subset = frozenset(sources), near.unrelated(target), near.subsets[target]
     pools = {("related", ""): names, **(more or {})}
-    if near.count_train(unrelated):
+    if has_unrelated and near.count_train(unrelated):
         pools["unrelated", ""] = unrelated
     budget = min(most, *(near.count_train(pool) for pool in pools.values()))
     if not budget:
@@ -240,7 +241,7 @@ def _list_pair_questions(near: Neighbourhood, targets: Sequence[str], settings: 
 def _list_rows(near: Neighbourhood, targets: Sequence[str], settings: Any, make: Callable[..., Any]) -> Any:
     """Take the combinations that a study names, whatever they share."""
     for row in settings.rows:
-        if row.target in targets:
+        if row.target in targets and near.everyone.issuperset(row.sources):
             sources = frozenset(row.sources)
             view = choose_view(near, row.target, sources, row.direction)
             made = [part for part in make(near, row.target, sources, view, row.direction, settings) if part is not None]
