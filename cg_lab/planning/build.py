@@ -11,7 +11,7 @@ from typing import assert_never
 from cg_lab.catalog import Catalog
 from cg_lab.errors import UnaskableError, UserError, list_faults
 from cg_lab.mat import Kind, Subset
-from cg_lab.planning.budget import OVER_BUDGET, choose_within
+from cg_lab.planning.budget import OVER_BUDGET, Candidate, choose_within
 from cg_lab.planning.compile import Compiler, Draft
 from cg_lab.planning.criterion import COMPARISONS, CRITERION
 from cg_lab.planning.designs import load_design
@@ -43,6 +43,19 @@ class _Questions:
 
     contrasts: tuple[Contrast, ...]
     skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compiled:
+    """A question with its cells."""
+
+    contrast: Contrast
+    compiler: Compiler
+    drafts: list[Draft]
+
+    def weigh(self) -> Candidate:
+        """Say what it costs and shows, for choosing within a budget."""
+        return self.compiler.weigh(self.contrast, self.drafts)
 
 
 @contextmanager
@@ -100,11 +113,12 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         compiler = Compiler(study, run.catalog, graphs[graph_key], provers[graph_key], run.backbone)
         posed += [(_name(compiler.restrict(part), run.name), compiler) for part in asked[key].contrasts]
         skipped += [replace(part, setting=run.name) for part in asked[key].skipped]
-    if first.budget.is_set and posed:
-        kept = choose_within([compiler.weigh(contrast) for contrast, compiler in posed], first.budget)
-        skipped += [_skip(contrast, OVER_BUDGET) for contrast, _ in posed if contrast.id not in kept]
-        posed = [(contrast, compiler) for contrast, compiler in posed if contrast.id in kept]
-    contrasts, drafts = _compile(posed, skipped)
+    compiled = _compile(posed, skipped)
+    if first.budget.is_set and compiled:
+        kept = choose_within([part.weigh() for part in compiled], first.budget)
+        skipped += [_skip(part.contrast, OVER_BUDGET) for part in compiled if part.contrast.id not in kept]
+        compiled = [part for part in compiled if part.contrast.id in kept]
+    drafts = [draft for part in compiled for draft in part.drafts]
     if not drafts:
         raise _refuse(runs, skipped)
     finetunes = {draft.finetune.id: draft.finetune for draft in drafts if draft.finetune}
@@ -118,7 +132,7 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         comparisons=COMPARISONS,
         settings=tuple(settings),
         catalogs=tuple(describe(catalog) for catalog in catalogs),
-        contrasts=tuple(contrasts),
+        contrasts=tuple(part.contrast for part in compiled),
         cells=tuple(draft.cell for draft in drafts),
         finetunes=tuple(finetunes[job_id] for job_id in sorted(finetunes)),
         evals=tuple(evaluations[job_id] for job_id in sorted(evaluations)),
@@ -144,22 +158,20 @@ def _describe_run(run: Run, place: int) -> Setting:
     )
 
 
-def _compile(posed: Sequence[tuple[Contrast, Compiler]], skipped: list[Skipped]) -> tuple[list[Contrast], list[Draft]]:
-    """Compile questions; one that the data do not allow is added to those that are skipped."""
-    contrasts: list[Contrast] = []
-    drafts: list[Draft] = []
+def _compile(posed: Sequence[tuple[Contrast, Compiler]], skipped: list[Skipped]) -> list[_Compiled]:
+    """Compile questions; those that the data do not allow, or that have no wanted arm, are added to those skipped."""
+    compiled: list[_Compiled] = []
     for contrast, compiler in posed:
         try:
-            compiled = list(compiler.compile(contrast))
+            drafts = list(compiler.compile(contrast))
         except UnaskableError as error:
             skipped.append(_skip(contrast, str(error)))
             continue
-        if compiled:
-            contrasts.append(contrast)
-            drafts += compiled
+        if drafts:
+            compiled.append(_Compiled(contrast=contrast, compiler=compiler, drafts=drafts))
         else:
             skipped.append(_skip(contrast, ARMLESS))
-    return contrasts, drafts
+    return compiled
 
 
 def _skip(contrast: Contrast, reason: str) -> Skipped:

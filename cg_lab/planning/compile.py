@@ -107,23 +107,17 @@ class Compiler:
                     for arm, asked in self._list_asked(question, training, job):
                         yield self._draft(question, arm, asked, training, job)
 
-    def weigh(self, contrast: Contrast) -> Candidate:
-        """Say what a question costs and shows, for choosing within a budget."""
-        question = self._open(contrast)
-        jobs = [
-            self._make_finetune(training, question.target, seed)
-            for seed in self._seeds
-            for training in self._list_trained(contrast)
-        ]
-        proof = self._draft(question, Arm.ZERO_SHOT, question.target, None, None).cell.proof
+    def weigh(self, contrast: Contrast, drafts: list[Draft]) -> Candidate:
+        """Say what a question with some cells costs and shows, for choosing within a budget."""
+        detectable = next((draft.cell.proof.detectable for draft in drafts if draft.cell.arm.traits.asks_target), None)
         return Candidate(
             id=contrast.id,
             shows=frozenset(
                 [f"{factor} {value}" for factor, value in zip(self._graph.factors, contrast.view, strict=True)]
                 + ([f"direction {contrast.direction}"] if contrast.direction else [])
             ),
-            finetunes={job.id: self._cost(job) for job in jobs},
-            detectable=1.0 if proof.detectable is None else proof.detectable,
+            finetunes={draft.finetune.id: self._cost(draft.finetune) for draft in drafts if draft.finetune},
+            detectable=1.0 if detectable is None else detectable,
         )
 
     def _open(self, contrast: Contrast) -> _Question:

@@ -47,15 +47,14 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 
     """
     for contrast in _list_contrasts(graph, targets, settings):
-        target = graph[contrast.target]
-        if isinstance(contrast, Contrast) and target.kind is Kind.DETECTION and settings.target_samples:
-            amount = min(settings.target_samples, target.num_train)
-            grown = tuple(
-                replace(part, num_target=amount) if part.arm is not Arm.CEILING else part for part in contrast.trainings
-            )
-            yield replace(contrast, trainings=grown)
-        else:
+        if isinstance(contrast, Skipped) or graph[contrast.target].kind is not Kind.DETECTION:
             yield contrast
+            continue
+        amount = min(settings.target_samples, graph[contrast.target].num_train)
+        grown = tuple(
+            replace(part, num_target=amount) if part.arm is not Arm.CEILING else part for part in contrast.trainings
+        )
+        yield replace(contrast, trainings=grown)
 
 
 def explain_absence(_: Settings) -> str:
