@@ -16,6 +16,8 @@ from cg_lab.serialize import TextHasher
 
 ENUMERATED = 20_000
 """Combinations beyond which a few are drawn, not all listed first."""
+MOST_DRAWN = 100
+"""Draws for each combination that is wanted."""
 
 
 def pose(  # noqa: PLR0913 - the parts of one held-out question
@@ -149,23 +151,26 @@ def choose(picks: Iterable[tuple[str, ...]], count: int | None, key: list[str]) 
 
 
 def list_or_draw(pools: Sequence[tuple[str, ...]], count: int | None, key: list[str]) -> Iterator[tuple[str, ...]]:
-    """Combine one name of each pool, no name twice; where that would give too many, draw `count` by hash instead."""
+    """Combine one name of each pool, no name twice; where that would give too many, draw `count` by hash instead.
+
+    Pools with names in common can hold fewer; then the draw ends with those that it met.
+    """
     total = prod(len(pool) for pool in pools)
-    if count is None or total <= ENUMERATED:
+    if count is None or total <= max(ENUMERATED, 4 * count):
         yield from (pick for pick in product(*pools) if len(set(pick)) == len(pick))
         return
     drawn: set[tuple[str, ...]] = set()
     hasher = TextHasher("draw", 2, key)
-    attempt = 0
-    while len(drawn) < count:
+    for attempt in range(MOST_DRAWN * count):
+        if len(drawn) == count:
+            break
         number = int(hasher.name([attempt]), 16)
-        attempt += 1
         pick: list[str] = []
         for pool in pools:
             number, place = divmod(number, len(pool))
             pick.append(pool[place])
         if len(set(pick)) == len(pick):
-            drawn.add(tuple(pick))
+            drawn.add(tuple(sorted(pick)))
     yield from sorted(drawn)
 
 

@@ -7,7 +7,7 @@ evaluation over seen and unseen ones), the open world Mancini et al. 2021 (arXiv
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Annotated, Literal
@@ -80,7 +80,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
         arm=Arm.RELATED, subsets=seen, num_samples=budget, ask="elements", places=places, candidates=known
     )
     trained = graph.gather(seen)
-    candidates = {"closed": tuple(sorted(" ".join(pair) for pair in members)), "open": _list_all(members)}
+    candidates = {world: _list_candidates(members, world) for world in settings.worlds}
     for world in settings.worlds:
         for target in targets:
             pair = _pair_of(target, places)
@@ -147,6 +147,12 @@ def _split(pairs: list[Pair], settings: Settings) -> dict[Pair, Side]:
     return sides
 
 
-def _list_all(members: dict[Pair, list[str]]) -> tuple[str, ...]:
-    attributes, objects = {pair[0] for pair in members}, {pair[1] for pair in members}
-    return tuple(sorted(" ".join(pair) for pair in product(attributes, objects)))
+def _list_candidates(pairs: Iterable[Pair], world: Literal["closed", "open"]) -> tuple[str, ...]:
+    attributes, objects = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
+    texts = Counter(" ".join(pair) for pair in (pairs if world == "closed" else product(attributes, objects)))
+    twice = next((text for text, count in sorted(texts.items()) if count > 1), None)
+    if twice is not None:
+        raise UserError(
+            f"design.attribute: two pairs read '{twice}', so that an answer can't tell them apart; rename one"
+        )
+    return tuple(sorted(texts))

@@ -52,7 +52,9 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
             continue
         amount = min(settings.target_samples, graph[contrast.target].num_train)
         grown = tuple(
-            replace(part, num_target=amount) if part.arm is not Arm.CEILING else part for part in contrast.trainings
+            part if part.arm is Arm.CEILING else replace(part, num_target=amount)
+            for part in contrast.trainings
+            if part.labels == "true" or not amount  # boxes have no labels that could be dealt anew
         )
         yield replace(contrast, trainings=grown)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cg_lab.arms import Arm
 from cg_lab.catalog import Catalog
+from cg_lab.mat import Kind
 from cg_lab.planning.plan import Cell, Contrast, Plan, Training
 from cg_lab.planning.proof import Coverage, Proof
 from cg_lab.planning.work import EvalJob, FinetuneJob, Mixture
@@ -170,7 +171,7 @@ def _check_mixture(books: Books, contrast: Contrast, cell: Cell, training: Train
 
 
 def _check_spread(near: Neighbourhood, cell: Cell, training: Training, counts: Counter[str]) -> None:
-    """What can't be divided evenly is one sample a subset; so is, each time that some are exhausted, what they leave."""
+    """What can't be divided evenly is one sample a subset, each time that others are exhausted."""
     exhausted = {near.subsets[name].num_train for name in counts if counts[name] == near.subsets[name].num_train}
     most = max(counts.values(), default=0)
     for name in training.subsets:
@@ -269,9 +270,11 @@ def _check_arms(books: Books, contrast: Contrast, cells: list[Cell]) -> None:
             case "ceiling":
                 require(proof.target_samples == proof.num_train > 0, cell.key, "is not the target alone")
             case "shuffled":
-                main = mixtures.get(("related", "", cell.seed))
-                same = main is None or main.parts == mixtures["shuffled", "", cell.seed].parts
-                require(same, cell.key, "draws other samples than related")
+                main, parts = mixtures.get((Arm.RELATED, "", cell.seed)), mixtures[cell.arm, "", cell.seed].parts
+                require(main is None or main.parts == parts, cell.key, "draws other samples than related")
+                names = {part.subset for part in parts} - {books.filler}
+                has_labels = all(near.subsets[name].kind is Kind.CLASSIFICATION for name in names)
+                require(has_labels, cell.key, "has boxes, which have no labels to shuffle")
             case "related" | "multi_task":
                 covered = all(part.subsets for part in proof.coverage)
                 require(covered or not contrast.fully_covered, cell.key, "claims to cover what it does not")

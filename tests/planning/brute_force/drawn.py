@@ -243,12 +243,13 @@ def _find_grids(near: Neighbourhood, targets: Sequence[str], settings: Any, plan
     """Take the rows and columns that a design chose as given: who shows each how often, at which levels."""
     places = near.factors.index(settings.factors[0]), near.factors.index(settings.factors[1])
     curves: dict[str, list[Contrast]] = {}
+    has_skipped = plan is not None and any(part.question for part in plan.skipped)
     for contrast in plan.contrasts if plan else ():
         curves.setdefault(contrast.curve, []).append(contrast)
     for contrasts in curves.values():
         size, left_out = int(read_fact(contrasts[0], "values")), read_fact(contrasts[0], "levels left out")
         levels = {part.level for part in contrasts} | {int(text.split()[0]) for text in left_out.split("; ") if text}
-        is_told = levels == {level for level in settings.shown if level < size} or any(p.question for p in plan.skipped)
+        is_told = levels == {level for level in settings.shown if level < size} or has_skipped
         require(is_told, contrasts[0].id, "has the levels", levels)
         require(len({part.main and part.main.num_samples for part in contrasts}) == 1, "levels have several budgets")
         for part in contrasts:

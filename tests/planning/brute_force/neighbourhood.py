@@ -51,8 +51,11 @@ class Neighbourhood:
         def list_holders(place: int, value: str) -> Names:
             return frozenset(name for name in self.subsets if self.shows(name, place, value))
 
-        known = [sorted({value for values in self.values.values() for value in values[place]}) for place in (0, 1)]
-        return tuple(pair for pair in product(*known) if list_holders(0, pair[0]) == list_holders(1, pair[1]))
+        first, second = (
+            sorted({value for values in self.values.values() for value in values[place]}) for place in (0, 1)
+        )
+        pairs = ((one, other) for one in first for other in second)
+        return tuple(pair for pair in pairs if list_holders(0, pair[0]) == list_holders(1, pair[1]))
 
     def shows(self, name: str, place: int, value: str) -> bool:
         """Tell whether a subset counts as an element."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cg_lab.arms import Arm as ArmName
 from cg_lab.catalog import Overlap
@@ -82,8 +83,19 @@ def _find_fault(case: Case, near: Neighbourhood) -> str | None:
     if rows and not any(near.everyone.issuperset((row.target, *row.sources)) for row in rows):
         return "rows that all name unknown subsets"
     named = [*(getattr(design, "nodes", None) or ()), *(getattr(design, "in_distribution", None) or ())]
+    if design.name == "attribute_split" and _reads_twice(near, design):
+        return "two pairs that read the same"
     unknown = [name for name in named if name not in near.subsets]
     return f"the unknown subset {unknown[0]}" if unknown else None
+
+
+def _reads_twice(near: Neighbourhood, design: Any) -> bool:
+    """Tell whether two pairs that would be offered as answers are one text."""
+    places = near.factors.index(design.attribute), near.factors.index(design.object)
+    pairs = {tuple(subset.own[place] for place in places) for subset in near.subsets.values()}
+    if "open" in design.worlds:
+        pairs = {(one[0], other[1]) for one in pairs for other in pairs}
+    return len({" ".join(pair) for pair in pairs}) < len(pairs)
 
 
 def _check_refusal(case: Case, near: Neighbourhood, fault: str | None, error: UserError) -> None:
@@ -94,7 +106,7 @@ def _check_refusal(case: Case, near: Neighbourhood, fault: str | None, error: Us
         require(_has_twin_rows(case, near), "a design of the package is refused:", error)
         return
     name = case.study.design.name
-    if name == "coverage" or (name in {"divergence", "folds"} and case.catalog.overlaps):
+    if name == "coverage" or (name in {"divergence", "folds", "distance"} and case.catalog.overlaps):
         return  # which questions it would have asked is not known
     for choice in _list_choices(case, near, None):
         sure = [
@@ -106,9 +118,8 @@ def _check_refusal(case: Case, near: Neighbourhood, fault: str | None, error: Us
 
 
 def _has_twin_rows(case: Case, near: Neighbourhood) -> bool:
-    return any(
-        near.twins(row.target) & near.filled & {*row.sources} for row in getattr(case.study.design, "rows", None) or ()
-    )
+    rows = [row for row in getattr(case.study.design, "rows", None) or () if row.target in near.subsets]
+    return any(near.twins(row.target) & near.filled & {*row.sources} for row in rows)
 
 
 def _wants(case: Case, arm: str) -> bool:

@@ -217,7 +217,11 @@ def _ask_boxes(near: Neighbourhood, target: str, pair: Names, view: Any, directi
         yield question
         return
     amount = min(settings.target_samples, subset.num_train)
-    arms = {key: arm if key[0] == "ceiling" else replace(arm, num_target=amount) for key, arm in question.arms.items()}
+    arms = {
+        key: arm if key[0] == "ceiling" else replace(arm, num_target=amount)
+        for key, arm in question.arms.items()
+        if key[0] != "shuffled" or not amount
+    }
     yield replace(question, arms=arms)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
 from random import Random
 from typing import Any, TypeVar, cast
 
@@ -19,7 +21,7 @@ from tests.planning.cases import BACKBONE, DATA, STUDY
 T = TypeVar("T")
 FACTORS = ("modality", "area", "task", "population", "view")
 VALUES = (
-    ("CT", "MRI", "US", "Der"), ("Lung", "Brain", "Breast", "Skin"), ("Mass", "Lung Mass", "State", "covid"),
+    ("CT", "MRI", "US", "Der"), ("Lung", "Brain", "Breast", "Lung Lung"), ("Mass", "Lung Mass", "State", "covid"),
     ("adult", "child", "old", "female"), ("front", "side", "top", "back"),
 )  # fmt: skip
 LABELS: tuple[tuple[str, ...], ...] = (("no", "yes"), ("a", "b", "c"), ("no", "perhaps", "yes"), ("1", "2", "3", "4"))
@@ -61,8 +63,9 @@ def _make_catalog(random: Random) -> Catalog:
     size = random.choice((random.randint(2, 8), *(random.randint(10, 20) for _ in range(4))))
     names = random.sample([f"s{number:02}" for number in range(40)], size)
     subsets: list[Subset] = []
+    grid = random.sample(list(product(*values)), prod(len(part) for part in values)) if random.random() < 0.6 else []
     for name in names:
-        own = [random.choice(part) for part in values]
+        own = list(grid.pop()) if grid else [random.choice(part) for part in values]
         if own[0] in ties and random.random() < 0.8:
             own[1] = ties[own[0]]
         elements = tuple(_add_tags(random, value, part, tag_share) for value, part in zip(own, values, strict=True))
@@ -169,7 +172,8 @@ def _make_settings(random: Random, design: str, catalog: Catalog) -> dict[str, A
                                "target_samples": random.choice((0, 1, 4, 50))},
                 "few_shot": {"directions": directions[:2], "combinations": combinations or 3,
                              "shots": random.choice(([0], [0, 2], [3, 1], [0, 20]))},
-                "backbones": {"directions": directions, "per_direction": random.randint(1, 3), "seed": random.randint(0, 9)},
+                "backbones": {"directions": directions, "per_direction": random.randint(1, 3),
+                              "seed": random.randint(0, 9)},
             }  # fmt: skip
             return {**chosen[design], "rows": rows}
         case "size_curve" | "target_curve":
