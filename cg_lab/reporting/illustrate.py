@@ -90,9 +90,11 @@ def illustrate(plan: Plan, layout: Layout, answered: Collection[str], *, images:
 
     """
     jobs = _list_jobs(plan, answered)
-    asked = [contrast for contrast in plan.contrasts if (contrast.id, _find_main(contrast)) in jobs]
+    planned = {(cell.contrast, cell.arm) for cell in plan.cells}
+    mains = [(contrast, _find_main(contrast, planned)) for contrast in plan.contrasts]
+    asked = [(contrast, main) for contrast, main in mains if (contrast.id, main) in jobs]
     turns = spread_turns(len(asked))
-    read = [_read(asked[turn.place], turn, jobs, layout) for turn in turns]
+    read = [_read(*asked[turn.place], turn, jobs, layout) for turn in turns]
     told = [one for one in read if one is not None]
     if not told:
         return None
@@ -125,8 +127,10 @@ def _tell(told: Sequence[_Told], parts: tuple[Illustration, ...], rule: str, no_
     )
 
 
-def _find_main(contrast: Contrast) -> Arm:
-    return contrast.main.arm if contrast.main else Arm.ZERO_SHOT
+def _find_main(contrast: Contrast, planned: Collection[tuple[str, Arm]]) -> Arm:
+    """Give the arm that a question is about; the untouched backbone where only that is asked."""
+    main = contrast.main
+    return main.arm if main and (contrast.id, main.arm) in planned else Arm.ZERO_SHOT
 
 
 def _list_jobs(plan: Plan, answered: Collection[str]) -> dict[tuple[str, Arm], list[str]]:
@@ -138,8 +142,9 @@ def _list_jobs(plan: Plan, answered: Collection[str]) -> dict[tuple[str, Arm], l
     return jobs
 
 
-def _read(contrast: Contrast, turn: Turn, jobs: Mapping[tuple[str, Arm], list[str]], layout: Layout) -> _Told | None:
-    main = _find_main(contrast)
+def _read(
+    contrast: Contrast, main: Arm, turn: Turn, jobs: Mapping[tuple[str, Arm], list[str]], layout: Layout
+) -> _Told | None:
     answers: dict[Arm, Answers] = {}
     for arm in (arm for arm in Arm if arm is main or (arm.traits.is_headline and not arm.traits.is_main)):
         try:
