@@ -110,7 +110,7 @@ class Arm(StrEnum):
         "related",
         Traits(
             words="related",
-            meaning="trained on the subsets that should explain the target, never on the target",  # Med-MAT's Trained
+            meaning="trained on the subsets that should explain the target",  # Med-MAT's Trained
             colour="#0072B2",
             shows="combination",
             is_budgeted=True,
@@ -201,6 +201,9 @@ class Arm(StrEnum):
 
 if len({arm.traits.words for arm in Arm}) < len(Arm):
     raise ValueError("two arms have the same words")
+_REUSING = [(arm.traits.model, arm.traits.image, arm.traits.asks_target) for arm in Arm if arm.traits.model != "own"]
+if len({*_REUSING}) < len(_REUSING) or ("main", "original", True) in _REUSING:
+    raise ValueError("two arms ask one model the same")
 
 
 MAIN_ARMS = tuple(arm for arm in Arm if arm.traits.is_main)

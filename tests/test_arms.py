@@ -63,6 +63,9 @@ def test_traits_that_nothing_could_plan_tell_or_draw_are_refused(traits: dict[st
         ("nearest", "blind", "two arms have the same words"),
         ("blind", "nearest", "duplicate values"),
         ("near/est", "nearest", "small letters"),
+        ("again", 'again", model="untouched', "two arms ask one model the same"),
+        ("again", 'again", model="main", image="blank', "two arms ask one model the same"),
+        ("again", 'again", model="main', "two arms ask one model the same"),
         ("Nearest", "nearest", "small letters"),
     ],
 )

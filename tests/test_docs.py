@@ -6,11 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from cg_lab.arms import Arm
+from cg_lab.arms import Arm, Traits
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.models.identity import identify_backbone
@@ -71,7 +72,7 @@ def write_project(page: str, folder: Path) -> Path:
     return table
 
 
-def run(folder: Path, *arguments: str) -> str:
+def run(folder: Path, *arguments: str, status: int = 0) -> str:
     """Run Python in a folder as a reader does who has the project installed; what lies there goes first."""
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -81,8 +82,8 @@ def run(folder: Path, *arguments: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == status, done.stderr
+    return done.stdout + done.stderr
 
 
 def read_rows(text: str, head: str) -> list[str]:
@@ -104,8 +105,8 @@ def test_the_page_on_writing_an_arm_works_as_written(tmp_path: Path) -> None:
     page = (DOCS / "own_arm.md").read_text(encoding="utf-8")
     write_project(page, tmp_path)
     printed = run(tmp_path, "-c", FOLLOW, *list_commands(page))
-    for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL):
-        assert block in printed
+    said, _ = re.findall(r"```text\n(.*?)\n```", page, re.DOTALL)
+    assert said in printed
     assert re.search(
         r"^target .* related  nearest  ceiling  blind  gain over unrelated  verdict", printed, re.MULTILINE
     )
@@ -125,6 +126,21 @@ def test_the_page_on_writing_an_arm_works_as_written(tmp_path: Path) -> None:
     metrics = (tmp_path / "metrics.json").read_text(encoding="utf-8")
     assert metrics.count('"gain_over_nearest"') == 15  # three seeds of five other trained arms
     assert "ct-brain-mass nearest s0" in metrics
+
+
+def test_what_an_arm_says_that_it_shows_is_held_against_its_mixture(tmp_path: Path) -> None:
+    page = (DOCS / "own_arm.md").read_text(encoding="utf-8")
+    table = write_project(page, tmp_path)
+    text = table.read_text(encoding="utf-8").replace('colour="#D55E00",', 'colour="#D55E00", shows="nothing",')
+    table.write_text(text, encoding="utf-8")
+    _, said = re.findall(r"```text\n(.*?)\n```", page, re.DOTALL)
+    assert said in run(tmp_path, "-m", "cg_lab", *list_commands(page)[0].split(), status=2)
+
+
+def test_the_page_names_every_trait() -> None:
+    rows = read_rows((DOCS / "own_arm.md").read_text(encoding="utf-8"), "| trait | what it decides |")
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    assert named == [trait.name for trait in fields(Traits)]
 
 
 def test_the_table_of_arms_on_the_page_of_designs_is_that_of_the_code() -> None:
