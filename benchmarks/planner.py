@@ -1,4 +1,4 @@
-"""How fast the planner is: whole processes on Med-MAT and thousands of subsets, growth with cells, sharing, multirun."""
+"""How fast the planner is: whole processes on Med-MAT and on thousands of subsets, growth with cells, sharing."""
 
 from __future__ import annotations
 

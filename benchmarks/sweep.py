@@ -22,7 +22,6 @@ from pathlib import Path
 
 from shapes import describe_machine
 
-from cg_lab.arms import Arm
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.execution.bench import Conduct, ModelBench, Surface
@@ -130,7 +129,7 @@ def main() -> None:
         gaps = measure_gaps(layout)
         assert outcome.num_failed == 0
         assert not files.effects.missing
-    declared = sum(1 for cell in plan.cells if cell.arm is not Arm.ZERO_SHOT)
+    declared = sum(1 for cell in plan.cells if cell.finetune_job is not None)
     print(
         f"{len(plan.cells)} cells over {arguments.targets} targets: {len(plan.finetunes)} fine-tunes for {declared} "
         f"declared ones, {len(plan.evals)} evaluations, intervals and report: {ours:.0f} s"

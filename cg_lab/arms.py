@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import StrEnum, unique
 from typing import Literal
 
 Model = Literal["untouched", "own", "main"]
@@ -35,21 +35,40 @@ class Traits:
     """Whether a held-out question is about its training; a question has one such arm."""
     is_reference: bool = False
     """Whether the main arm's gain over it is tested, tabulated and pooled."""
-    is_pooled: bool = False
-    """Whether its accuracy is summed up over all held-out questions."""
+    is_headline: bool = False
+    """Whether overviews have it: means over all held-out questions, samples that an arm needs, examples, tables with a
+    row for each held-out question."""
     asks_target: bool = True
     """Whether it is asked about the target, and not about the subsets that its model was trained on."""
 
+    @property
+    def is_tabulated(self) -> bool:
+        """Whether tables with a row for each held-out question have a column of its accuracy."""
+        return self.is_headline or self.is_reference
+
     def __post_init__(self) -> None:
-        """Refuse what tables and figures could not show, when the package loads."""
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour):
-            raise ValueError(f"arm '{self.words}': colour {self.colour!r} is not of the form #rrggbb")
-        if not self.words.strip() or not self.meaning.strip():
-            raise ValueError(f"arm '{self.words}': it needs words and a meaning")
-        if self.model != "own" and (self.is_budgeted or self.is_main or self.shows != "anything"):
-            raise ValueError(f"arm '{self.words}': only a training of its own has a budget and shows elements")
+        """Refuse what nothing could plan, tell or draw, when the package loads."""
+        is_paired = self.is_main or self.is_tabulated
+        faults = (
+            (not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour), f"colour {self.colour!r} is not of the form #rrggbb"),
+            (not re.fullmatch(r"\w[\w -]*", self.words), "its words must be letters, digits, spaces and hyphens"),
+            (not self.meaning.strip(), "it needs a meaning"),
+            (
+                self.model != "own" and (self.is_budgeted or self.is_main or self.shows != "anything"),
+                "only a training of its own has a budget, is what a question is about, and shows elements",
+            ),
+            (self.is_main and self.is_reference, "a main arm can't be the reference of its own gain"),
+            (not self.asks_target and self.model != "main", "only the main arm's model is asked about its own subsets"),
+            (
+                not self.asks_target and is_paired,
+                "gains and overviews are about the target, which it isn't asked about",
+            ),
+        )
+        if found := [fault for holds, fault in faults if holds]:
+            raise ValueError(f"arm '{self.words}': {'; '.join(found)}")
 
 
+@unique
 class Arm(StrEnum):
     """What the scored model was trained on, or what it was shown; in the order in which figures show them."""
 
@@ -57,6 +76,8 @@ class Arm(StrEnum):
 
     def __new__(cls, value: str, traits: Traits) -> Arm:
         """Make a member that is its name as text and knows its traits."""
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+            raise ValueError(f"arm '{value}': its name must be small letters, digits and underscores")
         member = str.__new__(cls, value)
         member._value_ = value
         member.traits = traits
@@ -70,7 +91,7 @@ class Arm(StrEnum):
             colour="#7f7f7f",
             model="untouched",
             is_reference=True,
-            is_pooled=True,
+            is_headline=True,
         ),
     )
     UNRELATED = (
@@ -82,19 +103,19 @@ class Arm(StrEnum):
             shows="nothing",
             is_budgeted=True,
             is_reference=True,
-            is_pooled=True,
+            is_headline=True,
         ),
     )
     RELATED = (
         "related",
         Traits(
             words="related",
-            meaning="trained on the subsets that should explain the target, never on the target",  # Med-MAT's Trained
+            meaning="trained on the subsets that should explain the target",  # Med-MAT's Trained
             colour="#0072B2",
             shows="combination",
             is_budgeted=True,
             is_main=True,
-            is_pooled=True,
+            is_headline=True,
         ),
     )
     ALL_DATA = (
@@ -133,7 +154,7 @@ class Arm(StrEnum):
             meaning="trained on all in-distribution subsets together, the target's own data among them where it is one",
             colour="#0072B2",
             is_main=True,
-            is_pooled=True,
+            is_headline=True,
         ),
     )
     CEILING = (
@@ -143,7 +164,7 @@ class Arm(StrEnum):
             meaning="trained on the target itself",  # Med-MAT's Single-task Training
             colour="#009E73",
             shows="target",
-            is_pooled=True,
+            is_headline=True,
         ),
     )
     SHUFFLED = (
@@ -180,7 +201,14 @@ class Arm(StrEnum):
 
 if len({arm.traits.words for arm in Arm}) < len(Arm):
     raise ValueError("two arms have the same words")
+_REUSING = [(arm.traits.model, arm.traits.image, arm.traits.asks_target) for arm in Arm if arm.traits.model != "own"]
+if len({*_REUSING}) < len(_REUSING) or ("main", "original", True) in _REUSING:
+    raise ValueError("two arms ask one model the same")
 
 
 MAIN_ARMS = tuple(arm for arm in Arm if arm.traits.is_main)
 """Arms whose training a held-out question asks about; a question has one of them."""
+REFERENCES = tuple(arm for arm in Arm if arm.traits.is_reference)
+"""Arms that the main arm is compared with."""
+CONTROLS = tuple(arm for arm in REFERENCES if arm.traits.model != "main")
+"""References that are models of their own; every arm's gains over these are told."""

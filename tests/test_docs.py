@@ -1,4 +1,4 @@
-"""The page on writing a design is followed to the letter."""
+"""The pages on writing a design and an arm are followed to the letter; tables of arms are those of the code."""
 
 from __future__ import annotations
 
@@ -6,28 +6,155 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+import pytest
+
+from cg_lab.arms import Arm, Traits
+from cg_lab.config import read_study
+from cg_lab.data.sources import read_catalog
+from cg_lab.models.identity import identify_backbone
+from cg_lab.planning.build import Run, build_plan
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+FOLLOW = """
+import json, shlex, sys
+from pathlib import Path
+from cg_lab.arms import Arm
+from cg_lab.cli import main
+from cg_lab.results import Layout, read_plan
+from cg_lab.tracking.records import build_records
+from tests.reporting.answering import choose, write_answers
+
+plan, report = map(shlex.split, sys.argv[1:])
+assert main(plan) == 0
+layout = Layout(Path("results"))
+made = read_plan(layout.plan("nearest"))
+
+def answer(cell, number, question):
+    return choose(question, number * (2 + list(Arm).index(cell.arm)) % 5 % 2)
+
+write_answers(layout, made, answer)
+assert main(report) == 0
+records = build_records(made, layout)
+Path("metrics.json").write_text(json.dumps({record.name: sorted(record.metrics) for record in records}))
+"""
+"""What a reader of the page on arms types, with answers made up in place of the sweep."""
 
 
-def test_the_page_on_writing_a_design_works_as_written(tmp_path: Path) -> None:
-    page = (DOCS / "own_design.md").read_text(encoding="utf-8")
+def write_files(page: str, folder: Path) -> list[str]:
+    """Write a page's files and give their names."""
     files = re.findall(r"```(?:python|yaml) (\S+)\n(.*?)```", page, re.DOTALL)
-    assert [name for name, _ in files] == ["my_designs/nearest.py", "my_conf/design/nearest.yaml"]
     for name, text in files:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    command = re.search(r"^\$ PYTHONPATH=\. python (.*)$", page, re.MULTILINE)
-    assert command is not None
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return [name for name, _ in files]
+
+
+def list_commands(page: str) -> list[str]:
+    return re.findall(r"^\$ PYTHONPATH=\. python -m cg_lab (.*)$", page, re.MULTILINE)
+
+
+def write_project(page: str, folder: Path) -> Path:
+    """Write the files of the page on arms, and the project around them as it is but for its table; gives the table."""
+    names = write_files(page, folder)
+    assert names == ["cg_lab/arms.py", "my_designs/against_nearest.py", "my_conf/design/against_nearest.yaml"]
+    table, where = folder / "cg_lab" / "arms.py", "    WITHOUT = ("
+    assert f"in front of `{where.strip()}`" in page
+    text = (ROOT / "cg_lab" / "arms.py").read_text(encoding="utf-8")
+    table.write_text(text.replace(where, f"{table.read_text(encoding='utf-8')}{where}", 1), encoding="utf-8")
+    for path in (ROOT / "cg_lab").iterdir():
+        if path.name not in {table.name, "__pycache__"}:
+            (table.parent / path.name).symlink_to(path)
+    (folder / "conf").symlink_to(ROOT / "conf")
+    return table
+
+
+def run(folder: Path, *arguments: str, status: int = 0) -> str:
+    """Run Python in a folder as a reader does who has the project installed; what lies there goes first."""
     done = subprocess.run(
-        [sys.executable, *command.group(1).split()],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f".:{DOCS.parent}"},
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f".:{ROOT}"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert "design my_designs.nearest, 64 subsets" in done.stdout
-    assert "cells" in done.stdout
+    assert done.returncode == status, done.stderr
+    return done.stdout + done.stderr
+
+
+def read_rows(text: str, head: str) -> list[str]:
+    """Read the rows of the table that begins with a head."""
+    return text.split(f"\n{head}\n", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
+
+
+def test_the_page_on_writing_a_design_works_as_written(tmp_path: Path) -> None:
+    page = (DOCS / "own_design.md").read_text(encoding="utf-8")
+    assert write_files(page, tmp_path) == ["my_designs/nearest.py", "my_conf/design/nearest.yaml"]
+    (command,) = list_commands(page)
+    printed = run(tmp_path, "-m", "cg_lab", *command.split())
+    assert "design my_designs.nearest, 64 subsets" in printed
+    assert "cells" in printed
+
+
+@pytest.mark.slow
+def test_the_page_on_writing_an_arm_works_as_written(tmp_path: Path) -> None:
+    page = (DOCS / "own_arm.md").read_text(encoding="utf-8")
+    write_project(page, tmp_path)
+    printed = run(tmp_path, "-c", FOLLOW, *list_commands(page))
+    said, _ = re.findall(r"```text\n(.*?)\n```", page, re.DOTALL)
+    assert said in printed
+    assert re.search(
+        r"^target .* related  nearest  ceiling  blind  gain over unrelated  verdict", printed, re.MULTILINE
+    )
+    study = tmp_path / "results" / "studies" / "nearest"
+    effects, summary, report = (
+        (study / name).read_text(encoding="utf-8") for name in ("effects.csv", "summary.csv", "report.html")
+    )
+    columns = effects.splitlines()[0].split(",")
+    (told,) = (row for row in read_rows(page, "| where | what |") if row.startswith("| effects.csv |"))
+    for name in re.findall(r"`(\w+nearest\w*)`", told):
+        assert name in columns
+    assert effects.count(",nearest,") == 1
+    assert ",nearest," in summary
+    assert ",over nearest," in summary
+    for said in (">over nearest</text>", "<dt>nearest</dt><dd>trained on as many samples of the one subset"):
+        assert said in report
+    metrics = (tmp_path / "metrics.json").read_text(encoding="utf-8")
+    assert metrics.count('"gain_over_nearest"') == 15  # three seeds of five other trained arms
+    assert "ct-brain-mass nearest s0" in metrics
+
+
+def test_what_an_arm_says_that_it_shows_is_held_against_its_mixture(tmp_path: Path) -> None:
+    page = (DOCS / "own_arm.md").read_text(encoding="utf-8")
+    table = write_project(page, tmp_path)
+    text = table.read_text(encoding="utf-8").replace('colour="#D55E00",', 'colour="#D55E00", shows="nothing",')
+    table.write_text(text, encoding="utf-8")
+    _, said = re.findall(r"```text\n(.*?)\n```", page, re.DOTALL)
+    assert said in run(tmp_path, "-m", "cg_lab", *list_commands(page)[0].split(), status=2)
+
+
+def test_the_page_names_every_trait() -> None:
+    rows = read_rows((DOCS / "own_arm.md").read_text(encoding="utf-8"), "| trait | what it decides |")
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    assert named == [trait.name for trait in fields(Traits)]
+
+
+def test_the_table_of_arms_on_the_page_of_designs_is_that_of_the_code() -> None:
+    page = (DOCS / "designs.md").read_text(encoding="utf-8")
+    rows = read_rows(page, "| arm | in reports | what its model was trained on, or is shown | equal budget |")
+    assert rows == [
+        f"| `{arm}` | {arm.traits.words} | {arm.traits.meaning} | {'yes |' if arm.traits.is_budgeted else '|'}"
+        for arm in Arm
+    ]
+
+
+def test_the_readme_names_the_arms_of_the_default_study() -> None:
+    study = read_study([])
+    run = Run(name="", study=study, catalog=read_catalog(study.data), backbone=identify_backbone(study.model))
+    planned = {cell.arm for cell in build_plan([run]).cells}
+    rows = read_rows((ROOT / "README.md").read_text(encoding="utf-8"), "| arm | what the model was trained on |")
+    assert [row.split(" | ")[0] for row in rows] == [f"| {arm.traits.words}" for arm in Arm if arm in planned]

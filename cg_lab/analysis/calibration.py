@@ -62,7 +62,7 @@ def measure_reliability(
     """
     by_arm: dict[Arm, dict[str, None]] = {}
     for cell in plan.cells:
-        if cell.arm is not Arm.SOURCES and cell.eval_job in confidences:
+        if cell.arm.traits.asks_target and cell.eval_job in confidences:
             by_arm.setdefault(cell.arm, {})[cell.eval_job] = None
     return tuple(
         _measure(

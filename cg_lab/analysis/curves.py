@@ -12,10 +12,12 @@ from cg_lab.analysis.bootstrap import FloatArray, Interval
 from cg_lab.analysis.measuring import Measured
 from cg_lab.analysis.student import find_quantile, find_tail
 from cg_lab.analysis.summary import Summary
-from cg_lab.arms import Arm
+from cg_lab.arms import CONTROLS, Arm
 
 IN_SAMPLES = frozenset({"size_curve", "target_curve"})
 """Designs whose levels are numbers of training samples."""
+GROWING = tuple(arm for arm in Arm if arm.traits.is_headline and arm.traits.model == "own" and not arm.traits.is_main)
+"""Arms of which it is told how many samples they need for what the main arm reaches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ def _find_savings(parts: Sequence[Measured], confidence: float) -> tuple[Saving,
     if main is None or zero_shot is None:
         return ()
     savings: list[Saving] = []
-    for over in (Arm.UNRELATED, Arm.CEILING):
+    for over in GROWING:
         points = [
             (part.contrast.level, float(part.means[over].mean()), part.draws[over])
             for part in parts
@@ -176,7 +178,7 @@ def fit_slopes(measured: Sequence[Measured], confidence: float) -> tuple[Summary
         members = [part for part in measured if (part.contrast.setting, part.contrast.design) == key]
         if key[1] in IN_SAMPLES:
             continue
-        for over in (Arm.ZERO_SHOT, Arm.UNRELATED):
+        for over in CONTROLS:
             points = [
                 (part.contrast.level, part.gains[over].interval.estimate, part.contrast.target)
                 for part in members

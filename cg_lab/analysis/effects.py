@@ -11,7 +11,7 @@ from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrast
 from cg_lab.analysis.summary import Asked, Summary, pool_gains, summarize_study
 from cg_lab.analysis.transfer import Transfer, measure_transfer
 from cg_lab.analysis.verdict import Evidence, Verdict, decide
-from cg_lab.arms import Arm
+from cg_lab.arms import REFERENCES, Arm
 from cg_lab.mat import Subset
 from cg_lab.planning.plan import Cell, Contrast, Plan
 
@@ -32,8 +32,6 @@ class ContrastEffect:
     contrast: Contrast
     target: Subset
     arms: tuple[ArmEffect, ...]
-    over_blind: Interval | None
-    """The main arm with the image against itself without."""
     recovered: Interval | None
     """Share of the ceiling's gain over the untouched backbone that the main arm has; None unless there is a gain."""
     bootstrap: Mapping[Arm, Interval]
@@ -89,6 +87,12 @@ class StudyEffects:
     curves: tuple[Curve, ...]
     transfers: tuple[Transfer, ...]
     missing: tuple[MissingCell, ...]
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Arms that any held-out question has, in order."""
+        planned = {effect.arm for contrast in self.contrasts for effect in contrast.arms}
+        return tuple(arm for arm in Arm if arm in planned)
 
 
 def compute_effects(
@@ -160,10 +164,10 @@ def _judge(
             whole_sources=plan.whole_sources.get(part.contrast.id, ()),
             complete=part.contrast.id not in incomplete,
             num_seeds=_count_seeds(part),
-            over_zero_shot=_gain_of_main(part, "over_zero_shot"),
-            over_unrelated=_gain_of_main(part, "over_unrelated"),
-            over_blind=_gain_over_blind(part),
-            ceiling_over_zero_shot=_gain_of_arm(part, Arm.CEILING, "over_zero_shot"),
+            over_zero_shot=_gain_of_main(part, Arm.ZERO_SHOT),
+            over_unrelated=_gain_of_main(part, Arm.UNRELATED),
+            over_blind=_gain_of_main(part, Arm.BLIND),
+            ceiling_over_zero_shot=_gain_of_ceiling(part),
         )
         for part in measured
     ]
@@ -172,7 +176,6 @@ def _judge(
             contrast=part.contrast,
             target=part.target,
             arms=part.arms,
-            over_blind=_gain_over_blind(part),
             recovered=part.recovered,
             bootstrap={
                 over: summarize(gain.interval.estimate, gain.replicates_R, confidence)
@@ -191,29 +194,22 @@ def _judge(
     )
 
 
-def _gain_over_blind(part: Measured) -> Interval | None:
-    return part.gains[Arm.BLIND].interval if Arm.BLIND in part.gains else None
-
-
 def _count_seeds(part: Measured) -> int:
     main = part.contrast.main
     return max((len(effect.seeds) for effect in part.arms if main and effect.arm is main.arm), default=0)
 
 
-def _gain_of_main(part: Measured, gain: str) -> Interval | None:
-    return _gain_of_arm(part, part.contrast.main.arm, gain) if part.contrast.main else None
+def _gain_of_main(part: Measured, over: Arm) -> Interval | None:
+    return part.gains[over].interval if over in part.gains else None
 
 
-def _gain_of_arm(part: Measured, arm: Arm, gain: str) -> Interval | None:
-    effect = next((effect for effect in part.arms if effect.arm is arm), None)
-    if effect is None:
-        return None
-    return effect.over_zero_shot if gain == "over_zero_shot" else effect.over_unrelated
+def _gain_of_ceiling(part: Measured) -> Interval | None:
+    return next((effect.gains.get(Arm.ZERO_SHOT) for effect in part.arms if effect.arm is Arm.CEILING), None)
 
 
 def _check_mark(part: Measured) -> bool | None:
     """Apply the papers' criterion, Trained > max(Baseline, Baseline+) (Med-MAT, Table 3)."""
-    accuracies = {effect.arm: effect.accuracy for effect in part.arms if effect.arm is not Arm.SOURCES}
+    accuracies = {effect.arm: effect.accuracy for effect in part.arms}
     related, zero_shot, unrelated = (accuracies.get(arm) for arm in (Arm.RELATED, Arm.ZERO_SHOT, Arm.UNRELATED))
     if related is None or zero_shot is None or unrelated is None:
         return None
@@ -224,7 +220,7 @@ def _pool(measured: Sequence[Measured], confidence: float) -> tuple[PooledEffect
     """Average the main arm's gains over at least three targets, leaving out those that the main arm sees."""
     held = [part for part in measured if not part.contrast.sees_target]
     pooled: list[PooledEffect] = []
-    for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND):
+    for over in REFERENCES:
         parts = [part for part in held if over in part.gains]
         targets = [part.contrast.target for part in parts]
         gain = pool_gains([part.gains[over] for part in parts], targets, confidence)

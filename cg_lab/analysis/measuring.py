@@ -11,12 +11,14 @@ from cg_lab.analysis.proportions import compare_mcnemar, is_binary
 from cg_lab.analysis.recovering import share_recovered
 from cg_lab.analysis.stacking import Stack, pair_stacks, stack_seeds
 from cg_lab.analysis.summary import Gain, measure_gain
-from cg_lab.arms import Arm
+from cg_lab.arms import CONTROLS, REFERENCES, Arm
 from cg_lab.mat import Subset
 from cg_lab.planning.plan import Cell, Contrast, Plan
 
 Key = tuple[Arm, str, str]
 """Arm, variant, subset whose questions are asked."""
+GAINS_OVER = tuple(arm for arm in Arm if arm in {*REFERENCES, Arm.RELATED, Arm.CEILING})
+"""Arms over which other arms' gains are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +37,9 @@ class ArmEffect:
     chance: float
     accuracy: Interval | None
     """None if no cell of the arm has a result."""
-    over_zero_shot: Interval | None
-    """Paired gain on identical questions; None for the arm itself and where one side is missing."""
-    over_unrelated: Interval | None
-    over_related: Interval | None
-    over_ceiling: Interval | None
-    """Over training on the target alone."""
+    gains: Mapping[Arm, Interval]
+    """Over other arms, paired on identical questions; none over what is missing, and over the main arm's own model in
+    another guise only that of the main arm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +85,11 @@ def measure_contrast(
     target = contrast.target
     main = contrast.main.arm if contrast.main else None
     own = stacks.get((main, "", target)) if main else None
-    whole = {arm: stacks.get((arm, "", target)) for arm in Arm}
-    pairs = {
-        over: pair_stacks(own, whole[over]) if over is not main else None
-        for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND)
-    }
+    whole = {arm: stacks.get((arm, "", target)) for arm in Arm if arm.traits.asks_target}
+    pairs = {over: pair_stacks(own, whole[over]) for over in REFERENCES}
     without = {key[1]: pair_stacks(own, part) for key, part in stacks.items() if key[0] is Arm.WITHOUT}
     gains = {over: measure_gain(pair, resampling) for over, pair in pairs.items() if pair}
-    unrelated = pairs[Arm.UNRELATED]
+    unrelated = pairs.get(Arm.UNRELATED)
     return Measured(
         contrast=contrast,
         target=plan.find_subset(contrast, target),
@@ -106,10 +102,10 @@ def measure_contrast(
         draws={arm: resample_mean(part.scores, resampling) for arm, part in whole.items() if part}
         if contrast.level is not None
         else {},
-        recovered=_recover(pairs[Arm.ZERO_SHOT], whole, resampling.confidence),
+        recovered=_recover(pairs.get(Arm.ZERO_SHOT), whole, resampling.confidence),
         mcnemar={
             over: compare_mcnemar(own.scores, part.scores)
-            for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.CEILING)
+            for over in CONTROLS
             if own and (part := whole[over]) and is_binary(own.scores) and is_binary(part.scores)
         },
         detectable=find_detectable(unrelated.scores, resampling.confidence) if unrelated else None,
@@ -124,27 +120,21 @@ def _measure_arm(
     stacks: Mapping[Key, Stack | None],
     confidence: float,
 ) -> ArmEffect:
-    part = stacks[key]
-
-    def gain(over: Arm) -> Interval | None:
-        other = (over, "", contrast.target)
-        if key[2] != contrast.target or key == other:
-            return None
-        pair = pair_stacks(part, stacks.get(other))
-        return estimate_mean(pair.scores, confidence) if pair else None
-
+    part, arm = stacks[key], key[0]
+    pairs = {
+        over: pair_stacks(part, stacks.get((over, "", contrast.target)))
+        for over in GAINS_OVER
+        if key[2] == contrast.target and key[:2] != (over, "") and (arm.traits.is_main or over.traits.model != "main")
+    }
     return ArmEffect(
-        arm=key[0],
+        arm=arm,
         variant=key[1],
         subset=key[2],
         seeds=part.seeds if part else (),
         num_questions=len(part.scores.questions) if part else plan.find_subset(contrast, key[2]).num_test,
         chance=cells[0].proof.chance,
         accuracy=estimate_accuracy(part.scores, confidence) if part else None,
-        over_zero_shot=gain(Arm.ZERO_SHOT),
-        over_unrelated=gain(Arm.UNRELATED),
-        over_related=gain(Arm.RELATED),
-        over_ceiling=gain(Arm.CEILING),
+        gains={over: estimate_mean(pair.scores, confidence) for over, pair in pairs.items() if pair},
     )
 
 

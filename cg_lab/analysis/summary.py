@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean, summarize
 from cg_lab.analysis.components import estimate_mean
 from cg_lab.analysis.stacking import Stack
-from cg_lab.arms import Arm
-
-COMPARED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.RELATED, Arm.MULTI_TASK, Arm.CEILING)
-"""Arms that interquartile means are given of."""
-
+from cg_lab.arms import CONTROLS, REFERENCES, Arm
 
 FEWEST_TARGETS = 3
 """Fewer say next to nothing about others."""
@@ -90,7 +86,7 @@ def summarize_study(asked: Sequence[Asked], resampling: Resampling) -> tuple[Sum
             continue
         seen.add(places)
         members = [asked[place] for place in places]
-        for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND):
+        for over in REFERENCES:
             gains = ((one.target, one.gains.get(over)) for one in members)
             found += _pool("gain", f"over {over}", group, gains, resampling)
         factors = dict.fromkeys(name for one in members for name in one.losses)
@@ -170,8 +166,7 @@ def _compare_seeds(asked: Sequence[Asked], resampling: Resampling) -> list[Summa
     """Give interquartile means and probabilities of improvement (Agarwal et al. 2021, arXiv 2108.13264)."""
     found: list[Summary] = []
     whole = [one for one in asked if one.main is not None and one.main in one.means]
-    arms = [arm for arm in COMPARED if any(arm in one.means for one in whole)]
-    for arm in arms:
+    for arm in (arm for arm in Arm if arm.traits.is_headline):
         runs = [one.means[arm] for one in whole if arm in one.means]
         if runs:
             value = _resample(runs, _interquartile_mean, resampling)
@@ -185,7 +180,7 @@ def _compare_seeds(asked: Sequence[Asked], resampling: Resampling) -> list[Summa
                     value=value,
                 )
             )
-    for over in (Arm.ZERO_SHOT, Arm.UNRELATED):
+    for over in CONTROLS:
         pairs = [(one.means[one.main], one.means[over]) for one in whole if one.main and over in one.means]
         if pairs:
             both = [run for pair in pairs for run in pair]

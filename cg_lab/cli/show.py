@@ -54,7 +54,7 @@ def show_plan(plan: Plan, study: Study, layout: Layout) -> None:
 
 def _show_questions(console: Console, plan: Plan) -> None:
     names = name_questions(plan)
-    first = {cell.contrast: cell for cell in reversed(plan.cells) if cell.arm is not Arm.SOURCES}
+    first = {cell.contrast: cell for cell in reversed(plan.cells) if cell.arm.traits.asks_target}
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = [f"{'target (held out)':<17}", "trains on", "unrelated: draws from"]
     for column in columns:
@@ -237,29 +237,28 @@ def show_effects(layout: Layout, study: str) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("target", "trained on"):
         table.add_column(column)
-    for column in ("zero-shot", "unrelated", "related", "ceiling", "blind", "gain over unrelated"):
+    planned = {row["arm"] for row in rows}
+    shown = [arm for arm in Arm if arm in planned and arm.traits.is_tabulated]
+    for column in (*(arm.traits.words for arm in shown), "gain over unrelated"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
     main = [row for row in rows if row["verdict"]]
     for row in main[:MOST_ROWS]:
-        arms = {
-            other["arm"]: other
+        accuracies = {
+            other["arm"]: other["accuracy"]
             for other in rows
-            if other["contrast"] == row["contrast"] and other["arm"] != Arm.SOURCES and not other["variant"]
+            if other["contrast"] == row["contrast"] and not other["variant"]
         }
         detail = row["level"] or ("" if len({part["target"] for part in main}) == len(main) else row["direction"])
         table.add_row(
             f"{row['target']} {detail}".strip(),
             _shorten(tuple(row["related"].split(";"))),
-            *(
-                _percent(arms.get(arm, {}).get("accuracy", ""))
-                for arm in ("zero_shot", "unrelated", row["arm"], "ceiling", "blind")
-            ),
+            *(_percent(accuracies.get(arm, "")) for arm in shown),
             _gain(row),
             row["verdict"],
         )
     if len(main) > MOST_ROWS:
-        table.add_row(f"... {len(main) - MOST_ROWS} more", *[""] * 8)
+        table.add_row(f"... {len(main) - MOST_ROWS} more", *[""] * (len(shown) + 3))
     console.print(table)
 
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from cg_lab.catalog import DataRef
 from cg_lab.planning.plan import Plan
-from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob, Mixture, Protocol
+from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob, Mixture, MixturePart, Protocol
 from cg_lab.serialize import ID_LENGTH, canonical_json, omit_defaults
 from cg_lab.study import Backbone, Recipe
 
@@ -31,13 +31,27 @@ class JobFactory:
         self._tune_tail = f',"recipe":{shared[2]},"seed":'
         self._eval_head = f'{{"kind":"eval","schema":{JOB_SCHEMA},"value":{{"backbone":{shared[0]},"checkpoint_of":'
         self._eval_data = f',"data":{shared[1]},"protocol":'
+        self._texts: dict[int, str] = {}
+        self._kept: list[MixturePart] = []
         self._evals: dict[tuple[str, str | None, Protocol], EvalJob] = {}
 
     def make_finetune(self, mixture: Mixture, seed: int) -> FinetuneJob:
         """Make a fine-tune whose id is known."""
         job = FinetuneJob(data=self._data, backbone=self._backbone, mixture=mixture, recipe=self._recipe, seed=seed)
-        job.__dict__["id"] = _hash(f"{self._tune_head}{_write_mixture(mixture)}{self._tune_tail}{seed}}}}}")
+        written = _write_mixture(mixture, self._write_parts(mixture.parts))
+        job.__dict__["id"] = _hash(f"{self._tune_head}{written}{self._tune_tail}{seed}}}}}")
         return job
+
+    def _write_parts(self, parts: tuple[MixturePart, ...]) -> str:
+        """Write the parts of a mixture; the text of one that came before is found by its identity."""
+        try:
+            return ",".join([self._texts[id(part)] for part in parts])
+        except KeyError:
+            for part in parts:
+                if id(part) not in self._texts:
+                    self._texts[id(part)] = f'{{"count":{part.count},"subset":{_quote(part.subset)}}}'
+                    self._kept.append(part)  # no other object gets its identity
+            return self._write_parts(parts)
 
     def make_eval(self, target: str, checkpoint_of: str | None, protocol: Protocol) -> EvalJob:
         """Make an evaluation whose id is known."""
@@ -112,18 +126,12 @@ def replace_data(plan: Plan, names: Mapping[DataRef, DataRef]) -> Plan:
     )
 
 
-def _write_mixture(mixture: Mixture) -> str:
-    parts = ",".join([_write_part(part.subset, part.count) for part in mixture.parts])
+def _write_mixture(mixture: Mixture, parts: str) -> str:
     ask = '"ask":"elements",' if mixture.ask == "elements" else ""
     candidates = f'"candidates":[{",".join(map(_quote, mixture.candidates))}],' if mixture.candidates else ""
     labels = '"labels":"shuffled",' if mixture.labels == "shuffled" else ""
     places = f'"places":{list(mixture.places)},'.replace(" ", "") if mixture.places else ""
     return f'"mixture":{{{ask}{candidates}{labels}"parts":[{parts}],{places}"seed":{mixture.seed}}}'
-
-
-@cache
-def _write_part(subset: str, count: int) -> str:
-    return f'{{"count":{count},"subset":{_quote(subset)}}}'
 
 
 @cache

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import compress
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from cg_lab.mat import Subset
 from cg_lab.planning.work import Mixture, MixturePart, give_part
 from cg_lab.serialize import TextHasher
+
+if TYPE_CHECKING:
+    import numpy as np  # takes 0.1 s, which plans over few subsets need not pay
+    from numpy.typing import NDArray
+
+MOST_DEALT_SINGLY = 64
+"""Subsets that a mixture's samples are dealt to one by one."""
 
 
 class Spreader:
@@ -33,9 +39,11 @@ class Spreader:
         self._names = tuple(subset.name for subset in subsets)
         self._sizes = tuple(subset.num_train for subset in subsets)
         self._places = {name: place for place, name in enumerate(self._names)}
-        self._drawn: dict[int, tuple[tuple[int, ...], Callable[[int], int]]] = {}
-        self._marked: dict[tuple[str, ...], bytes] = {}
-        self._parts: dict[int, list[MixturePart]] = {}
+        self._smallest = min(filter(None, self._sizes), default=0)
+        self._drawn: dict[int, tuple[list[int], dict[int, int]]] = {}
+        self._orders: dict[int, NDArray[np.int64]] = {}
+        self._marked: dict[tuple[str, ...], NDArray[np.bool_]] = {}
+        self._parts: dict[int, NDArray[np.object_]] = {}
 
     def build_mixture(
         self,
@@ -72,19 +80,13 @@ class Spreader:
 
     def _spread(self, names: tuple[str, ...], num_samples: int, seed: int) -> list[MixturePart]:
         """Spread samples over subsets, what can't be divided in the seed's order; in order of name."""
-        order, rank = self._draw(seed)
-        if len(names) * 16 > len(self._names):
-            marked = self._mark(names)
-            waiting: list[int] = list(compress(order, map(marked.__getitem__, order)))
-            share, extra = divmod(num_samples, len(waiting)) if waiting else (0, 0)
-            if waiting and share < min(map(self._sizes.__getitem__, waiting)):
-                chosen = list(self._give_parts(share))
-                more = self._give_parts(share + 1)
-                for place in waiting[:extra]:
-                    chosen[place] = more[place]
-                return [part for part in compress(chosen, marked) if part.count]
-        else:
-            waiting = sorted((place for place in map(self._places.__getitem__, names) if self._sizes[place]), key=rank)
+        if len(names) > MOST_DEALT_SINGLY:
+            parts = self._spread_evenly(names, num_samples, seed)
+            if parts is not None:
+                return parts
+        rank = self._draw(seed)[1]
+        places = [self._places[name] for name in names]
+        waiting: list[int] = sorted((place for place in places if self._sizes[place]), key=rank.__getitem__)
         counts: dict[int, int] = {}
         left = num_samples
         while left > 0 and waiting:
@@ -97,31 +99,44 @@ class Spreader:
             waiting = [place for place in waiting if counts.get(place, 0) < self._sizes[place]]
         return [give_part(self._names[place], counts[place]) for place in sorted(counts)]
 
-    def _give_parts(self, count: int) -> list[MixturePart]:
+    def _spread_evenly(self, names: tuple[str, ...], num_samples: int, seed: int) -> list[MixturePart] | None:
+        """Do the same for many subsets of which none runs out, twenty times as fast; None if one does."""
+        import numpy as np
+
+        marked = self._marked.get(names)
+        if marked is None:
+            marked = np.zeros(len(self._names), bool)
+            marked[[self._places[name] for name in names]] = True
+            marked &= np.array(self._sizes) > 0
+            self._marked[names] = marked
+        if seed not in self._orders:
+            self._orders[seed] = np.array(self._draw(seed)[0])
+        order = self._orders[seed]
+        waiting = order[marked[order]]
+        share, extra = divmod(num_samples, max(1, len(waiting)))
+        if share >= self._smallest:
+            return None
+        has_more = np.zeros(len(self._names), bool)
+        has_more[waiting[:extra]] = True
+        chosen = np.where(has_more, self._give_parts(share + 1), self._give_parts(share))
+        return chosen[marked if share else has_more].tolist()
+
+    def _give_parts(self, count: int) -> NDArray[np.object_]:
         """Give for every place the part of so many samples."""
         parts = self._parts.get(count)
         if parts is None:
-            parts = self._parts[count] = [give_part(name, count) for name in self._names]
+            import numpy as np
+
+            parts = self._parts[count] = np.array([give_part(name, count) for name in self._names], object)
         return parts
 
-    def _mark(self, names: tuple[str, ...]) -> bytes:
-        """Mark the places of some subsets that have samples with ones."""
-        marked = self._marked.get(names)
-        if marked is None:
-            flags = bytearray(len(self._names))
-            for place in map(self._places.__getitem__, names):
-                flags[place] = self._sizes[place] > 0
-            marked = self._marked[names] = bytes(flags)
-        return marked
-
-    def _draw(self, seed: int) -> tuple[tuple[int, ...], Callable[[int], int]]:
-        """Give all places in the order that a seed draws, and what gives the rank of a place in it."""
+    def _draw(self, seed: int) -> tuple[list[int], dict[int, int]]:
+        """Give all places in the order that a seed draws, and the rank of each place in it."""
         drawn = self._drawn.get(seed)
         if drawn is None:
             hasher = TextHasher("draw", 1, [seed])
             order = sorted(range(len(self._names)), key=lambda place: hasher.name([self._names[place]]))
-            rank = {place: number for number, place in enumerate(order)}
-            drawn = self._drawn[seed] = (tuple(order), rank.__getitem__)
+            drawn = self._drawn[seed] = order, {place: number for number, place in enumerate(order)}
         return drawn
 
 

@@ -207,7 +207,7 @@ class Plan:
     def write_lines(self) -> Iterator[str]:
         """Write plan.json: a line for each cell, job, held-out question, proof and set, so that plans compare by line.
 
-        Sets of names and proofs are written once, at the end, and referred to by number.
+        Proofs are written once, after the cells, and sets of names once, at the end; both are referred to by number.
         """
         digest = sha256()
         for line in self._write_lines():
@@ -222,10 +222,11 @@ class Plan:
             value: Any = getattr(self, part.name)
             if isinstance(value, tuple) and value:
                 yield from _write_list(part.name, dump_json(cast("tuple[Any, ...]", value), context=tables))
+                if part.name == "cells":
+                    yield from _write_list("proofs", tables.write_proofs())
             else:
                 (text,) = dump_json((cast("Any", value),), context=tables)
                 yield f' "{part.name}": {text},\n'
-        yield from _write_list("proofs", tables.write_proofs())
         yield from _write_list("sets", tables.write_sets())
         (text,) = dump_json((tables.names,))
         yield f' "names": {text}\n}}\n'

@@ -61,7 +61,8 @@ def _shares_other_than_one(proof: Proof, declared: Declaration) -> bool:
 def _shows_left_out(proof: Proof, declared: Declaration) -> bool:
     if declared.arm.traits.shows != "others":
         return False
-    return any(part.subsets for part in proof.coverage if part.factor == declared.variant)
+    left_out = [part.subsets for part in proof.coverage if part.factor == declared.variant]
+    return not left_out or any(left_out)
 
 
 def _is_not_the_target(proof: Proof, declared: Declaration) -> bool:
@@ -122,8 +123,10 @@ VALIDITY_RULES = (
     ValidityRule(
         name="without means without",
         is_broken=_shows_left_out,
-        describe=lambda _: "its training set shows the element that it should do without",
-        repair="leave the subsets out that show it",
+        describe=lambda _: (
+            "its training set shows the element that it should do without, or its variant names no factor"
+        ),
+        repair="leave the subsets out that show it, or name the factor",
     ),
     ValidityRule(
         name="ceiling is the target",

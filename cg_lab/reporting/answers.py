@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from cg_lab.arms import Arm
 from cg_lab.planning.plan import Plan
 from cg_lab.reporting.names import name_arm, name_questions
 
@@ -80,7 +79,7 @@ def list_answers(plan: Plan, metrics: Mapping[str, Mapping[str, float]]) -> Answ
         return None
     jobs: dict[tuple[str, str], list[str]] = {}
     for cell in plan.cells:
-        if cell.arm is not Arm.SOURCES and cell.eval_job in metrics:
+        if cell.arm.traits.asks_target and cell.eval_job in metrics:
             jobs.setdefault((cell.contrast, name_arm(cell.arm, cell.variant)), []).append(cell.eval_job)
     names = name_questions(plan)
     rows: list[AnswerRow] = []

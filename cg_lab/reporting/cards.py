@@ -11,8 +11,6 @@ from cg_lab.reporting.answered import Answers, BoxAnswers, OptionAnswers
 from cg_lab.reporting.captions import tell_why
 from cg_lab.reporting.confusions import NO_OPTION
 from cg_lab.reporting.examples import Pick
-from cg_lab.reporting.figures import COLOURS
-from cg_lab.reporting.names import ARM_NAMES
 from cg_lab.reporting.thumbnails import Thumbnail, Thumbnails
 from cg_lab.reporting.words import percent
 
@@ -110,7 +108,7 @@ def make_card(pick: Pick, arm: Arm, answers: Mapping[Arm, Answers], pictures: Th
     if isinstance(main, OptionAnswers):
         options = [(found, place) for _, found, place in columns if isinstance(found, OptionAnswers)]
         lines, num_more = _shorten(tuple(_list_lines(main, pick.place, options)))
-    why, of = tell_why(pick, ARM_NAMES[arm])
+    why, of = tell_why(pick, arm.traits.words)
     return Card(
         question=main.texts[pick.place],
         why=why,
@@ -144,9 +142,8 @@ def _make_column(arm: Arm, found: Answers, place: int) -> Column:
         if chosen >= 0:
             answer = f"{found.options[place][chosen]} {percent(float(found.shares_QO[place, chosen]))}"
     is_right = bool(found.marks.is_right_Q[place])
-    return Column(
-        name=ARM_NAMES[arm], colour=COLOURS[arm], is_right=is_right, detail=detail, answer=answer, found=boxes
-    )
+    traits = arm.traits
+    return Column(name=traits.words, colour=traits.colour, is_right=is_right, detail=detail, answer=answer, found=boxes)
 
 
 def _list_lines(main: OptionAnswers, place: int, columns: Sequence[tuple[OptionAnswers, int]]) -> Iterator[Line]:

@@ -15,25 +15,12 @@ from matplotlib.figure import Figure
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
-from cg_lab.arms import Arm
+from cg_lab.arms import REFERENCES, Arm
 from cg_lab.reporting.names import name_arm, name_questions
 from cg_lab.reporting.words import points, shares
 
-COLOURS = {
-    Arm.ZERO_SHOT: "#7f7f7f",
-    Arm.UNRELATED: "#E69F00",
-    Arm.RELATED: "#0072B2",
-    Arm.ALL_DATA: "#56B4E9",
-    Arm.PARTIAL: "#8a6d3b",
-    Arm.WITHOUT: "#7a7ac7",
-    Arm.MULTI_TASK: "#0072B2",
-    Arm.CEILING: "#009E73",
-    Arm.SHUFFLED: "#b8b8b8",
-    Arm.BLIND: "#CC79A7",
-}
-"""Of the palette that colour-blind readers can tell apart (Okabe and Ito 2008)."""
 FACTOR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
-SHOWN = tuple(COLOURS)
+"""Of the palette that colour-blind readers can tell apart (Okabe and Ito 2008)."""
 MOST_PANELS = 24
 """Held-out questions, or curves, that a figure shows; the tables have all."""
 MOST_ROWS = 60
@@ -89,9 +76,9 @@ def plot_arms(effects: StudyEffects) -> StyledFigure:
 
 
 def _list_arms(contrasts: Sequence[ContrastEffect]) -> list[tuple[Arm, str]]:
-    """List the arms that any of some questions has, with their variants, in the order of the colours."""
+    """List the arms that any of some questions has, with their variants, in the order of the arms."""
     found = dict.fromkeys((part.arm, part.variant) for contrast in contrasts for part in contrast.arms)
-    return sorted((key for key in found if key[0] in SHOWN), key=lambda key: SHOWN.index(key[0]))
+    return [key for arm in Arm if arm.traits.asks_target for key in found if key[0] is arm]
 
 
 def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[tuple[Arm, str]], name: str) -> None:
@@ -102,7 +89,7 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[tuple[Ar
             axes.text(0.01, row, "missing" if effect else "", va="center", color="#555555", fontsize=9)
             continue
         accuracy = effect.accuracy
-        _draw_interval(axes, row, accuracy, COLOURS[key[0]], text=f"{name}, {name_arm(*key)}: {shares(accuracy)}")
+        _draw_interval(axes, row, accuracy, key[0].traits.colour, text=f"{name}, {name_arm(*key)}: {shares(accuracy)}")
     axes.axvline(contrast.chance, color="#555555", linewidth=1, linestyle=(0, (3, 3)), zorder=0)
     axes.set_xlim(0, 1)
     show_percent(axes.xaxis)
@@ -112,11 +99,7 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[tuple[Ar
 
 def plot_forest(effects: StudyEffects) -> StyledFigure:
     """Plot the related arm's paired gains, held-out questions above and their mean below."""
-    groups = (
-        (Arm.ZERO_SHOT, "over zero-shot", lambda part: _related(part, "over_zero_shot")),
-        (Arm.UNRELATED, "over unrelated", lambda part: _related(part, "over_unrelated")),
-        (Arm.BLIND, "over blind", lambda part: part.over_blind),
-    )
+    references = [arm for arm in REFERENCES if arm in effects.arms] or REFERENCES
     pooled = {part.over: part.gain for part in effects.pooled}
     by_id = name_questions(effects.plan)
     shown = effects.contrasts[:MOST_ROWS]
@@ -124,13 +107,13 @@ def plot_forest(effects: StudyEffects) -> StyledFigure:
     with styled():
         figure = StyledFigure(figsize=(9.2, 0.36 * len(names) + 1.0), layout="constrained")
         first: Axes | None = None
-        for number, (arm, title, gain) in enumerate(groups, start=1):
-            axes = figure.add_subplot(1, 3, number, sharex=first, sharey=first)
+        for number, arm in enumerate(references, start=1):
+            title, colour = f"over {arm.traits.words}", arm.traits.colour
+            axes = figure.add_subplot(1, len(references), number, sharex=first, sharey=first)
             first = first or axes
-            found = [gain(contrast) for contrast in shown]
-            for row, interval in enumerate(found):
-                if interval is not None:
-                    _draw_interval(axes, row, interval, COLOURS[arm], text=f"{names[row]} {title}: {points(interval)}")
+            for row, contrast in enumerate(shown):
+                if contrast.main and (interval := contrast.main.gains.get(arm)):
+                    _draw_interval(axes, row, interval, colour, text=f"{names[row]} {title}: {points(interval)}")
             if arm in pooled:
                 text = f"{names[-1]} {title}: {points(pooled[arm])}"
                 _draw_interval(axes, len(names) - 1, pooled[arm], "#222222", text=text, marker="D")
@@ -211,13 +194,6 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
-
-
-def _related(contrast: ContrastEffect, gain: str) -> Interval | None:
-    effect = contrast.main
-    if effect is None:
-        return None
-    return effect.over_zero_shot if gain == "over_zero_shot" else effect.over_unrelated
 
 
 def entitle(figure: StyledFigure, title: str) -> StyledFigure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,7 +14,7 @@ from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.arms import Arm
 from cg_lab.reporting.figures import to_pdf
 from cg_lab.reporting.frames import StudyView, open_study
-from cg_lab.reporting.names import ARM_NAMES, name_questions
+from cg_lab.reporting.names import name_questions
 from cg_lab.reporting.tables import guard
 from cg_lab.reporting.words import points, signed
 from cg_lab.results import Layout
@@ -21,7 +22,6 @@ from cg_lab.serialize import replacing, write_text
 
 Format = Literal["md", "latex", "csv", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
-COLUMNS = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.RELATED, Arm.CEILING, Arm.BLIND)
 
 
 def write_tables(layout: Layout, study: str, form: Format) -> list[Path]:
@@ -81,17 +81,17 @@ def list_frames(view: StudyView) -> dict[str, pd.DataFrame]:
 def tabulate(effects: StudyEffects) -> pd.DataFrame:
     """Make the table that a paper prints: a row for each held-out question."""
     names = name_questions(effects.plan)
-    return pd.DataFrame([_tabulate_one(part, names[part.contrast.id]) for part in effects.contrasts])
+    arms = [arm for arm in effects.arms if arm.traits.is_tabulated]
+    return pd.DataFrame([_tabulate_one(part, names[part.contrast.id], arms) for part in effects.contrasts])
 
 
-def _tabulate_one(part: ContrastEffect, name: str) -> dict[str, str]:
-    arms = {effect.arm: effect for effect in part.arms if effect.subset == part.target.name and not effect.variant}
-    main = part.main
+def _tabulate_one(part: ContrastEffect, name: str, arms: Sequence[Arm]) -> dict[str, str]:
+    found = {effect.arm: effect.accuracy for effect in part.arms if not effect.variant}
     row = {"held out": name, "trained on": " + ".join(part.contrast.related)}
-    for arm in COLUMNS:
-        effect = main if arm is Arm.RELATED else arms.get(arm)
-        row[ARM_NAMES[arm]] = _write_accuracy(effect.accuracy) if effect and effect.accuracy else "-"
-    gain = main.over_unrelated if main else None
+    for arm in arms:
+        accuracy = found.get(arm)
+        row[arm.traits.words] = _write_accuracy(accuracy) if accuracy else "-"
+    gain = part.main.gains.get(Arm.UNRELATED) if part.main else None
     row["gain over unrelated"] = signed(gain) if gain else "-"
     return {**row, "verdict": str(part.verdict)}
 
@@ -151,7 +151,7 @@ def _list_gains(view: StudyView) -> dict[tuple[str, str], tuple[Interval | None,
     names = name_questions(effects.plan)
     return {
         (names[part.contrast.id], " + ".join(part.contrast.related)): (
-            part.main.over_unrelated if part.main else None,
+            part.main.gains.get(Arm.UNRELATED) if part.main else None,
             str(part.verdict),
         )
         for part in effects.contrasts

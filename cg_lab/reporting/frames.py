@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from cg_lab.analysis.effects import StudyEffects, compute_effects
+from cg_lab.arms import CONTROLS
 from cg_lab.errors import UserError, suggest
 from cg_lab.planning.plan import Plan
 from cg_lab.registration import read_registration
@@ -34,7 +35,7 @@ TEXT = ("seeds", "seed", "variant", "related", "unrelated")
 """Columns that are text even where all cells look like numbers."""
 MEASURED = ("accuracy", "gain_", "recovered_share", "mcnemar_p", "p_holm", "detectable_gain", "value", "needed_by_")
 """How columns begin that are numbers even where none is there yet."""
-GLANCE = ("target", "direction", "level", "accuracy", "gain_over_zero_shot", "gain_over_unrelated", "verdict")
+GLANCE = ("target", "direction", "level", "accuracy", *(f"gain_over_{over}" for over in CONTROLS), "verdict")
 """Columns of effects that a study shows of itself."""
 
 

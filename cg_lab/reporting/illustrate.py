@@ -14,7 +14,7 @@ from cg_lab.reporting.captions import BOXES, LEFT_OUT, tell_bars, tell_kinds, te
 from cg_lab.reporting.cards import Card, make_card
 from cg_lab.reporting.confusions import Confusions, count_confusions
 from cg_lab.reporting.examples import Pick, Turn, choose_examples, spread_turns
-from cg_lab.reporting.names import ARM_NAMES, name_questions
+from cg_lab.reporting.names import name_questions
 from cg_lab.reporting.thumbnails import Thumbnails, read_thumbnails
 from cg_lab.results import Layout
 
@@ -90,9 +90,11 @@ def illustrate(plan: Plan, layout: Layout, answered: Collection[str], *, images:
 
     """
     jobs = _list_jobs(plan, answered)
-    asked = [contrast for contrast in plan.contrasts if (contrast.id, _find_main(contrast)) in jobs]
+    planned = {(cell.contrast, cell.arm) for cell in plan.cells}
+    mains = [(contrast, _find_main(contrast, planned)) for contrast in plan.contrasts]
+    asked = [(contrast, main) for contrast, main in mains if (contrast.id, main) in jobs]
     turns = spread_turns(len(asked))
-    read = [_read(asked[turn.place], turn, jobs, layout) for turn in turns]
+    read = [_read(*asked[turn.place], turn, jobs, layout) for turn in turns]
     told = [one for one in read if one is not None]
     if not told:
         return None
@@ -109,7 +111,7 @@ def illustrate(plan: Plan, layout: Layout, answered: Collection[str], *, images:
 
 def _tell(told: Sequence[_Told], parts: tuple[Illustration, ...], rule: str, no_images: str) -> Section:
     """Put the rest in words."""
-    main = ARM_NAMES[told[0].main]
+    main = told[0].main.traits.words
     given = [found for one in told for found in one.answers.values()]
     has_boxes = any(isinstance(found, BoxAnswers) for found in given)
     with_options = [found for found in given if isinstance(found, OptionAnswers)]
@@ -125,23 +127,26 @@ def _tell(told: Sequence[_Told], parts: tuple[Illustration, ...], rule: str, no_
     )
 
 
-def _find_main(contrast: Contrast) -> Arm:
-    return contrast.main.arm if contrast.main else Arm.ZERO_SHOT
+def _find_main(contrast: Contrast, planned: Collection[tuple[str, Arm]]) -> Arm:
+    """Give the arm that a question is about; the untouched backbone where only that is asked."""
+    main = contrast.main
+    return main.arm if main and (contrast.id, main.arm) in planned else Arm.ZERO_SHOT
 
 
 def _list_jobs(plan: Plan, answered: Collection[str]) -> dict[tuple[str, Arm], list[str]]:
     """List the finished evaluations of each arm of each held-out question, by seed as the plan has them."""
     jobs: dict[tuple[str, Arm], list[str]] = {}
     for cell in plan.cells:
-        if cell.eval_job in answered and not cell.variant and cell.arm is not Arm.SOURCES:
+        if cell.eval_job in answered and not cell.variant and cell.arm.traits.asks_target:
             jobs.setdefault((cell.contrast, cell.arm), []).append(cell.eval_job)
     return jobs
 
 
-def _read(contrast: Contrast, turn: Turn, jobs: Mapping[tuple[str, Arm], list[str]], layout: Layout) -> _Told | None:
-    main = _find_main(contrast)
+def _read(
+    contrast: Contrast, main: Arm, turn: Turn, jobs: Mapping[tuple[str, Arm], list[str]], layout: Layout
+) -> _Told | None:
     answers: dict[Arm, Answers] = {}
-    for arm in dict.fromkeys((Arm.ZERO_SHOT, Arm.UNRELATED, main, Arm.CEILING)):
+    for arm in (arm for arm in Arm if arm is main or (arm.traits.is_headline and not arm.traits.is_main)):
         try:
             found = read_answers(layout, jobs.get((contrast.id, arm), []))
         except (OSError, pa.ArrowException):

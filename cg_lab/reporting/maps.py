@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import pairwise
 
-from cg_lab.arms import Arm
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.plan import Plan, PlannedCatalog
 
-ROLES = {"target": "#D55E00", "source": "#0072B2", "unrelated": "#E69F00", "other": "#c9ced4"}
+ROLES = {"target": "#D55E00", "source": "#0072B2", "unrelated": "#E69F00", "further": "#56B4E9", "other": "#c9ced4"}
 """Colours that colour-blind readers can tell apart (Okabe and Ito 2008)."""
 INK, SOFT = "#1b1f24", "#59636e"
 CELL = 22
@@ -24,7 +23,7 @@ def draw_grid(plan: Plan) -> str:
     """Draw the grid of cells of a plan's first catalogue: first factor down, second across, a panel for the others.
 
     A circle is held out, a blue square trains a related arm of a held-out question, an amber one only unrelated arms,
-    and a gray one nothing; a number says how many subsets share a cell.
+    a light blue one only further arms, and a gray one nothing; a number says how many subsets share a cell.
     """
     catalog = plan.catalogs[0]
     roles = _find_roles(plan, catalog)
@@ -99,22 +98,27 @@ def draw_graph(plan: Plan) -> str:
             parts.append(f'<circle cx="{x}" cy="{y:.1f}" r="4.5" fill="#fff" stroke="{INK}" stroke-width="1.6"/>')
             parts.append(_text(x + gap, y + lift, value, anchor=anchor, size=12, halo=not gap))
     width = left + (len(columns) - 1) * step + _width(columns[-1]) + 24
-    parts += _draw_legend(50 + high + 26)
+    parts += _draw_legend(50 + high + 26, has_further="further" in roles.values())
     return _frame(max(width, 560), high + 92, "MAT graph of a plan", parts)
 
 
 def _find_roles(plan: Plan, catalog: PlannedCatalog) -> dict[str, str]:
     roles = dict.fromkeys((subset.name for subset in catalog.subsets), "other")
     contrasts = [contrast for contrast in plan.contrasts if plan.find_catalog(contrast) is catalog]
-    for contrast in contrasts:
-        for training in contrast.trainings:
-            if training.arm is Arm.UNRELATED:
-                roles |= dict.fromkeys(training.subsets, "unrelated")
-    for contrast in contrasts:
-        roles |= dict.fromkeys(contrast.related, "source")
-    for contrast in contrasts:
-        roles[contrast.target] = "target"
+    trained = [training for contrast in contrasts for training in contrast.trainings]
+    for role, names in (
+        ("further", (name for part in trained for name in part.subsets)),
+        ("unrelated", (name for part in trained if part.arm.traits.shows == "nothing" for name in part.subsets)),
+        ("source", (name for contrast in contrasts for name in contrast.related)),
+        ("target", (contrast.target for contrast in contrasts)),
+    ):
+        roles |= dict.fromkeys(names, role)
     return roles
+
+
+def has_further(plan: Plan) -> bool:
+    """Tell whether the maps of a plan show subsets that only further arms train on."""
+    return "further" in _find_roles(plan, plan.catalogs[0]).values()
 
 
 def _list_drawn(catalog: PlannedCatalog) -> Iterator[Subset]:
@@ -132,7 +136,7 @@ def _draw_cell(
     names = {roles[member.name] for member in members}
     if any(member.name in trained for member in members):
         names.add("source")
-    face = next((ROLES[role] for role in ("source", "unrelated") if role in names), ROLES["other"])
+    face = next((ROLES[role] for role in ("source", "unrelated", "further") if role in names), ROLES["other"])
     label = escape("; ".join(f"{member.name}: {roles[member.name]}" for member in members))
     yield (
         f'<g><title>{label}</title><rect x="{x + 2:.1f}" y="{y + 2:.1f}" width="{CELL - 4}" height="{CELL - 4}" rx="2" '
@@ -148,12 +152,13 @@ def _draw_cell(
     yield "</g>"
 
 
-def _draw_legend(y: float) -> Iterator[str]:
+def _draw_legend(y: float, *, has_further: bool) -> Iterator[str]:
     x = 20.0
     for role, meaning in (
         ("target", "held out"),
         ("source", "related source"),
         ("unrelated", "unrelated only"),
+        *([("further", "further arms only")] if has_further else []),
         ("other", "not used"),
     ):
         yield f'<line x1="{x}" x2="{x + 22}" y1="{y - 4}" y2="{y - 4}" stroke="{ROLES[role]}" stroke-width="3"/>'

@@ -11,8 +11,7 @@ from matplotlib.patches import Rectangle
 from cg_lab.analysis.calibration import Reliability
 from cg_lab.analysis.effects import StudyEffects
 from cg_lab.analysis.transfer import Transfer
-from cg_lab.reporting.figures import COLOURS, StyledFigure, entitle, show_percent, styled, tip
-from cg_lab.reporting.names import ARM_NAMES
+from cg_lab.reporting.figures import StyledFigure, entitle, show_percent, styled, tip
 from cg_lab.reporting.words import percent, points
 
 MOST_LINES = 40
@@ -71,32 +70,32 @@ def _draw_cell(axes: Axes, x: int, y: int, part: Transfer) -> None:
 
 def plot_reliability(found: Sequence[Reliability]) -> StyledFigure | None:
     """Plot how often answers are right over how sure the model is, a panel for each arm; None without probabilities."""
-    shown = [part for part in found if part.arm in COLOURS]
-    if not shown:
+    if not found:
         return None
     with styled():
-        columns = min(4, len(shown))
-        lines = -(-len(shown) // columns)
+        columns = min(4, len(found))
+        lines = -(-len(found) // columns)
         figure = StyledFigure(figsize=(2.4 * columns + 0.4, 2.5 * lines + 0.3), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
-        for number, part in enumerate(shown, start=1):
+        for number, part in enumerate(found, start=1):
             axes = figure.add_subplot(lines, columns, number)
+            traits = part.arm.traits
             axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (3, 3)))
             for group in part.bins:
                 text = (
-                    f"{ARM_NAMES[part.arm]}: {group.num_answers} answers with {percent(group.confidence)} on the "
+                    f"{traits.words}: {group.num_answers} answers with {percent(group.confidence)} on the "
                     f"option chosen, {percent(group.accuracy)} right"
                 )
-                axes.plot([group.confidence] * 2, [group.low, group.high], color=COLOURS[part.arm], linewidth=1.6)
+                axes.plot([group.confidence] * 2, [group.low, group.high], color=traits.colour, linewidth=1.6)
                 axes.plot(
-                    group.confidence, group.accuracy, "o", color=COLOURS[part.arm], markersize=4.5, gid=tip(text),
+                    group.confidence, group.accuracy, "o", color=traits.colour, markersize=4.5, gid=tip(text),
                     clip_on=False,
                 )  # fmt: skip
             show_percent(axes.xaxis)
             show_percent(axes.yaxis)
             axes.set_xlim(0, 1)
             axes.set_ylim(0, 1)
-            axes.set_title(ARM_NAMES[part.arm], loc="left", fontsize=10, fontweight="bold")
+            axes.set_title(traits.words, loc="left", fontsize=10, fontweight="bold")
             axes.set_title(f"error {part.error * 100:.0f}", loc="right", fontsize=9, color="#444444")
         figure.supxlabel("probability of the option chosen", fontsize=10)
         figure.supylabel("answers that are right", fontsize=10)

@@ -7,32 +7,6 @@ from collections import Counter
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Contrast, Plan
 
-ARM_NAMES = {
-    Arm.ZERO_SHOT: "zero-shot",
-    Arm.UNRELATED: "unrelated",
-    Arm.PARTIAL: "one element",
-    Arm.RELATED: "related",
-    Arm.WITHOUT: "without",
-    Arm.ALL_DATA: "all data",
-    Arm.MULTI_TASK: "multi-task",
-    Arm.CEILING: "ceiling",
-    Arm.SHUFFLED: "shuffled",
-    Arm.BLIND: "blind",
-    Arm.SOURCES: "its sources",
-}
-ARM_MEANINGS = {
-    Arm.ZERO_SHOT: "the untouched model",
-    Arm.UNRELATED: "trained on as many samples that share no element with the target",
-    Arm.PARTIAL: "trained on as many samples that share just one element with the target",
-    Arm.RELATED: "trained on the subsets that should explain the target, never on the target",
-    Arm.WITHOUT: "trained as related, without the subsets that share the target's element of one factor",
-    Arm.ALL_DATA: "trained on related and unrelated subsets together",
-    Arm.MULTI_TASK: "trained on all in-distribution subsets together",
-    Arm.CEILING: "trained on the target itself",
-    Arm.SHUFFLED: "trained as related, with labels dealt anew: what images without truth do",
-    Arm.BLIND: "the related model, shown a blank image",
-    Arm.SOURCES: "the related model, asked about what it was trained on",
-}
 LEVEL_NAMES = {
     "size_curve": "training samples",
     "target_curve": "samples of the target",
@@ -49,7 +23,7 @@ def name_arm(arm: Arm, variant: str) -> str:
     >>> name_arm(Arm.WITHOUT, "task")
     'without task'
     """
-    return f"{ARM_NAMES[arm]} {variant}".strip()
+    return f"{arm.traits.words} {variant}".strip()
 
 
 def name_questions(plan: Plan) -> dict[str, str]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from cg_lab.analysis.effects import StudyEffects
 from cg_lab.analysis.summary import Summary
 from cg_lab.arms import Arm
-from cg_lab.reporting.names import ARM_NAMES
 from cg_lab.reporting.words import percent
 
 
@@ -29,7 +28,7 @@ def list_told(summaries: Iterable[Summary]) -> list[Told]:
     told: list[Told] = []
     for part in (part for part in summaries if part.method != "two-level bootstrap"):
         over = Arm(part.arm.removeprefix("over ")) if part.arm.removeprefix("over ") in set(Arm) else None
-        name = ARM_NAMES[over] if over else part.arm
+        name = over.traits.words if over else part.arm
         is_gain = part.measure in {"gain", "loss_without", "slope"}
         what = {
             "gain": f"gain of related training over {name}",
@@ -74,7 +73,7 @@ def list_savings(effects: StudyEffects) -> list[ToldSaving]:
             told.append(
                 ToldSaving(
                     curve=" ".join(contrast.view) + (f" ({contrast.direction})" if contrast.direction else ""),
-                    level=f"{part.level:g}", over=ARM_NAMES[part.over], needed=needed, interval=f"{low} to {high}",
+                    level=f"{part.level:g}", over=part.over.traits.words, needed=needed, interval=f"{low} to {high}",
                 )
             )  # fmt: skip
     return told

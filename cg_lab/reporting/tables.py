@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cg_lab.analysis.bootstrap import Interval
+from cg_lab.analysis.curves import GROWING
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
-from cg_lab.analysis.measuring import ArmEffect
+from cg_lab.analysis.measuring import GAINS_OVER, ArmEffect
 from cg_lab.analysis.pairs import MEASURES
-from cg_lab.arms import Arm
+from cg_lab.arms import CONTROLS, REFERENCES, Arm
 from cg_lab.planning.work import Mixture
 from cg_lab.reporting.answers import MEANINGS
 from cg_lab.reporting.probabilities import Explored
@@ -84,7 +85,7 @@ def list_curves(effects: StudyEffects) -> list[Row]:
             for arm, accuracies in curve.accuracies.items():
                 row = {"setting": curve.setting, "design": curve.design, "curve": curve.name, "level": f"{level:g}"}
                 row |= {"arm": str(arm), **_interval("accuracy", accuracies[place], with_p=False)}
-                for over in (Arm.UNRELATED, Arm.CEILING):
+                for over in GROWING:
                     saving = savings.get((level, over)) if arm is main.get(curve.contrasts[0]) else None
                     needed = (saving.needed, saving.low, saving.high) if saving else (None, None, None)
                     for end, value in zip(("", "_low", "_high"), needed, strict=True):
@@ -214,19 +215,18 @@ def _row_of_effect(effects: StudyEffects, contrast: ContrastEffect, arm: ArmEffe
         "num_questions": str(arm.num_questions),
         "chance": _number(arm.chance),
         **_interval("accuracy", arm.accuracy, with_p=False),
-        **_interval("gain_over_zero_shot", arm.over_zero_shot),
-        **_interval("gain_over_unrelated", arm.over_unrelated),
-        **_interval("gain_over_related", arm.over_related),
-        **_interval("gain_over_ceiling", arm.over_ceiling),
-        **_interval("gain_over_blind", contrast.over_blind if is_main else None),
         **{
             key: value
-            for over in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND)
+            for over in GAINS_OVER
+            for key, value in _interval(f"gain_over_{over}", arm.gains.get(over)).items()
+        },
+        **{
+            key: value
+            for over in REFERENCES
             for key, value in _ends(f"gain_over_{over}_bootstrap", contrast.bootstrap.get(over) if is_main else None)
         },
         **_interval("recovered_share", contrast.recovered if is_main else None, with_p=False),
-        "mcnemar_p_over_zero_shot": _p_value(contrast.mcnemar.get(Arm.ZERO_SHOT) if is_main else None),
-        "mcnemar_p_over_unrelated": _p_value(contrast.mcnemar.get(Arm.UNRELATED) if is_main else None),
+        **{f"mcnemar_p_over_{over}": _p_value(contrast.mcnemar.get(over) if is_main else None) for over in CONTROLS},
         "p_holm": _p_value(contrast.p_holm) if is_main else "",
         "verdict": contrast.verdict if is_main else "",
         "verdict_reason": contrast.reason if is_main else "",

@@ -13,17 +13,15 @@ from cg_lab.analysis.effects import StudyEffects
 from cg_lab.analysis.pairs import SplitEffect
 from cg_lab.arms import Arm
 from cg_lab.reporting.figures import (
-    COLOURS,
     FACTOR_COLOURS,
     MOST_PANELS,
-    SHOWN,
     StyledFigure,
     entitle,
     show_percent,
     styled,
     tip,
 )
-from cg_lab.reporting.names import ARM_NAMES, LEVEL_NAMES
+from cg_lab.reporting.names import LEVEL_NAMES
 from cg_lab.reporting.words import shares
 
 LINE = 0.075
@@ -70,11 +68,9 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
     axes.set_xticks(curve.levels, [f"{level:g}" for level in curve.levels])
     axes.minorticks_off()
     ends: dict[Arm, float] = {}
-    for arm in (arm for arm in SHOWN if arm in curve.accuracies):
+    for arm, accuracies in curve.accuracies.items():
         points = [
-            (level, accuracy)
-            for level, accuracy in zip(curve.levels, curve.accuracies[arm], strict=True)
-            if accuracy is not None
+            (level, accuracy) for level, accuracy in zip(curve.levels, accuracies, strict=True) if accuracy is not None
         ]
         if points:
             _draw_line(axes, arm, points)
@@ -86,13 +82,15 @@ def _draw_line(axes: Axes, arm: Arm, points: Sequence[tuple[float, Interval]]) -
     levels = [level for level, _ in points]
     lows, highs = [part.low for _, part in points], [part.high for _, part in points]
     if len(points) > 1:
-        axes.fill_between(levels, lows, highs, color=COLOURS[arm], alpha=0.13, linewidth=0)
+        axes.fill_between(levels, lows, highs, color=arm.traits.colour, alpha=0.13, linewidth=0)
     else:
-        axes.plot(levels * 2, [lows[0], highs[0]], color=COLOURS[arm], linewidth=1.4, alpha=0.6)
-    axes.plot(levels, [part.estimate for _, part in points], color=COLOURS[arm], linewidth=1.6)
+        axes.plot(levels * 2, [lows[0], highs[0]], color=arm.traits.colour, linewidth=1.4, alpha=0.6)
+    axes.plot(levels, [part.estimate for _, part in points], color=arm.traits.colour, linewidth=1.6)
     for level, part in points:
-        text = f"{ARM_NAMES[arm]} at {level:g}: {shares(part)}"
-        axes.plot(level, part.estimate, marker="o", markersize=4.5, color=COLOURS[arm], gid=tip(text), clip_on=False)
+        text = f"{arm.traits.words} at {level:g}: {shares(part)}"
+        axes.plot(
+            level, part.estimate, marker="o", markersize=4.5, color=arm.traits.colour, gid=tip(text), clip_on=False
+        )
 
 
 def _label_ends(axes: Axes, ends: dict[Arm, float]) -> None:
@@ -104,8 +102,8 @@ def _label_ends(axes: Axes, ends: dict[Arm, float]) -> None:
     excess = max(0.0, places[-1] - 1) if places else 0.0
     for arm, place in zip(order, places, strict=True):
         axes.annotate(
-            ARM_NAMES[arm], (1, max(place - excess, 0)), xycoords="axes fraction", xytext=(6, 0),
-            textcoords="offset points", va="center", fontsize=9, color=COLOURS[arm], annotation_clip=False,
+            arm.traits.words, (1, max(place - excess, 0)), xycoords="axes fraction", xytext=(6, 0),
+            textcoords="offset points", va="center", fontsize=9, color=arm.traits.colour, annotation_clip=False,
         )  # fmt: skip
 
 

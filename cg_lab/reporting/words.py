@@ -10,12 +10,12 @@ from statistics import median
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.analysis.verdict import Verdict
-from cg_lab.arms import Arm
+from cg_lab.arms import CONTROLS, Arm
 from cg_lab.planning.criterion import CRITERION
 from cg_lab.planning.plan import Plan
 from cg_lab.registration import Registration, find_additions
 from cg_lab.reporting.methods import explain_methods
-from cg_lab.reporting.names import ARM_NAMES, name_questions
+from cg_lab.reporting.names import name_questions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def _ask(plan: Plan) -> str:
     models = " and ".join(dict.fromkeys(backbone.name for backbone in plan.backbones))
     do = "Does" if len(plan.backbones) == 1 else "Do"
     target = " ".join(first.view)
-    if first.main is None:
+    if first.main is None or not any(cell.finetune_job for cell in plan.cells):
         return f"How well {do.lower()} {models} answer about {target} and others without any training?"
     if first.sees_target:
         return (
@@ -120,9 +120,7 @@ def _answer(effects: StudyEffects) -> str:
         for verdict in (Verdict.NO_EVIDENCE, Verdict.HARMS, Verdict.CANNOT_SAY)
         if 0 < counts[verdict] < total
     ]
-    pooled = [
-        f"{points(part.gain)} over {ARM_NAMES[part.over]}" for part in effects.pooled if part.over is not Arm.BLIND
-    ]
+    pooled = [f"{points(part.gain)} over {part.over.traits.words}" for part in effects.pooled if part.over in CONTROLS]
     lead = "Of the others" if counts[Verdict.COMPOSES] else "Of these"
     mean = f" Over all of them, related training changed accuracy by {' and '.join(pooled)}." if pooled else ""
     return start + (f" {lead}, {', '.join(others)}." if others else "") + mean
@@ -170,17 +168,20 @@ def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
     if related is None or related.accuracy is None:
         return f"{name}: {contrast.verdict} ({contrast.reason})."
     said = [
-        f"{name}: {contrast.verdict}. The {ARM_NAMES[related.arm]} model reached {percent(related.accuracy.estimate)}"
+        f"{name}: {contrast.verdict}. The {related.arm.traits.words} model reached {percent(related.accuracy.estimate)}"
     ]
-    if related.over_ceiling and related.arm is Arm.MULTI_TASK:
-        said.append(f", {points(related.over_ceiling)} over training on the target alone")
-    if related.over_zero_shot and related.over_unrelated:
-        said.append(
-            f", {points(related.over_zero_shot)} over zero-shot and {points(related.over_unrelated)} over unrelated training"
-        )
-    if contrast.over_blind:
-        said.append(f"; with the image it is {points(contrast.over_blind)} better than without")
-    learned = [arm.accuracy.estimate for arm in contrast.arms if arm.arm is Arm.SOURCES and arm.accuracy]
+    gains = related.gains
+    if related.arm is Arm.MULTI_TASK and Arm.CEILING in gains:
+        said.append(f", {points(gains[Arm.CEILING])} over training on the target alone")
+    over = [
+        f"{points(gains[arm])} over {arm.traits.words}{' training' if arm.traits.model == 'own' else ''}"
+        for arm in CONTROLS
+        if arm in gains
+    ]
+    said += [f", {' and '.join(over)}"] if over else []
+    if Arm.BLIND in gains:
+        said.append(f"; with the image it is {points(gains[Arm.BLIND])} better than without")
+    learned = [arm.accuracy.estimate for arm in contrast.arms if arm.accuracy and not arm.arm.traits.asks_target]
     if learned:
         low, high = percent(min(learned)), percent(max(learned))
         said.append(f". On its own sources it reached {low if low == high else f'{low} to {high}'}")
@@ -193,8 +194,8 @@ def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
 def _limit(effects: StudyEffects) -> tuple[str, ...]:
     plan = effects.plan
     seeds = {cell.seed for cell in plan.cells if cell.seed is not None}
-    worst = max(cell.proof.detectable or 0 for cell in plan.cells if cell.arm is not Arm.SOURCES)
-    sizes = sorted({cell.proof.num_test for cell in plan.cells if cell.arm is not Arm.SOURCES})
+    worst = max(cell.proof.detectable or 0 for cell in plan.cells if cell.arm.traits.asks_target)
+    sizes = sorted({cell.proof.num_test for cell in plan.cells if cell.arm.traits.asks_target})
     asked = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     trained = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} and " if seeds else ""
     said = [

@@ -10,16 +10,16 @@ from typing import Any
 import jinja2
 
 from cg_lab.analysis.effects import StudyEffects, compute_effects
-from cg_lab.arms import Arm
+from cg_lab.arms import CONTROLS
 from cg_lab.planning.criterion import CRITERION
 from cg_lab.registration import read_registration
 from cg_lab.reporting.answers import list_answers
 from cg_lab.reporting.beside import list_beside
 from cg_lab.reporting.figures import MOST_PANELS, StyledFigure, plot_arms, plot_forest, plot_losses, to_svg
 from cg_lab.reporting.illustrate import illustrate
-from cg_lab.reporting.maps import draw_graph, draw_grid
+from cg_lab.reporting.maps import draw_graph, draw_grid, has_further
 from cg_lab.reporting.matrices import plot_reliability, plot_transfer
-from cg_lab.reporting.names import ARM_MEANINGS, ARM_NAMES, name_arm, name_questions
+from cg_lab.reporting.names import name_arm, name_questions
 from cg_lab.reporting.probabilities import Explored, explore_probabilities
 from cg_lab.reporting.read import read_scores
 from cg_lab.reporting.rows import list_savings, list_told
@@ -134,20 +134,17 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "story": tell_story(effects),
         "figures": figures,
         "rule": CRITERION,
-        "arms": [(ARM_NAMES[arm], ARM_MEANINGS[arm]) for arm in Arm if _has_arm(effects, arm)],
+        "controls": [arm for arm in CONTROLS if arm in effects.arms],
         "names": name_questions(effects.plan),
         "summaries": list_told(effects.summaries),
         "savings": list_savings(effects),
         "beside": list_beside(effects),
         "splits": explored.splits,
         "name_arm": name_arm,
+        "has_further": has_further(effects.plan),
         "most_panels": MOST_PANELS,
         "provenance": read_json(provenance) if provenance.exists() else {},
     }
-
-
-def _has_arm(effects: StudyEffects, arm: Arm) -> bool:
-    return any(contrast.arm(arm) is not None for contrast in effects.contrasts)
 
 
 @cache

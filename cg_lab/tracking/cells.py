@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cg_lab.arms import Arm
+from cg_lab.arms import CONTROLS
 from cg_lab.planning.plan import Cell, Plan, Setting
 from cg_lab.results import EvalResult, Layout
 from cg_lab.tracking.jobs import JobState
@@ -50,7 +50,7 @@ class CellRecorder:
         self.accuracies = {
             (cell.contrast, cell.arm, cell.seed): result.accuracy
             for cell in plan.cells
-            if cell.arm is not Arm.SOURCES and not cell.variant and (result := results[cell.eval_job])
+            if cell.arm.traits.asks_target and not cell.variant and (result := results[cell.eval_job])
         }
 
     def record(self, cell: Cell) -> Record:
@@ -88,7 +88,7 @@ class CellRecorder:
         contrast = self.contrasts[cell.contrast]
         seed = "" if cell.seed is None else f" s{cell.seed}"
         variant = f" {cell.variant}" if cell.variant else ""
-        subset = f" on {cell.subset}" if cell.arm is Arm.SOURCES else ""
+        subset = "" if cell.arm.traits.asks_target else f" on {cell.subset}"
         sources = (
             f" ({contrast.id.removeprefix(f'{contrast.target}/')})" if self.num_contrasts[contrast.target] > 1 else ""
         )
@@ -138,15 +138,10 @@ class CellRecorder:
             "seconds": result.seconds,
             **self._bound(cell, result),
         }
-        if cell.arm is Arm.SOURCES:
-            return metrics
-        for name, over, seed in (
-            ("gain_over_zero_shot", Arm.ZERO_SHOT, None),
-            ("gain_over_unrelated", Arm.UNRELATED, cell.seed),
-        ):
-            other = self.accuracies.get((cell.contrast, over, seed))
+        for over in CONTROLS if cell.arm.traits.asks_target else ():
+            other = self.accuracies.get((cell.contrast, over, None if over.traits.model == "untouched" else cell.seed))
             if other is not None and cell.arm is not over:
-                metrics[name] = round(accuracy - other, DIGITS)
+                metrics[f"gain_over_{over}"] = round(accuracy - other, DIGITS)
         return metrics
 
     def _bound(self, cell: Cell, result: EvalResult) -> dict[str, float]:

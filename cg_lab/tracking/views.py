@@ -8,11 +8,13 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from cg_lab.arms import CONTROLS, Arm
+
 KIND_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Has the UI open an experiment as model training, with its run table, not as traces of an application."""
 SHARE_TAG = "mlflow.sharedViewState."
 CELL_COLUMNS = ("params.target", "params.arm", "params.seed")
-GAIN_COLUMNS = ("metrics.accuracy", "metrics.gain_over_zero_shot", "metrics.gain_over_unrelated")
+GAIN_COLUMNS = ("metrics.accuracy", *(f"metrics.gain_over_{over}" for over in CONTROLS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,9 @@ VIEWS = (
     View(
         key="means",
         name="Means over seeds",
-        filter="tags.kind = 'cell' AND tags.arm != 'sources'",
+        filter=" AND ".join(
+            ["tags.kind = 'cell'", *(f"tags.arm != '{arm}'" for arm in Arm if not arm.traits.asks_target)]
+        ),
         order="attributes.start_time",
         columns=(*GAIN_COLUMNS, "metrics.num_questions"),
         group_by=("target", "arm"),

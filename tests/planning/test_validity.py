@@ -84,6 +84,12 @@ def test_a_wrong_mixture_is_refused_by_its_rule_alone(name: str) -> None:
     assert not isinstance(caught.value, UnaskableError)
 
 
+def test_an_arm_that_does_without_an_element_names_its_factor() -> None:
+    compile_all(*GOOD, train(Arm.WITHOUT, BRAIN, NEAR, variant="area"))
+    with pytest.raises(UserError, match="without means without"):
+        compile_all(*GOOD, train(Arm.WITHOUT, BRAIN, NEAR))
+
+
 def test_every_rule_about_designs_is_tried_on_a_wrong_mixture() -> None:
     assert set(WRONG) == {rule.name for rule in VALIDITY_RULES if not rule.is_about_data}
 

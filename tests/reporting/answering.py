@@ -22,6 +22,7 @@ from cg_lab.planning.plan import Cell, Plan
 from cg_lab.questions import AnyQuestion, BoxQuestion, Question
 from cg_lab.results import EvalResult, Layout, write_plan, write_result
 
+STARTED = "2026-03-01T12:00:00+00:00"
 ARMS = "arms=[zero_shot,unrelated,related,ceiling]"
 SUBSETS = (("CT", "Lung", "Mass"), ("CT", "Brain", "Bleed"), ("MRI", "Brain", "Mass"), ("US", "Breast", "Cyst"))
 Row = dict[str, Any]
@@ -73,7 +74,8 @@ def write_answers(layout: Layout, plan: Plan, answer: Answer) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema=PREDICTIONS), layout.predictions(job.id))
         accuracy = float(np.mean([row["score"] for row in rows]))
         write_result(
-            layout, EvalResult(job=job, num_questions=len(rows), accuracy=accuracy, seconds=1, host="h", started="t")
+            layout,
+            EvalResult(job=job, num_questions=len(rows), accuracy=accuracy, seconds=1, host="h", started=STARTED),
         )
 
 

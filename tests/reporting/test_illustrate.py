@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from cg_lab.analysis.effects import compute_effects
 from cg_lab.arms import Arm
 from cg_lab.cli import main
 from cg_lab.cli.arguments import parse_arguments
 from cg_lab.planning.plan import Cell, Plan
 from cg_lab.questions import AnyQuestion, Question
 from cg_lab.reporting.illustrate import Section, illustrate
+from cg_lab.reporting.words import tell_story
 from cg_lab.reporting.write import write_report
 from cg_lab.results import Layout
 from tests.reporting.answering import Row, answer_by_arm, choose, find, plan_images, plan_study, write, write_answers
@@ -109,6 +111,14 @@ def test_a_study_without_predictions_has_no_section(tmp_path: Path) -> None:
     plan = plan_study(layout, "targets=[ct-brain-mass]")
     assert illustrate(plan, layout, set(), images=True) is None
     assert "<h2>Examples" not in write_report(layout, plan.study).html.read_text(encoding="utf-8")
+
+
+def test_a_study_without_training_asks_how_well_the_untouched_model_answers_and_shows_it(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    plan = plan_study(layout, "targets=[ct-brain-mass]", "data.test_per_subset=20", "arms=[zero_shot]")
+    write_answers(layout, plan, answer_by_arm)
+    assert tell_story(compute_effects(plan, {}, {})).question.endswith("without any training?")
+    assert [column.name for column in show(plan, layout).parts[0].cards[0].columns] == ["zero-shot"]
 
 
 def test_predictions_of_older_versions_give_no_section(tmp_path: Path) -> None:
