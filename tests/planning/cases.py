@@ -50,8 +50,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "worlds": ["closed", "open"],
     },
 }
-HELD_OUT = tuple(name for name in DEFAULTS if name not in {"cross_kind", "attribute_split"})
-"""Designs that work on any catalogue of classification subsets."""
 
 
 def make_subset(own: tuple[str, ...], num_train: int = 40, **more: Any) -> Subset:

@@ -1,4 +1,4 @@
-"""Properties of plans over random catalogues."""
+"""What becomes of questions, arms, seeds and files; that plans are right at all is the business of the brute force."""
 
 from __future__ import annotations
 
@@ -11,45 +11,19 @@ from itertools import combinations, product
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
 
 from cg_lab.arms import MAIN_ARMS, Arm
-from cg_lab.catalog import Catalog
 from cg_lab.errors import UserError
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.designs import size_curve
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.plan import Contrast, Plan, parse_plan
+from cg_lab.planning.plan import Contrast, parse_plan
 from cg_lab.planning.posing import pose
 from cg_lab.planning.rows import SourceRow
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.serialize import canonical_json, content_id, omit_defaults, to_plain
-from cg_lab.study import Study
-from tests.planning.cases import BACKBONE, HELD_OUT, STUDY, cube, make_catalog, make_subset, plan_one, with_design
-
-SLOW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@st.composite
-def catalogs(draw: st.DrawFn) -> Catalog:
-    cells = list(product("ABC", "XYZ", "KLM"))
-    chosen = draw(st.lists(st.sampled_from(cells), min_size=2, max_size=16, unique=True))
-    subsets: list[Subset] = []
-    for cell in chosen:
-        subset = make_subset(cell, draw(st.integers(1, 90)))
-        further = draw(st.sampled_from([(), ("S",), ("S", "T")]))
-        subsets.append(replace(subset, elements=(*subset.elements[:2], (*subset.elements[2], *further))))
-    return make_catalog(subsets)
-
-
-def plan_or_none(study: Study, catalog: Catalog) -> Plan | None:
-    try:
-        return plan_one(study, catalog)
-    except UserError as error:
-        if "is not valid" in str(error):
-            raise
-        return None
+from tests.planning.cases import BACKBONE, STUDY, cube, make_catalog, make_subset, plan_one, with_design
 
 
 def shared(first: Subset, second: Subset) -> set[int]:
@@ -60,85 +34,10 @@ def shared(first: Subset, second: Subset) -> set[int]:
     }
 
 
-@pytest.mark.parametrize("twins", ["shared", "equal"])
-@pytest.mark.parametrize("design", HELD_OUT)
-@SLOW
-@given(catalog=catalogs())
-def test_every_cell_is_a_valid_split(design: str, twins: str, catalog: Catalog) -> None:
-    plan = plan_or_none(replace(with_design(design), twins=twins), catalog)  # type: ignore[arg-type]
-    if plan is None:
-        return
-    for cell in plan.cells:
-        contrast = plan.contrast_by_id[cell.contrast]
-        target = plan.find_subset(contrast, contrast.target)
-        mixture = plan.find_mixture(cell)
-        parts = mixture.parts if mixture else ()
-        trained = [plan.find_subset(contrast, part.subset) for part in parts]
-        assert all(part.count <= subset.num_train for part, subset in zip(parts, trained, strict=True))
-        if cell.arm is Arm.CEILING:
-            assert [subset.name for subset in trained] == [target.name]
-        elif not contrast.sees_target:
-            assert target.name not in {subset.name for subset in trained}
-            assert all(subset.elements != target.elements for subset in trained)
-            if twins == "shared":
-                assert all(len(shared(subset, target)) < 3 for subset in trained)
-        if cell.arm is Arm.UNRELATED and not contrast.sees_target:
-            assert not any(shared(subset, target) for subset in trained)
-        if cell.arm in {Arm.RELATED, Arm.UNRELATED, Arm.SHUFFLED, Arm.ALL_DATA, Arm.WITHOUT, Arm.PARTIAL}:
-            assert mixture is not None
-            assert mixture.num_samples == cell.proof.num_train == cell.proof.budget
-        if cell.arm is Arm.RELATED and contrast.fully_covered:
-            shown = [
-                any(value in subset.elements[place] for subset in trained) for place, value in enumerate(contrast.view)
-            ]
-            assert all(shown)
-
-
-@SLOW
-@given(catalog=catalogs())
-def test_related_unrelated_and_twins_partition_the_other_subsets(catalog: Catalog) -> None:
-    plan = plan_or_none(with_design("all_related"), catalog)
-    for contrast in plan.contrasts if plan else ():
-        target = plan.find_subset(contrast, contrast.target) if plan else None
-        assert target is not None
-        others = {subset.name: len(shared(subset, target)) for subset in catalog.subsets if subset != target}
-        assert set(contrast.related) == {name for name, count in others.items() if 0 < count < 3}
-        assert set(contrast.unrelated) == {name for name, count in others.items() if count == 0}
-
-
-@pytest.mark.parametrize("design", HELD_OUT)
-@SLOW
-@given(catalog=catalogs())
-def test_order_of_the_catalogue_does_not_matter(design: str, catalog: Catalog) -> None:
-    first = plan_or_none(with_design(design), catalog)
-    second = plan_or_none(with_design(design), make_catalog(list(reversed(catalog.subsets))))
-    assert first == second
-    if first and second:
-        assert first.text == second.text
-
-
-@SLOW
-@given(catalog=catalogs())
-def test_merging_never_changes_what_a_cell_means(catalog: Catalog) -> None:
-    """A cell planned beside others has the same jobs as planned alone."""
-    both = [with_design("two_source"), with_design("all_related")]
-    plans = [plan_or_none(study, catalog) for study in both]
-    if plans[0] is None or plans[1] is None:
-        return
-    runs = [Run(name=study.design.name, study=study, catalog=catalog, backbone=BACKBONE) for study in both]
-    merged = {cell.key: cell for cell in build_plan(runs).cells}
-    for study, alone in zip(both, plans, strict=True):
-        assert alone is not None
-        for cell in alone.cells:
-            twin = merged[f"{study.design.name}/{cell.key}"]
-            assert (twin.finetune_job, twin.eval_job, twin.proof) == (cell.finetune_job, cell.eval_job, cell.proof)
-
-
-@SLOW
-@given(catalog=catalogs())
-def test_ids_put_together_from_parts_are_the_ids_of_the_whole(catalog: Catalog) -> None:
-    plan = plan_or_none(with_design("target_curve"), catalog) or plan_or_none(with_design("all_related"), catalog)
-    for job in (*plan.finetunes[:20], *plan.evals[:20]) if plan else ():
+@pytest.mark.parametrize("design", ["target_curve", "all_related", "few_shot", "attribute_split"])
+def test_ids_put_together_from_parts_are_the_ids_of_the_whole(design: str) -> None:
+    plan = plan_one(with_design(design), cube())
+    for job in (*plan.finetunes[:40], *plan.evals[:40]):
         kind = "finetune" if isinstance(job, FinetuneJob) else "eval"
         assert job.id == content_id(kind, 1, omit_defaults(job))
 
@@ -155,7 +54,7 @@ def test_a_plan_is_the_same_under_any_hash_seed() -> None:
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PATH": ""}, capture_output=True, check=True
         ).stdout
-        for seed in ("0", "1", "2")
+        for seed in ("0", "1")
     }
     assert len(found) == 1
 
@@ -371,14 +270,6 @@ def test_two_questions_with_one_id_are_a_fault_of_the_design(monkeypatch: pytest
 def test_an_unknown_target_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match="no subset 'a-x-kk'.*Did you mean 'a-x-k'"):
         plan_one(replace(STUDY, targets=("a-x-kk",)), cube())
-
-
-@pytest.mark.parametrize("design", HELD_OUT)
-def test_a_plan_survives_its_file(design: str) -> None:
-    plan = plan_one(with_design(design), cube())
-    read = parse_plan(json.loads(plan.text), where="plan")
-    assert read == plan
-    assert read.id == plan.id
 
 
 @pytest.mark.parametrize("design", ["two_source", "multi_task", "target_curve"])

@@ -134,6 +134,18 @@ def test_further_samples_of_the_target_are_declared_and_counted() -> None:
     assert proof_of(Arm.ZERO_SHOT, drafts).target_absent
 
 
+@pytest.mark.parametrize(("num_target", "shots"), [(10, 0), (0, 2)])
+def test_declared_target_data_hide_no_twin(num_target: int, shots: int) -> None:
+    trainings = (
+        train(Arm.UNRELATED, FAR, num=30, num_target=num_target),
+        train(Arm.RELATED, BRAIN, TWIN, num=30, num_target=num_target),
+    )
+    with pytest.raises(
+        UserError, match="cell q/related is not valid:\n  - no twin: its training set has ct-lung-state"
+    ):
+        compile_all(*trainings, protocol=Protocol(image="original", shots=shots))
+
+
 def test_examples_in_the_prompt_count_as_seen() -> None:
     drafts = compile_all(*GOOD, protocol=Protocol(image="original", shots=2), asks_sources=True)
     proof = proof_of(Arm.ZERO_SHOT, drafts)

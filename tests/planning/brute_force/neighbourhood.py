@@ -43,6 +43,7 @@ class Neighbourhood:
             for one in self.subsets
             for other in self.subsets
         }
+        self._twins: dict[str, Names] = {}
         self.tied = catalog.tied if catalog.tied is not None else self._find_tied()
 
     def _find_tied(self) -> tuple[tuple[str, str], ...]:
@@ -82,7 +83,9 @@ class Neighbourhood:
 
     def twins(self, target: str) -> Names:
         """Give the others that count as the target."""
-        return frozenset(name for name in self.subsets if self.is_twin(target, name))
+        if target not in self._twins:
+            self._twins[target] = frozenset(name for name in self.subsets if self.is_twin(target, name))
+        return self._twins[target]
 
     def twin_group(self, target: str) -> Names:
         """Give those that count as the target, directly or over others, and itself."""
