@@ -153,6 +153,7 @@ class Arm(StrEnum):
             words="multi-task",
             meaning="trained on all in-distribution subsets together, the target's own data among them where it is one",
             colour="#0072B2",
+            shows="combination",
             is_main=True,
             is_headline=True,
         ),

@@ -56,7 +56,8 @@ class Spreader:
     ) -> Mixture:
         """Spread a number of samples evenly over subsets, none beyond what it has.
 
-        What can't be divided evenly goes to subsets in an order that the seed draws.
+        What can't be divided evenly goes to subsets in an order that the seed draws, a sample to each; what a subset
+        lacks is divided among the others in the same way, each time that some run out.
 
         Parameters
         ----------
