@@ -90,7 +90,7 @@ class _UnwrapDecorators(cst.CSTTransformer):
     def leave_FunctionDef(
         self,
         original_node: cst.FunctionDef,
-        updated_node: cst.FunctionDef,  # noqa: ARG002 - libcst's signature
+        updated_node: cst.FunctionDef,
     ) -> cst.FunctionDef | cst.FlattenSentinel[cst.BaseStatement]:
         names = {cst.Module([]).code_for_node(decorator.decorator) for decorator in updated_node.decorators}
         if not names or names & KEPT_DECORATORS or any(name.endswith(".setter") for name in names):

@@ -26,7 +26,8 @@ def lay_out(rows: list[tuple[str, str, str, str, str]], *rules: Rules, rule: lis
     subset, label, pixels, group, side = (objects(list(column)) for column in zip(*rows, strict=True))
     return Labelled(
         subset=subset, label=label, pixels=pixels, group=group, side=side,
-        id=objects([f"id-{n}" for n in range(len(rows))]), rules=rules or (RULES,), rule=np.array(rule or [0] * len(rows), np.int16),
+        id=objects([f"id-{n}" for n in range(len(rows))]), rules=rules or (RULES,),
+        rule=np.array(rule or [0] * len(rows), np.int16),
     )  # fmt: skip
 
 
