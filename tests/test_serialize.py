@@ -48,6 +48,11 @@ class Film:
     shots: tuple[Shot, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    branches: tuple[Tree, ...] = ()
+
+
 SHOT = Shot(image="ä.png", number=2)
 FILM = Film(title="Ein Film", shots=(SHOT,))
 
@@ -185,6 +190,12 @@ def test_unknown_keys_are_refused_within_unions_and_lists_too() -> None:
         parse(list[Shot | None], [{"image": "a", "wrong": 1}], where="here")  # type: ignore[arg-type]
 
 
+def test_types_that_hold_themselves_are_read() -> None:
+    assert parse(Tree, {"branches": [{"branches": []}]}, where="here") == Tree(branches=(Tree(),))
+    with pytest.raises(UserError, match=r"branches.0.leaf: unknown key"):
+        parse(Tree, {"branches": [{"leaf": 1}]}, where="here")
+
+
 def test_files_that_are_missing_or_no_json_are_told_by_their_path(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     with pytest.raises(UserError) as caught:
@@ -201,6 +212,7 @@ def test_files_that_are_missing_or_no_json_are_told_by_their_path(tmp_path: Path
 
 def test_values_are_written_one_a_line() -> None:
     assert dump_json(()) == []
+    assert dump_json((Tree(),)) == ['{"branches":[]}']
     lines = dump_json((SHOT, Shot(image="b")))
     assert [parse(Shot, json.loads(line), where="line") for line in lines] == [SHOT, Shot(image="b")]
     assert "ä" in lines[0]

@@ -33,7 +33,7 @@ COPIED = ("conf", "tests")
 """What tests need beside the package."""
 QUICK = ("-p", "fastest_first", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
 """Options of pytest, which is started for each mutant."""
-KILLED = {"killed", "timeout", "segfault", "suspicious"}
+KILLED = {"killed", "timeout", "segfault"}
 KEPT_DECORATORS = {"staticmethod", "classmethod"}
 """mutmut mutates functions with these, and no others with decorators."""
 
@@ -55,20 +55,22 @@ class Settings:
     everywhere: list[dict[str, str]]
     survivors: list[dict[str, Any]]
 
-    def explain(self, mutant: Mutant) -> str | None:
-        """Give the reason why a mutant may survive, if one is written down."""
+    def explain(self, mutant: Mutant) -> dict[str, Any] | None:
+        """Give what is written down about why a mutant survives; of those that no test ran at all there is nothing."""
+        if mutant.status != "survived":
+            return None
         for rule in self.everywhere:
             if mutant.now in {
                 mutant.was[:place] + rule["now"] + mutant.was[place + len(rule["was"]) :]
                 for place in range(len(mutant.was))
                 if mutant.was.startswith(rule["was"], place)
             }:
-                return rule["reason"]
+                return rule
         for known in self.survivors:
             if (known["module"], known["function"]) == (mutant.module, mutant.function) and (
                 f"{mutant.was} => {mutant.now}" in known["mutants"]
             ):
-                return known["reason"]
+                return known
         return None
 
 
@@ -110,9 +112,11 @@ def main() -> int:
     parser.add_argument("--show", action="store_true", help="make the table from what was found before")
     given = parser.parse_args()
     listed = {package: Tests(**lists) for package, lists in settings.packages.items()}
-    unknown = set(given.modules) - {module for tests in listed.values() for module in tests.modules}
-    if unknown:
-        parser.error(f"not in tools/mutants.toml: {', '.join(sorted(unknown))}")
+    known = {module for tests in listed.values() for module in tests.modules}
+    if wrong := set(given.modules) - known:
+        parser.error(f"not in tools/mutants.toml: {', '.join(sorted(wrong))}")
+    if wrong := {module for module in known if not (ROOT / module).exists()}:
+        parser.error(f"tools/mutants.toml lists what there is not: {', '.join(sorted(wrong))}")
     mutants: list[Mutant] = []
     for package, tests in listed.items():
         modules = [module for module in tests.modules if not given.modules or module in given.modules]
@@ -195,34 +199,34 @@ def _read_mutants(folder: Path, module: str) -> list[Mutant]:
 
 def _report(settings: Settings, mutants: list[Mutant]) -> int:
     """Print what was found; 1 if a survivor has no reason or too few were killed."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(
-        "module", *(Column(name, justify="right") for name in ("mutants", "killed", "share", "explained", "open"))
-    )
-    is_bad = False
-    for package in dict.fromkeys(str(Path(mutant.module).parent) for mutant in mutants):
-        of_package = [mutant for mutant in mutants if str(Path(mutant.module).parent) == package]
-        for module in dict.fromkeys(mutant.module for mutant in of_package):
-            _add_row(table, settings, module, [mutant for mutant in of_package if mutant.module == module])
-        share = _add_row(table, settings, package, of_package)
+    counted = ("mutants", "killed", "equivalent", "share", "explained", "open")
+    table = Table("module", *(Column(name, justify="right") for name in counted))
+    is_good = True
+    for package, of_package in groupby(mutants, key=lambda mutant: str(Path(mutant.module).parent)):
+        listed = tuple(of_package)
+        for module, of_module in groupby(listed, key=lambda mutant: mutant.module):
+            _add_row(table, settings, module, tuple(of_module))
+        is_good &= _add_row(table, settings, f"[bold]{package}", listed) >= settings.least_share
         table.add_section()
-        is_bad |= share < settings.least_share
-    console.print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     unexplained = [mutant for mutant in mutants if mutant.status not in KILLED and not settings.explain(mutant)]
     for (module, function), group in groupby(unexplained, key=lambda mutant: (mutant.module, mutant.function)):
         print(f'\n[[survivors]]\nmodule = "{module}"\nfunction = "{function}"\nreason = ""\nmutants = [')
         for mutant in group:
             print(f"    {json.dumps(f'{mutant.was} => {mutant.now}', ensure_ascii=False)},  # {mutant.status}")
         print("]")
-    return int(is_bad or bool(unexplained))
+    return 0 if is_good and not unexplained else 1
 
 
-def _add_row(table: Table, settings: Settings, name: str, mutants: list[Mutant]) -> float:
+def _add_row(table: Table, settings: Settings, name: str, mutants: tuple[Mutant, ...]) -> float:
+    """Add what became of some mutants; the share is of those that change anything."""
     survivors = [mutant for mutant in mutants if mutant.status not in KILLED]
-    explained = sum(settings.explain(mutant) is not None for mutant in survivors)
-    killed = len(mutants) - len(survivors)
-    share = killed / len(mutants)
-    table.add_row(name, str(len(mutants)), str(killed), f"{share:.1%}", str(explained), str(len(survivors) - explained))
+    reasons = [reason for mutant in survivors if (reason := settings.explain(mutant))]
+    equivalent = sum(reason.get("equivalent", True) for reason in reasons)
+    killed, explained = len(mutants) - len(survivors), len(reasons) - equivalent
+    share = killed / max(1, len(mutants) - equivalent)
+    counts = (len(mutants), killed, equivalent, f"{share:.1%}", explained, len(survivors) - len(reasons))
+    table.add_row(name, *map(str, counts))
     return share
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import pytest
 from PIL import Image
 
-from cg_lab.data.asking import pose_test, read_blanks
+from cg_lab.data.asking import Exam, pose_shots, pose_test, read_blanks
 from cg_lab.data.samples import Sample, Split, ask, ask_boxes, ask_elements, deal_labels, draw_mixture
+from cg_lab.errors import UserError
 from cg_lab.mat import Kind, Subset
-from cg_lab.planning.work import ORIGINAL, Mixture, MixturePart
+from cg_lab.planning.work import ORIGINAL, Mixture, MixturePart, Protocol
 from cg_lab.questions import BoxQuestion, Question
 
 LABELS = ("cyst", "mass", "node", "scar", "stone")
@@ -29,17 +30,18 @@ class Shelf:
     seed: int = 0
 
     def read_samples(self, subset: str, split: Split) -> tuple[Sample, ...]:
-        return tuple(one for one in (self.tested, self.samples)[split is Split.TRAIN] if one.subset == subset)
+        listed = {Split.TRAIN: self.samples, Split.TEST: self.tested}[split]
+        return tuple(one for one in listed if one.subset == subset)
 
     def read_images(self, samples: tuple[Sample, ...]) -> list[Image.Image]:
         """Give images whose size and colour tell samples apart."""
         return [Image.new("RGB", (8 + len(one.label), 9), (len(one.id), 200, 3)) for one in samples]
 
     def read_labels(self, subset: str) -> tuple[str, ...]:
-        return self.labels
+        return {"s": self.labels}[subset]
 
     def read_instructions(self, subset: str) -> tuple[str, ...]:
-        return self.instructions
+        return {"s": self.instructions}[subset]
 
 
 def make(label: str, count: int, subset: str = "s", **more: object) -> tuple[Sample, ...]:
@@ -57,6 +59,7 @@ def count_labels(samples: tuple[Sample, ...]) -> dict[str, int]:
     return dict(Counter(sample.label for sample in samples))
 
 
+SUBSET = Subset(name="s", elements=(("CT",), ("Lung",), ("Cyst",)), num_options=2, num_train=0, num_test=1)
 UNEVEN = Shelf(samples=(*make("scar", 20), *make("mass", 3), *make("cyst", 20)), tested=make("mass", 99))
 
 
@@ -64,6 +67,7 @@ def test_a_draw_is_even_over_labels_and_a_rare_label_gives_all_it_has() -> None:
     assert count_labels(draw(UNEVEN, 9)) == {"cyst": 3, "mass": 3, "scar": 3}
     assert count_labels(draw(UNEVEN, 8)) == {"cyst": 3, "mass": 3, "scar": 2}
     assert count_labels(draw(UNEVEN, 23)) == {"cyst": 10, "mass": 3, "scar": 10}
+    assert count_labels(draw(Shelf(samples=(*make("cyst", 1), *make("mass", 4))), 3)) == {"cyst": 1, "mass": 2}
     assert count_labels(draw(UNEVEN, 43)) == {"cyst": 20, "mass": 3, "scar": 20}
 
 
@@ -149,10 +153,23 @@ def test_boxes_are_asked_for_by_the_label_in_one_of_the_instructions() -> None:
     assert {question.text for question in asked} == {"Where is the cyst?", "Find each cyst."}
     assert all(question.boxes == (BOX,) for question in asked)
     assert [ask_boxes(source, sample) for sample in samples] == asked
-    elements = (("CT",), ("Lung",), ("Cyst",))
-    subset = Subset(name="s", elements=elements, num_options=0, num_train=0, num_test=1, kind=Kind.DETECTION)
-    exam = pose_test(replace(source, tested=samples[:1]), {"s": subset}, "s", ORIGINAL)
-    assert exam.questions == (BoxQuestion(text=asked[0].text, boxes=(BOX,)),)
+    exam = pose_test(replace(source, tested=samples[:1]), {"s": replace(SUBSET, kind=Kind.DETECTION)}, "s", ORIGINAL)
+    assert exam == Exam(samples=samples[:1], questions=(BoxQuestion(text=asked[0].text, boxes=(BOX,)),))
+
+
+def test_examples_are_drawn_alike_each_time_and_all_of_a_label_are_enough() -> None:
+    source = Shelf(samples=(*make("cyst", 2), *make("mass", 9)), labels=("cyst", "mass"))
+    protocol = Protocol(image="original", shots=2)
+    shots = [pose_shots(source, {"s": SUBSET}, "s", protocol) for _ in range(5)]
+    assert shots[0] is not None
+    assert Counter(one.options[one.answer] for one in shots[0].questions if isinstance(one, Question)) == {
+        "cyst": 2,
+        "mass": 2,
+    }
+    assert [shown.questions for shown in shots if shown] == [shots[0].questions] * 5
+    with pytest.raises(UserError) as caught:
+        pose_shots(replace(source, labels=("cyst", "node")), {"s": SUBSET}, "s", protocol)
+    assert str(caught.value) == ("design.shots: 2 examples for each label; 'node' of subset 's' has 0 training samples")
 
 
 def test_elements_are_asked_among_all_candidates_or_a_few_of_them() -> None:

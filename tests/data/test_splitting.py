@@ -190,6 +190,46 @@ def test_a_look_alike_of_a_test_row_is_moved_and_its_twin_is_told() -> None:
     assert split(rows)[1].twins == {}
 
 
+def draw_key(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def test_units_are_taken_in_an_order_drawn_from_the_seed_and_their_pixels() -> None:
+    rows, sides = split(make({"cyst": 20, "mass": 20}), change(seed=3))
+    for label in ("cyst", "mass"):
+        films = sorted(rows.pixels[rows.label == label], key=lambda film: draw_key(f"unit/3/pixels {film}"))
+        assert set(rows.pixels[(rows.label == label) & (sides.side == TEST)]) == set(films[:5])
+
+
+def test_patients_are_taken_in_an_order_drawn_from_their_names_however_their_images_are_stored() -> None:
+    rows = [("s", "cyst" if n % 2 else "mass", f"p{n}", f"g{n // 2}", "") for n in range(40)]
+    laid, sides = split(rows, change(seed=3))
+    groups = sorted(set(laid.group), key=lambda group: draw_key(f"unit/3/group {group}"))
+    assert set(laid.group[sides.side == TEST]) == set(groups[:5])
+    again = split(
+        [(subset, label, f"{pixels}.jpg", group, own) for subset, label, pixels, group, own in rows], change(seed=3)
+    )
+    assert again[1].side.tolist() == sides.side.tolist()
+
+
+def test_rows_of_the_own_test_side_are_kept_in_an_order_drawn_from_the_seed_and_their_ids() -> None:
+    rows = make({"cyst": 20, "mass": 20}, own={"cyst": "test", "mass": "test"})
+    laid, sides = split(rows, change(seed=3, keeps_own=True, max_test=4))
+    for label in ("cyst", "mass"):
+        names = sorted(laid.id[laid.label == label], key=lambda name: draw_key(f"row/3/{name}"))
+        assert set(laid.id[(laid.label == label) & (sides.side == TEST)]) == set(names[:4])
+
+
+def test_a_source_without_sides_is_drawn_also_where_own_sides_are_kept() -> None:
+    rows, sides = split(make({"cyst": 20, "mass": 20}), change(keeps_own=True))
+    assert count(rows, sides, TEST) == {"cyst": 5, "mass": 5}
+    assert count(rows, sides, TRAIN) == {"cyst": 15, "mass": 15}
+
+
+def test_nothing_trains_where_nothing_may() -> None:
+    assert TRAIN not in split(make({"cyst": 20, "mass": 20}), change(max_train=0))[1].side
+
+
 def test_the_order_of_rows_changes_nothing() -> None:
     rows = [("s", "cyst" if n % 3 else "mass", f"p{n}", f"g{n // 2}" if n % 4 else "", "") for n in range(60)]
     laid, sides = split(rows, change(max_train=20))

@@ -12,8 +12,9 @@ import pytest
 from cg_lab.locks import holding
 from cg_lab.results import Failure, FailureKind, Layout, write_failure, write_result
 from cg_lab.tracking.jobs import JobState, Point, digest_curve, read_curve, read_job, to_ms
-from tests.tracking.conftest import BEGAN, Lab, build_lab
+from tests.tracking.conftest import BEGAN, Lab, plan_small
 
+PLAN = plan_small(("ct-brain-mass",), (0,))
 NOON_MS = 1_772_366_400_000
 """2026-03-01, 12:00 UTC."""
 
@@ -22,15 +23,10 @@ def log(step: int, loss: float) -> dict[str, object]:
     return {"time": f"2026-03-01T12:00:{step:02d}+00:00", "event": "log", "step": step, "loss": loss}
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return build_lab(tmp_path_factory.mktemp("planned"), targets=("ct-brain-mass",), seeds=(0,))
-
-
 @pytest.fixture
-def fresh(planned: Lab, tmp_path: Path) -> Lab:
+def fresh(tmp_path: Path) -> Lab:
     """Nothing is run yet, and nothing is mirrored."""
-    return replace(planned, layout=Layout(tmp_path))
+    return Lab(layout=Layout(tmp_path), plan=PLAN)
 
 
 def give_up(lab: Lab, job_id: str, kind: FailureKind) -> Failure:

@@ -13,19 +13,15 @@ from cg_lab.locks import holding
 from cg_lab.results import Failure, Layout, write_failure
 from cg_lab.tracking.record import Record, TrainedModel
 from cg_lab.tracking.records import build_records
-from tests.tracking.conftest import BEGAN, Lab, build_lab
+from tests.tracking.conftest import BEGAN, Lab, plan_small
 
+PLAN = plan_small(("ct-brain-mass",), (0, 1))
 NOON_MS = 1_772_366_400_000
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return build_lab(tmp_path_factory.mktemp("planned"), targets=("ct-brain-mass",), seeds=(0, 1))
-
-
 @pytest.fixture
-def fresh(planned: Lab, tmp_path: Path) -> Lab:
-    return replace(planned, layout=Layout(tmp_path))
+def fresh(tmp_path: Path) -> Lab:
+    return Lab(layout=Layout(tmp_path), plan=PLAN)
 
 
 def tell(lab: Lab) -> dict[str, Record]:
