@@ -151,7 +151,9 @@ def _run_mutmut(folder: Path, tests: list[str], modules: list[str]) -> None:
         "pytest_add_cli_args_test_selection": [*tests, *modules],
         # Copies of a function have its examples too; the function itself runs them.
         "pytest_add_cli_args": ["-m", FAST, "-k", "not __mutmut_", *QUICK],
-        "timeout_multiplier": 4.0,
+        # Of the tests' own time, fixtures left out; a mutant that never ends is tried again in the next run.
+        "timeout_constant": 10.0,
+        "timeout_multiplier": 3.0,
         "use_git_change_detection": False,
         # A server that has only collected the tests: what the tests compute stays out of the caches that mutants see.
         "process_isolation": "forkserver",
@@ -165,7 +167,7 @@ def _run_mutmut(folder: Path, tests: list[str], modules: list[str]) -> None:
             facts = json.loads(meta.read_text(encoding="utf-8"))
             codes = facts["exit_code_by_key"]
             facts["exit_code_by_key"] = {
-                name: code if status_by_exit_code[code] in KILLED else None for name, code in codes.items()
+                name: code if status_by_exit_code[code] == "killed" else None for name, code in codes.items()
             }
             meta.write_text(json.dumps(facts), encoding="utf-8")
     shutil.copy(Path(__file__).with_name("fastest_first.py"), folder / "mutants")

@@ -1,12 +1,13 @@
-"""Which weights a backbone has: those of a fine-tune while it is asked, and the untouched ones before and afterwards."""
+"""Which weights a backbone has: a fine-tune's while that is asked, and the untouched ones before and afterwards."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import nn
 
@@ -144,7 +145,24 @@ def test_adapters_that_can_not_be_read_are_told_as_weights_are(backbone: LoadedB
     folder.mkdir()
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "target_modules": ["q_proj"]}')
     (folder / "adapter_model.safetensors").write_bytes(b"cut")
-    assert read_fault(backbone, folder)
+    assert "\n" not in read_fault(backbone, folder)
+    assert not hasattr(backbone.model, "peft_config")
+
+
+def test_adapters_work_while_they_are_asked_and_leave_no_trace(backbone: LoadedBackbone, tmp_path: Path) -> None:
+    before = copy_state(backbone)
+    adapted: Any = get_peft_model(backbone.model, LoraConfig(r=2, target_modules=["q_proj"]))
+    with torch.no_grad():
+        for name, values in adapted.named_parameters():
+            if "lora_B" in name:
+                values.fill_(0.5)
+    adapted.save_pretrained(str(tmp_path / "model"))
+    adapted.unload()
+    with using_weights(backbone, tmp_path / "model"):
+        taught = [values for name, values in backbone.model.named_parameters() if "lora_B" in name]
+        assert taught
+        assert all((values == 0.5).all() for values in taught)
+    assert is_equal(copy_state(backbone), before)
 
 
 NAMES = {
