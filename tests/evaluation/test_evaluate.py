@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -22,7 +23,7 @@ from cg_lab.models.batches import Example
 from cg_lab.models.encoding import encode_questions
 from cg_lab.models.generating import Written
 from cg_lab.planning.work import ORIGINAL, FinetuneJob, Mixture, MixturePart, Protocol
-from cg_lab.questions import BoxQuestion, Question, rotate
+from cg_lab.questions import AnswerForm, BoxQuestion, Question, rotate
 from cg_lab.study import AnsweredBy
 from cg_lab.training.finetune import Surroundings, run_finetune
 
@@ -161,6 +162,48 @@ def test_boxes_are_read_from_what_is_written_and_scored_by_their_overlap(
         "ciou": pytest.approx((0.5 + 0.25) / (0.5 + 0.75 + 0.5)), "map50": pytest.approx(1 / 3),
         "parse_failures": pytest.approx(1 / 3),
     }  # fmt: skip
+
+
+def test_boxes_are_read_in_the_architectures_own_convention_and_averaged_over_labels(
+    backbone: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Qwen2.5-VL writes pixels of the image as it reads it: here 4 x 2 patches wide and high."""
+    monkeypatch.setattr(backbone.model.config, "model_type", "qwen2_5_vl")
+    monkeypatch.setattr(backbone.processor.image_processor, "patch_size", 14, raising=False)
+    question = BoxQuestion(text="Where is it?", boxes=((0.0, 0.0, 1.0, 1.0),))
+    (example,) = encode_questions(backbone, [question], [Image.new("L", (SIDE, SIDE))])
+    example = replace(example, image={"image_grid_thw": torch.tensor([[1, 2, 4]])})
+
+    def write(asked_of: LoadedBackbone, *_: object) -> list[Written]:
+        assert asked_of is backbone
+        return [Written(text=f"[0, 0, {wide * 14}, 28]", log_prob=-1.0) for wide in (4, 2, 1)]
+
+    monkeypatch.setattr(evaluate, "write_answers", write)
+    asked = [
+        Asked(id=label, subset="s", group=None, label=label, question=question, turns=(example,))
+        for label in ("mass", "cyst", "cyst")
+    ]
+    done = run_eval(backbone, None, asked, ORIGINAL, tmp_path / "p.parquet", batch_size=4)
+    rows = pq.read_table(tmp_path / "p.parquet").to_pylist()
+    assert [row["score"] for row in rows] == [1.0, 0.5, 0.25]
+    assert [row["correct"] for row in rows] == [True, True, False]
+    assert done.metrics["map50"] == pytest.approx((1 + 1 / 2) / 2)
+
+
+def test_a_letter_that_is_written_is_read_where_letters_are_asked_for(
+    backbone: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two options in both orders: both rows of likelihoods are kept."""
+    lettered = replace(backbone, identity=replace(backbone.identity, answer=AnswerForm.LETTER))
+    monkeypatch.setattr(evaluate, "write_answers", lambda *_: [Written(text="B", log_prob=0.0)])
+    question = Question(text="What is seen?", options=("circle", "ring"), answer=1)
+    turns = encode_questions(lettered, [rotate(question, 0), rotate(question, 1)], [Image.new("L", (SIDE, SIDE))] * 2)
+    asked = [Asked(id="q", subset="s", group=None, label="ring", question=question, turns=tuple(turns))]
+    protocol = Protocol(image="original", by="both", rotations="all")
+    run_eval(lettered, None, asked, protocol, tmp_path / "p.parquet", batch_size=4)
+    (row,) = pq.read_table(tmp_path / "p.parquet").to_pylist()
+    assert row["parsed"] == [1]
+    assert [len(shown) for shown in row["turned_log_probs"]] == [2, 2]
 
 
 @pytest.mark.parametrize(("by", "orders", "most"), [("both", 1, 64), ("generation", 3, 64)])

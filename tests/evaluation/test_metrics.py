@@ -111,3 +111,15 @@ def test_a_model_that_is_sure_and_right_has_no_calibration_error() -> None:
 def test_written_answers_have_no_calibration() -> None:
     found = summarize_choices([Answered(num_options=2, answer=0, parsed=(0,))])
     assert not {"calibration_error", "brier_score"} & set(found)
+
+
+def test_likelihoods_of_any_size_are_shares_of_one() -> None:
+    answer = Answered(num_options=2, answer=0, log_probs=((-1000.0, -1000.0 + log(3)),))
+    found = summarize_choices([answer])
+    assert found["brier_score"] == pytest.approx(2 * 0.75**2)
+    assert found["calibration_error"] == pytest.approx(0.75)
+
+
+def test_where_nothing_is_and_nothing_is_found_all_is_well_but_for_what_was_not_written() -> None:
+    found = summarize_boxes([Detection(found=(), true=(), confidence=0.0, label="a")])
+    assert found == {"ciou": 1.0, "map50": 0.0, "parse_failures": 1.0}
