@@ -11,7 +11,8 @@ import pytest
 
 from cg_lab.locks import holding
 from cg_lab.results import Failure, Layout, write_failure
-from cg_lab.tracking.record import Record, TrainedModel
+from cg_lab.serialize import content_id
+from cg_lab.tracking.record import Record, TrainedModel, make_input
 from cg_lab.tracking.records import build_records
 from tests.tracking.conftest import BEGAN, Lab, plan_small
 
@@ -161,9 +162,10 @@ def test_a_fine_tune_tells_what_it_is_trained_on_and_what_came_of_it(fresh: Lab)
     assert record.metrics == {"seconds": 3.5, "mean_samples_per_s": 480 / 3.5, "energy_joules": 700.0}
     assert record.weights == str(fresh.layout.weights(job.id).resolve())
     assert len(record.curve) == 9
-    assert [(one.name, one.context, one.num_samples) for one in record.inputs] == [
-        (part.subset, "training", part.count) for part in job.mixture.parts
-    ]
+    assert record.inputs == tuple(
+        make_input(job.data, part.subset, "training", part.count) for part in job.mixture.parts
+    )
+    assert record.inputs[0].digest == content_id("input", 1, [job.data, job.mixture.parts[0].subset, "training"])
     assert (record.start_ms, record.end_ms) == (NOON_MS + 5000, NOON_MS + 9000)
 
 
