@@ -1,7 +1,7 @@
 # Every target sets up what it needs; `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install sweep test test-fast check slurm mlflow faults bench lock clean
+.PHONY: help install sweep test test-fast check mutants slurm mlflow faults bench lock clean
 SHELL := /bin/bash
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -53,6 +53,10 @@ check: .venv/.installed  ## format, lint, types, import contracts, fast tests
 	.venv/bin/lint-imports
 	$(RUN) -m pytest -q -m "$(FAST)" $(ARGS)
 
+# Exit status 1 if a mutant survives that tools/mutants.toml gives no reason for.
+mutants: .venv/.installed  ## break each rule that makes the science, see whether tests notice (MODULES="cg_lab/analysis/verdict.py")
+	$(RUN) tools/mutants.py $(MODULES) $(ARGS)
+
 slurm:  ## install and start a Slurm on this machine, for tests (root; Debian); tests/slurm/stop.sh stops it
 	bash tests/slurm/start.sh
 
@@ -79,5 +83,5 @@ lock: .venv/.installed  ## write requirements.lock anew: the newest versions tha
 	git --no-pager diff --stat -- requirements.lock 2>/dev/null || true
 
 clean:  ## remove the environment, caches and build output; results stay
-	rm -rf .venv .grimp_cache .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .grimp_cache .hypothesis .import_linter_cache .mutants .pytest_cache .ruff_cache build dist
 	find cg_lab tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -172,6 +172,7 @@ def using_weights(backbone: LoadedBackbone, folder: Path | None) -> Iterator[Non
         try:
             adapted: Any = PeftModel.from_pretrained(backbone.model, str(folder))
         except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+            _take_adapters_off(backbone.model)
             raise UnreadableCheckpointError(_tell_unreadable(folder, str(error))) from error
         try:
             yield
@@ -180,6 +181,16 @@ def using_weights(backbone: LoadedBackbone, folder: Path | None) -> Iterator[Non
     else:
         _load_whole(backbone, folder)
         yield
+
+
+def _take_adapters_off(model: Any) -> None:
+    """Put the layers back that peft had replaced before it found that it can't read their adapters."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            model.set_submodule(name, layer.get_base_layer())
+    vars(model).pop("peft_config", None)
 
 
 def _load_whole(backbone: LoadedBackbone, folder: Path) -> None:

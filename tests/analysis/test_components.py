@@ -9,8 +9,8 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from cg_lab.analysis.bootstrap import Scores
-from cg_lab.analysis.components import estimate_accuracy, estimate_mean
+from cg_lab.analysis.bootstrap import Interval, Scores
+from cg_lab.analysis.components import estimate_accuracy, estimate_mean, find_detectable
 from cg_lab.analysis.student import find_quantile, find_tail
 from cg_lab.wilson import wilson_interval
 
@@ -109,3 +109,35 @@ def test_limits_are_possible_values() -> None:
     values = np.repeat(np.array([[0.9], [-0.6], [0.8]]), 40, axis=1) + np.random.default_rng(0).normal(0, 0.01, (3, 40))
     found = estimate_mean(make_scores(values), 0.95)
     assert (found.low, found.high) == (-1.0, 1.0)
+
+
+def test_unequal_groups_have_the_cluster_robust_error_of_statsmodels() -> None:
+    import pandas as pd
+
+    groups = tuple("aaaaabbbccdefffggg")
+    values = np.random.default_rng(3).normal(0.4, 1, (1, len(groups)))
+    found = estimate_mean(Scores(questions=tuple(map(str, range(len(groups)))), groups=groups, correct_SQ=values), 0.95)
+    fit = ols("value ~ 1", pd.DataFrame({"value": values[0]}))
+    error = fit.fit(cov_type="cluster", cov_kwds={"groups": pd.factorize(np.array(groups))[0]}).bse.iloc[0]
+    assert found.estimate == pytest.approx(values.mean())
+    assert found.high - found.estimate == pytest.approx(stats.t.ppf(0.975, 6) * error)
+
+
+def test_one_patient_says_nothing_about_others() -> None:
+    alone = make_scores(np.array([[1.0, 0.0, 1.0, 1.0]] * 2), 4)
+    assert estimate_mean(alone, 0.95) == Interval(estimate=0.75, low=-1.0, high=1.0, p_value=1.0)
+    assert estimate_accuracy(alone, 0.95) == Interval(estimate=0.75, low=0.0, high=1.0, p_value=1.0)
+    assert find_detectable(alone, 0.95) is None
+
+
+def test_answers_that_are_all_alike_have_the_p_value_of_a_sign_test() -> None:
+    found = estimate_mean(make_scores(np.ones((2, 5))), 0.95)
+    assert found.p_value == stats.binomtest(5, 5).pvalue
+    assert (found.low, found.high) == (pytest.approx(1 - wilson_interval(0, 5, 0.95)[1]), 1.0)
+    assert find_detectable(make_scores(np.ones((2, 5))), 0.95) is None
+
+
+def test_an_accuracy_keeps_the_mean_and_the_p_value() -> None:
+    scores = make_scores(np.array([[1.0, 0, 1, 1, 1, 0, 1, 1]]))
+    found, mean = estimate_accuracy(scores, 0.95), estimate_mean(scores, 0.95)
+    assert (found.estimate, found.p_value) == (0.75, mean.p_value)

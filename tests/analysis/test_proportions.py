@@ -41,6 +41,14 @@ def test_mcnemar_takes_the_majority_of_seeds() -> None:
     assert not is_binary(make_scores(np.array([[0.4, 1.0]])))
 
 
+def test_a_question_that_one_arm_answers_by_halves_counts_for_neither() -> None:
+    """Five questions are gained; four more are half right in one arm, and right or wrong in the other."""
+    first = make_scores(np.array([[1] * 5 + [1, 1, 0, 1], [1] * 5 + [0, 0, 0, 1]]))
+    second = make_scores(np.array([[0] * 5 + [0, 1, 1, 1], [0] * 5 + [0, 1, 0, 0]]))
+    assert compare_mcnemar(first, second) == binomtest(5, 5).pvalue
+    assert compare_mcnemar(second, first) == binomtest(5, 5).pvalue
+
+
 def test_holm_is_that_of_statsmodels() -> None:
     p_values = tuple(np.random.default_rng(1).random(12) ** 3)
     assert adjust_holm(p_values) == pytest.approx(tuple(multipletests(p_values, method="holm")[1]))

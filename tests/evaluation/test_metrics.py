@@ -111,3 +111,53 @@ def test_a_model_that_is_sure_and_right_has_no_calibration_error() -> None:
 def test_written_answers_have_no_calibration() -> None:
     found = summarize_choices([Answered(num_options=2, answer=0, parsed=(0,))])
     assert not {"calibration_error", "brier_score"} & set(found)
+
+
+def test_likelihoods_of_any_size_are_shares_of_one() -> None:
+    answer = Answered(num_options=2, answer=0, log_probs=((-1000.0, -1000.0 + log(3)),))
+    found = summarize_choices([answer])
+    assert found["brier_score"] == pytest.approx(2 * 0.75**2)
+    assert found["calibration_error"] == pytest.approx(0.75)
+
+
+def test_where_nothing_is_and_nothing_is_found_all_is_well_but_for_what_was_not_written() -> None:
+    found = summarize_boxes([Detection(found=(), true=(), confidence=0.0, label="a")])
+    assert found == {"ciou": 1.0, "map50": 0.0, "parse_failures": 1.0}
+
+
+def test_three_options_in_three_orders_are_turned_back_one_by_one() -> None:
+    """Order number `r` begins with option `r`: displayed are 0 1 2, then 1 2 0, then 2 0 1."""
+    rows = ((0.2, 0.5, 0.3), (0.5, 0.1, 0.4), (0.4, 0.1, 0.5))
+    answer = Answered(num_options=3, answer=1, log_probs=tuple(tuple(map(log, row)) for row in rows))
+    assert answer.choices == (1, 1, 1)
+    means = [np.mean([row[place] for row, place in zip(rows, places, strict=True)]) for places in PLACES]
+    assert answer.option_log_probs == pytest.approx(tuple(np.log(means)))
+    found = summarize_choices([answer])
+    assert [found[f"recall_{letter}"] for letter in "ABC"] == [1, 1, 1]
+    assert found["circular_accuracy"] == 1
+
+
+PLACES = ((0, 2, 1), (1, 0, 2), (2, 1, 0))
+"""Where each option stands in each order."""
+
+
+def test_recall_counts_the_place_where_the_right_option_stood_in_each_order() -> None:
+    answer = Answered(num_options=3, answer=0, parsed=(0, 1))  # second order: 1 2 0, of which the second was written
+    found = summarize_choices([answer])
+    assert {name: value for name, value in found.items() if name.startswith("recall_")} == {
+        "recall_A": 1,
+        "recall_C": 0,
+    }
+
+
+def test_the_option_that_is_written_most_often_counts_and_of_equals_the_first() -> None:
+    assert Answered(num_options=3, answer=0, parsed=(2, 0, 2)).choices == (2, 1, 1)
+    assert Answered(num_options=3, answer=0, parsed=(2, 0, 2)).choice == 1
+    assert Answered(num_options=3, answer=0, parsed=(2, 2, None)).choices == (2, 0, None)
+    assert Answered(num_options=3, answer=0, parsed=(2, 2, None)).choice == 0
+
+
+def test_what_was_written_is_right_where_it_names_the_right_option() -> None:
+    answers = [Answered(num_options=2, answer=0, parsed=(place,)) for place in (0, 0, 0, 1)]
+    found = summarize_choices(answers)
+    assert (found["written_accuracy"], found["parse_failures"]) == (0.75, 0)

@@ -155,7 +155,14 @@ class Lab:
 
 
 def build_lab(root: Path, *, targets: tuple[str, ...], seeds: tuple[int, ...], study: str = "small") -> Lab:
-    """Plan a study over twelve subsets, and write its plan."""
+    """Plan a study, and write its plan."""
+    lab = Lab(layout=Layout(root), plan=plan_small(targets, seeds, study))
+    write_plan(lab.layout, lab.plan)
+    return lab
+
+
+def plan_small(targets: tuple[str, ...], seeds: tuple[int, ...], study: str = "small") -> Plan:
+    """Plan a study over eighteen subsets."""
     areas, tasks = ("Lung", "Brain", "Breast"), ("Mass", "Bleed")
     subsets = [
         Subset(
@@ -175,10 +182,7 @@ def build_lab(root: Path, *, targets: tuple[str, ...], seeds: tuple[int, ...], s
     run = PlannedRun(
         name="", study=_settings(study, targets, seeds), catalog=build_catalog(data, subsets), backbone=backbone
     )
-    plan = build_plan([run])
-    layout = Layout(root)
-    write_plan(layout, plan)
-    return Lab(layout=layout, plan=plan)
+    return build_plan([run])
 
 
 def _settings(study: str, targets: tuple[str, ...], seeds: tuple[int, ...]) -> Study:

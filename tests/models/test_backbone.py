@@ -1,0 +1,223 @@
+"""Which weights a backbone has: a fine-tune's while that is asked, and the untouched ones before and afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+from torch import nn
+
+from cg_lab.errors import UserError
+from cg_lab.models.backbone import (
+    LoadedBackbone,
+    UnreadableCheckpointError,
+    is_trainable,
+    keep_untouched,
+    load_backbone,
+    load_for_images,
+    restore_weights,
+    select_trainable,
+    using_weights,
+)
+from cg_lab.questions import AnswerForm
+from cg_lab.study import Backbone, TrainablePart
+
+TINY = Backbone(name="tiny_llava", path="package:tiny_llava", revision="0" * 16, answer=AnswerForm.LETTER)
+State = dict[str, torch.Tensor]
+
+
+class Small(nn.Module):
+    """Two layers, the second under a second name too, as heads are that are tied to embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(2, 2, bias=False)
+        self.second = nn.Linear(2, 3, bias=False)
+        self.tied = nn.Linear(2, 3, bias=False)
+        self.tied.weight = self.second.weight
+        self.all_tied_weights_keys = {"tied.weight": "second.weight"}
+
+
+@pytest.fixture
+def small() -> LoadedBackbone:
+    torch.manual_seed(0)
+    return LoadedBackbone(identity=TINY, model=Small(), processor=None)
+
+
+def copy_state(backbone: LoadedBackbone) -> State:
+    return {name: values.clone() for name, values in backbone.model.state_dict().items()}
+
+
+def is_equal(one: State, other: State) -> bool:
+    return one.keys() == other.keys() and all(values.equal(other[name]) for name, values in one.items())
+
+
+def save(folder: Path, *files: State) -> Path:
+    folder.mkdir()
+    for number, weights in enumerate(files):
+        save_file({name: values.clone() for name, values in weights.items()}, folder / f"model-{number}.safetensors")
+    return folder
+
+
+def shift(state: State, by: float) -> State:
+    return {name: values + by for name, values in state.items()}
+
+
+def test_a_fine_tunes_weights_are_there_while_it_is_asked_and_the_untouched_ones_for_the_next(
+    small: LoadedBackbone, tmp_path: Path
+) -> None:
+    untouched = copy_state(small)
+    folders = [save(tmp_path / str(by), shift(untouched, by)) for by in (1.0, 2.0)]
+    for by, folder in ((1.0, folders[0]), (2.0, folders[1]), (1.0, folders[0])):
+        with using_weights(small, folder):
+            assert is_equal(copy_state(small), shift(untouched, by))
+        with using_weights(small, None):
+            assert is_equal(copy_state(small), untouched)
+    with using_weights(small, folders[0]):
+        pass
+    with using_weights(small, folders[1]):  # from one fine-tune to the next
+        pass
+    restore_weights(small)
+    assert is_equal(copy_state(small), untouched)
+
+
+def test_weights_in_several_files_are_read_all_and_tied_ones_may_be_left_out(
+    small: LoadedBackbone, tmp_path: Path
+) -> None:
+    wanted = shift(copy_state(small), 1.0)
+    folder = save(
+        tmp_path / "model", {"first.weight": wanted["first.weight"]}, {"second.weight": wanted["second.weight"]}
+    )
+    with using_weights(small, folder):
+        assert is_equal(copy_state(small), wanted)
+
+
+def test_only_weights_that_change_are_kept_once_and_on_the_host(small: LoadedBackbone) -> None:
+    before = copy_state(small)
+    keep_untouched(small, ["first.weight", "of.another.model"])
+    assert set(small.untouched) == {"first.weight"}
+    with torch.no_grad():
+        small.model.first.weight.add_(1.0)
+    keep_untouched(small, ["first.weight"])
+    assert small.untouched["first.weight"].equal(before["first.weight"])
+    assert (small.untouched["first.weight"].device.type, small.untouched["first.weight"].requires_grad) == (
+        "cpu",
+        False,
+    )
+    restore_weights(small)
+    assert is_equal(copy_state(small), before)
+
+
+def read_fault(backbone: LoadedBackbone, folder: Path) -> str:
+    before = copy_state(backbone)
+    with pytest.raises(UnreadableCheckpointError) as caught, using_weights(backbone, folder):
+        pass
+    assert is_equal(copy_state(backbone), before)
+    start, end = f"the weights in {folder} can't be read (", (
+        "); remove that folder and give the same command again: the fine-tune is then run anew"
+    )  # fmt: skip
+    text = str(caught.value)
+    assert text.startswith(start)
+    assert text.endswith(end)
+    return text.removeprefix(start).removesuffix(end)
+
+
+def test_weights_that_are_not_the_models_are_refused_with_what_is_wrong(small: LoadedBackbone, tmp_path: Path) -> None:
+    state = copy_state(small)
+    more = save(tmp_path / "more", state | {"a": torch.ones(1), "b": torch.ones(1)})
+    assert read_fault(small, more) == "2 weights do not fit the model, such as a"
+    less = save(tmp_path / "less", {"first.weight": state["first.weight"]})
+    assert read_fault(small, less) == "1 weights do not fit the model, such as second.weight"
+    shape = save(tmp_path / "shape", state | {"first.weight": torch.ones(3, 3)})
+    assert read_fault(small, shape) == "shapes differ"
+    assert read_fault(small, save(tmp_path / "empty")) == "no *.safetensors in it"
+    cut = save(tmp_path / "cut", state) / "model-0.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-8])
+    assert "\n" not in read_fault(small, cut.parent)
+
+
+def test_adapters_that_can_not_be_read_are_told_as_weights_are(backbone: LoadedBackbone, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "target_modules": ["q_proj"]}')
+    (folder / "adapter_model.safetensors").write_bytes(b"cut")
+    assert "\n" not in read_fault(backbone, folder)
+    assert not hasattr(backbone.model, "peft_config")
+
+
+def test_adapters_work_while_they_are_asked_and_leave_no_trace(backbone: LoadedBackbone, tmp_path: Path) -> None:
+    before = copy_state(backbone)
+    adapted: Any = get_peft_model(backbone.model, LoraConfig(r=2, target_modules=["q_proj"]))
+    with torch.no_grad():
+        for name, values in adapted.named_parameters():
+            if "lora_B" in name:
+                values.fill_(0.5)
+    adapted.save_pretrained(str(tmp_path / "model"))
+    adapted.unload()
+    with using_weights(backbone, tmp_path / "model"):
+        taught = [values for name, values in backbone.model.named_parameters() if "lora_B" in name]
+        assert taught
+        assert all((values == 0.5).all() for values in taught)
+    assert is_equal(copy_state(backbone), before)
+
+
+NAMES = {
+    "model.vision_tower.layer.weight": "vision",
+    "model.visual.blocks.weight": "vision",
+    "model.visual.merger.weight": "projector",
+    "model.multi_modal_projector.weight": "projector",
+    "model.image_newline": "projector",
+    "model.language_model.layers.0.weight": "language",
+    "lm_head.weight": "language",
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "trained"),
+    [
+        ("all", {"vision", "projector", "language"}),
+        ("language_model_and_projector", {"projector", "language"}),
+        ("vision_and_projector", {"vision", "projector"}),
+        ("projector", {"projector"}),
+    ],
+)
+def test_a_recipe_trains_the_part_that_it_names(part: TrainablePart, trained: set[str]) -> None:
+    assert {kind for name, kind in NAMES.items() if is_trainable(name, part)} == trained
+    assert {kind for name, kind in NAMES.items() if not is_trainable(name, part)} == set(NAMES.values()) - trained
+
+
+def test_what_is_frozen_for_one_fine_tune_is_free_for_the_next(small: LoadedBackbone) -> None:
+    for part in (*get_args(TrainablePart), "all"):
+        select_trainable(small, part)
+        flags = {name: parameter.requires_grad for name, parameter in small.model.named_parameters()}
+        assert flags == {name: is_trainable(name, part) for name in flags}
+
+
+def test_a_model_loads_in_full_precision_on_a_cpu_and_its_processor_alone_for_images() -> None:
+    loaded = load_backbone(TINY)
+    assert loaded.identity is TINY
+    assert loaded.untouched == {}
+    if not torch.cuda.is_available():
+        assert {values.dtype for values in loaded.model.state_dict().values()} == {torch.float32}
+        assert {values.device.type for values in loaded.model.state_dict().values()} == {"cpu"}
+    alone = load_for_images(TINY)
+    assert (alone.identity, alone.model) == (TINY, None)
+    assert type(alone.processor) is type(loaded.processor)
+
+
+def test_a_model_that_is_not_there_is_told_with_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    absent = replace(TINY, path="nobody/nothing", revision="abc")
+    with pytest.raises(UserError) as caught:
+        load_backbone(absent)
+    text = str(caught.value)
+    assert text.startswith("model.path: can't load 'nobody/nothing' at revision abc: ")
+    assert text.endswith(". Get it with: hf download nobody/nothing --revision abc")
+    with pytest.raises(UserError, match="^model.path: can't load the processor of 'nobody/nothing': "):
+        load_for_images(absent)
