@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import assert_never
 
@@ -213,25 +214,23 @@ def _find_job(job_id: str, plan: Plan, layout: Layout) -> FinetuneJob | EvalJob:
     return parse(EvalJob if "target" in raw else FinetuneJob, raw, where=str(layout.result(job_id)))
 
 
-def show_effects(layout: Layout, study: str) -> None:
+def show_effects(layout: Layout, plan: Plan) -> None:
     """Print one line for each held-out question, from effects.csv."""
     console = _console()
-    with (layout.study(study) / "effects.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    targets = [contrast.target for contrast in plan.contrasts if contrast.main]
+    with (layout.study(plan.study) / "effects.csv").open(encoding="utf-8", newline="") as file:
+        asked = (list(rows) for _, rows in groupby(csv.DictReader(file), key=lambda row: row["contrast"]))
+        shown = list(islice((rows for rows in asked if any(row["verdict"] for row in rows)), MOST_ROWS))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("target", "trained on"):
         table.add_column(column)
     for column in ("zero-shot", "unrelated", "related", "ceiling", "blind", "gain over unrelated"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
-    main = [row for row in rows if row["verdict"]]
-    for row in main[:MOST_ROWS]:
-        arms = {
-            other["arm"]: other
-            for other in rows
-            if other["contrast"] == row["contrast"] and other["arm"] != Arm.SOURCES and not other["variant"]
-        }
-        detail = row["level"] or ("" if len({part["target"] for part in main}) == len(main) else row["direction"])
+    for rows in shown:
+        row = next(row for row in rows if row["verdict"])
+        arms = {other["arm"]: other for other in rows if other["arm"] != Arm.SOURCES and not other["variant"]}
+        detail = row["level"] or ("" if len(set(targets)) == len(targets) else row["direction"])
         table.add_row(
             f"{row['target']} {detail}".strip(),
             _shorten(tuple(row["related"].split(";"))),
@@ -242,8 +241,8 @@ def show_effects(layout: Layout, study: str) -> None:
             _gain(row),
             row["verdict"],
         )
-    if len(main) > MOST_ROWS:
-        table.add_row(f"... {len(main) - MOST_ROWS} more", *[""] * 8)
+    if len(targets) > len(shown):
+        table.add_row(f"... {len(targets) - len(shown)} more", *[""] * 8)
     console.print(table)
 
 
