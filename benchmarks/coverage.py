@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cg_lab.analysis.bootstrap import Resampling, Scores, adjust_holm, subtract
+from cg_lab.analysis.bootstrap import Resampling, Scores, adjust_holm, resample_means, subtract
 from cg_lab.analysis.components import estimate_mean
 from cg_lab.analysis.stacking import Stack
 from cg_lab.analysis.summary import bootstrap_gains, measure_gain, pool_gains
@@ -124,9 +124,10 @@ def simulate_pooled(kind: Pooled, studies: int) -> tuple[float, float, float, fl
     for study in range(studies):
         generator = np.random.default_rng([study, kind.targets, kind.seeds, int(1000 * kind.between)])
         resampling = Resampling(num_resamples=RESAMPLES, seed=study, confidence=0.95)
+        drawn = [draw_gain(kind, shape, generator) for _ in range(kind.targets)]
         gains = [
-            measure_gain(Stack(seeds=tuple(range(kind.seeds)), scores=draw_gain(kind, shape, generator)), resampling)
-            for _ in range(kind.targets)
+            measure_gain(Stack(seeds=tuple(range(kind.seeds)), scores=scores), replicates_R, 0.95)
+            for scores, replicates_R in zip(drawn, resample_means(drawn, resampling), strict=True)
         ]
         names = [str(number) for number in range(kind.targets)]
         for place, found in enumerate((pool_gains(gains, names, 0.95), bootstrap_gains(gains, resampling))):

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.stats import bootstrap
 
-from cg_lab.analysis.bootstrap import Resampling, Scores, resample_mean, subtract, summarize
+from cg_lab.analysis.bootstrap import Resampling, Scores, resample_means, subtract, summarize
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.evaluation.evaluate import PREDICTIONS
@@ -48,7 +48,7 @@ def measure_comparisons(count: int) -> None:
     begun, cpu = time.perf_counter(), time.process_time()
     for first, second in pairs:
         difference = subtract(first, second)
-        summarize(float(difference.correct_SQ.mean()), resample_mean(difference, resampling), 0.95)
+        summarize(float(difference.correct_SQ.mean()), resample_means([difference], resampling)[0], 0.95)
     seconds, used = time.perf_counter() - begun, time.process_time() - cpu
     few = 20
     begun = time.perf_counter()

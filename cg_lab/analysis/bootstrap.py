@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-FEW_GROUPS = 1_000
-ROWS_AT_ONCE = 500
-"""Resamples held as floats at one time, so that a test set of ten thousand questions fits in memory."""
+FLOATS_AT_ONCE = 4_000_000
+"""Held at one time, so that a test set of ten thousand questions fits in memory; few and large steps are fastest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,35 +60,52 @@ def subtract(first: Scores, second: Scores) -> Scores:
     return Scores(questions=first.questions, groups=first.groups, correct_SQ=first.correct_SQ - second.correct_SQ)
 
 
-def resample_mean(scores: Scores, resampling: Resampling) -> FloatArray:
-    """Draw bootstrap replicates of the mean over seeds and questions.
+def resample_means(scores: Sequence[Scores], resampling: Resampling) -> list[FloatArray]:
+    """Draw bootstrap replicates of means over seeds and questions.
 
     Questions are drawn by group (groups stay whole), seeds are drawn independently of them, and every drawn seed
-    meets every drawn question.
+    meets every drawn question. What has the same groups has the same draws, and is computed together.
 
     Returns
     -------
-    Array of shape (num_resamples,).
+    For each of the scores an array of shape (num_resamples,).
 
     """
-    group_of = _number_groups(scores.groups)
-    num_groups, num_seeds = int(group_of.max()) + 1, scores.correct_SQ.shape[0]
-    sizes_G = np.bincount(group_of, minlength=num_groups).astype(np.float64)
-    sums_SG = np.stack([np.bincount(group_of, weights=row, minlength=num_groups) for row in scores.correct_SQ])
-    counts_RG = _draw_groups(num_groups, resampling)
-    means_RS = np.concatenate(
-        [
-            (part_RG @ sums_SG.T) / (part_RG @ sizes_G)[:, None]
-            for start in range(0, resampling.num_resamples, ROWS_AT_ONCE)
-            for part_RG in (counts_RG[start : start + ROWS_AT_ONCE].astype(np.float64, copy=False),)
-        ]
-    )
+    alike: dict[tuple[tuple[str, ...], int], list[int]] = {}
+    for place, part in enumerate(scores):
+        alike.setdefault((part.groups, len(part.correct_SQ)), []).append(place)
+    found: dict[int, FloatArray] = {}
+    for (groups, _), places in alike.items():
+        correct_KSQ = np.stack([scores[place].correct_SQ for place in places])
+        found |= zip(places, _resample_alike(correct_KSQ, groups, resampling), strict=True)
+    return [found[place] for place in range(len(scores))]
+
+
+def _resample_alike(correct_KSQ: FloatArray, groups: tuple[str, ...], resampling: Resampling) -> FloatArray:
+    num_scores, num_seeds, num_questions = correct_KSQ.shape
+    group_of = number_groups(groups)
+    num_groups = int(group_of.max()) + 1
+    sizes_G = np.bincount(group_of).astype(np.float64)
+    rows = correct_KSQ.reshape(-1, num_questions)
+    sums_NG = np.stack([np.bincount(group_of, weights=row, minlength=num_groups) for row in rows])
+    counts_RG = draw_groups(num_groups, resampling)
     drawn_RS = _draw_seeds(num_seeds, resampling)
-    return np.asarray((means_RS * drawn_RS).sum(axis=1) / num_seeds, dtype=np.float64)
+    found_KR = np.empty((num_scores, resampling.num_resamples))
+    for part in list_parts(resampling, max(sums_NG.shape)):
+        counts_GR = counts_RG[part].astype(np.float64).T
+        means_KSR = (sums_NG @ counts_GR / (sizes_G @ counts_GR)).reshape(num_scores, num_seeds, -1)
+        found_KR[:, part] = (means_KSR * drawn_RS[part].T).sum(axis=1) / num_seeds
+    return found_KR
+
+
+def list_parts(resampling: Resampling, width: int) -> Iterator[slice]:
+    """Give the resamples in parts, of which as many rows of some width fit in memory."""
+    step = max(1, FLOATS_AT_ONCE // width)
+    return (slice(start, start + step) for start in range(0, resampling.num_resamples, step))
 
 
 @lru_cache(maxsize=64)
-def _number_groups(groups: tuple[str, ...]) -> NDArray[np.int64]:
+def number_groups(groups: tuple[str, ...]) -> NDArray[np.int64]:
     """Give groups numbers, which all arms of a test set share."""
     return np.unique(np.array(groups), return_inverse=True)[1].astype(np.int64)
 
@@ -101,20 +117,17 @@ def _draw_seeds(num_seeds: int, resampling: Resampling) -> NDArray[np.int64]:
     return generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resampling.num_resamples)
 
 
-@lru_cache(maxsize=2)
-def _draw_groups(num_groups: int, resampling: Resampling) -> NDArray[Any]:
-    """Draw groups with replacement; all arms of a test set share these draws, which take most of a report's time.
+@lru_cache(maxsize=8)
+def draw_groups(num_groups: int, resampling: Resampling) -> NDArray[np.uint16]:
+    """Draw groups with replacement: how often each is in each resample, of shape (resamples, groups).
 
-    Few groups are kept as floats, which need not be converted again.
+    All that has as many groups shares these draws, which take most of a large report's time.
     """
     generator = np.random.default_rng(resampling.seed)
     shares_G = np.full(num_groups, 1 / num_groups)
-    counts_RG = np.empty(
-        (resampling.num_resamples, num_groups), dtype=np.float64 if num_groups <= FEW_GROUPS else np.uint16
-    )
-    for start in range(0, resampling.num_resamples, ROWS_AT_ONCE):
-        part_RG = counts_RG[start : start + ROWS_AT_ONCE]
-        part_RG[:] = generator.multinomial(num_groups, shares_G, size=len(part_RG))
+    counts_RG = np.empty((resampling.num_resamples, num_groups), dtype=np.uint16)
+    for part in list_parts(resampling, num_groups):
+        counts_RG[part] = generator.multinomial(num_groups, shares_G, size=len(counts_RG[part]))
     return counts_RG
 
 

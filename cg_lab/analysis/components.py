@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cg_lab.analysis.bootstrap import FloatArray, Interval, Scores
+from cg_lab.analysis.bootstrap import FloatArray, Interval, Scores, number_groups
 from cg_lab.analysis.proportions import is_binary
 from cg_lab.analysis.student import find_quantile, find_tail
 from cg_lab.wilson import wilson_interval
@@ -35,17 +34,14 @@ def estimate_mean(scores: Scores, confidence: float) -> Interval:
     The mean with its interval, and the p-value of a t test of the mean being zero.
 
     """
-    mean = float(scores.correct_SQ.mean())
-    values_SG = _take_groups(scores)
+    mean = float(scores.correct_SQ.sum()) / scores.correct_SQ.size
+    values_SG = take_groups(scores)
+    num_groups = values_SG.shape[1]
     error, freedom = _find_error(values_SG)
-    if math.isinf(error):
-        return Interval(estimate=mean, low=-1.0, high=1.0, p_value=1.0)
+    half = find_half_width(error, freedom, num_groups, confidence)
     if error > 0:
-        half = find_quantile((1 + confidence) / 2, freedom) * error
         p_value = min(1.0, 2 * find_tail(abs(mean) / error, freedom))
     else:
-        num_groups = values_SG.shape[1]
-        half = wilson_interval(0, num_groups, confidence)[1]
         p_value = 2.0 ** (1 - num_groups) if mean else 1.0
     return Interval(estimate=mean, low=max(-1.0, mean - half), high=min(1.0, mean + half), p_value=p_value)
 
@@ -73,13 +69,13 @@ def find_detectable(scores: Scores, confidence: float, power: float = 0.8) -> fl
     >>> round(find_detectable(Scores(questions=names, groups=names, correct_SQ=values_SQ), 0.95) or 0, 3)
     0.671
     """
-    error, freedom = _find_error(_take_groups(scores))
+    error, freedom = _find_error(take_groups(scores))
     if math.isinf(error) or not error:
         return None
     return (find_quantile((1 + confidence) / 2, freedom) + find_quantile(power, freedom)) * error
 
 
-def _take_groups(scores: Scores) -> FloatArray:
+def take_groups(scores: Scores) -> FloatArray:
     """Give one value for each seed and group, whose mean is the mean over questions.
 
     Groups differ in size, so that a mean is a ratio of sums; the values are its linear part: the mean, and the group's
@@ -87,8 +83,7 @@ def _take_groups(scores: Scores) -> FloatArray:
     """
     if scores.groups == scores.questions:
         return scores.correct_SQ
-    _, codes = np.unique(np.array(scores.groups), return_inverse=True)
-    group_of: NDArray[np.int64] = codes.astype(np.int64)
+    group_of = number_groups(scores.groups)
     sizes_G = np.bincount(group_of).astype(np.float64)
     sums_SG = np.stack([np.bincount(group_of, weights=row) for row in scores.correct_SQ])
     mean = float(scores.correct_SQ.mean())
@@ -97,19 +92,61 @@ def _take_groups(scores: Scores) -> FloatArray:
 
 def _find_error(values_SG: FloatArray) -> tuple[float, float]:
     """Give the standard error of the mean, and its degrees of freedom."""
-    num_seeds, num_groups = values_SG.shape
-    mean = float(values_SG.mean())
+    apart_SG = centre(values_SG)
+    return find_error(sum_products(apart_SG, apart_SG), *values_SG.shape)
+
+
+def centre(values_SG: FloatArray) -> FloatArray:
+    """Give the deviations from the mean."""
+    return values_SG - values_SG.sum() / values_SG.size
+
+
+def sum_products(first_SG: FloatArray, second_SG: FloatArray) -> FloatArray:
+    """Multiply deviations: of an array and itself, these are the sums of squares of a two-way analysis of variance.
+
+    Returns
+    -------
+    Sums over all values: of the means of seeds, of the means of questions (whole groups), of the values themselves.
+
+    """
+    num_seeds, num_groups = first_SG.shape
+    total = float((first_SG * second_SG).sum())
+    if num_seeds == 1:
+        return np.array([0.0, total, total])
+    seeds = float(first_SG.sum(axis=1) @ second_SG.sum(axis=1)) / num_groups
+    questions = float(first_SG.sum(axis=0) @ second_SG.sum(axis=0)) / num_seeds
+    return np.array([seeds, questions, total])
+
+
+def find_error(squares: FloatArray, num_seeds: int, num_groups: int) -> tuple[float, float]:
+    """Give the standard error of a mean, infinite of a single group, and its degrees of freedom.
+
+    Parameters
+    ----------
+    squares
+        As `sum_products` gives them of the values.
+    num_seeds, num_groups
+        Shape of the values.
+
+    """
     if num_groups == 1:
         return math.inf, 1.0
-    questions = num_seeds * float(((values_SG.mean(axis=0) - mean) ** 2).sum()) / (num_groups - 1)
+    of_seeds, of_questions, total = squares.tolist()
+    questions = of_questions / (num_groups - 1)
     if num_seeds == 1:
         return math.sqrt(questions / num_groups), float(num_groups - 1)
-    seeds = num_groups * float(((values_SG.mean(axis=1) - mean) ** 2).sum()) / (num_seeds - 1)
-    total = float(((values_SG - mean) ** 2).sum())
+    seeds = of_seeds / (num_seeds - 1)
     free = (num_seeds - 1) * (num_groups - 1)
-    rest = max(0.0, total - seeds * (num_seeds - 1) - questions * (num_groups - 1)) / free
+    rest = max(0.0, total - of_seeds - of_questions) / free
     whole = max(seeds + questions - rest, rest)
     if whole <= 0:
         return 0.0, float(free)
     parts = seeds**2 / (num_seeds - 1) + questions**2 / (num_groups - 1) + rest**2 / free
     return math.sqrt(whole / (num_seeds * num_groups)), max(1.0, whole**2 / parts)
+
+
+def find_half_width(error: float, freedom: float, num_groups: int, confidence: float) -> float:
+    """Give half the width of the interval around a mean with a standard error; without one, Wilson's reach."""
+    if error > 0:
+        return find_quantile((1 + confidence) / 2, freedom) * error
+    return wilson_interval(0, num_groups, confidence)[1]

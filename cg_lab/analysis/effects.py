@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, summarize
 from cg_lab.analysis.curves import Curve, fit_slopes, trace_curves
-from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrast
+from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrasts
 from cg_lab.analysis.summary import Asked, Summary, pool_gains, summarize_study
 from cg_lab.analysis.transfer import Transfer, measure_transfer
 from cg_lab.analysis.verdict import Evidence, Verdict, decide
@@ -116,7 +116,7 @@ def compute_effects(
     cells: dict[str, list[Cell]] = {contrast.id: [] for contrast in plan.contrasts}
     for cell in plan.cells:
         cells[cell.contrast].append(cell)
-    measured = [measure_contrast(plan, contrast, cells[contrast.id], scores, resampling) for contrast in plan.contrasts]
+    measured = measure_contrasts(plan, cells, scores, resampling)
     missing = tuple(
         MissingCell(cell=cell.key, contrast=cell.contrast, reason=reasons.get(cell.eval_job, "not run yet"))
         for cell in plan.cells
@@ -157,6 +157,7 @@ def _judge(
 ) -> tuple[ContrastEffect, ...]:
     confidence = plan.rule.confidence
     incomplete = {cell.contrast for cell in missing}
+    known = None if registered is None else frozenset(registered)
     evidence = [
         Evidence(
             fully_covered=part.contrast.fully_covered,
@@ -184,7 +185,7 @@ def _judge(
             mcnemar=part.mcnemar,
             losses={factor: loss.interval for factor, loss in part.losses.items()},
             detectable=part.detectable,
-            is_exploratory=registered is not None and part.contrast.id not in registered,
+            is_exploratory=known is not None and part.contrast.id not in known,
             p_holm=decision.p_holm,
             verdict=decision.verdict,
             reason=decision.reason,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean
+from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_means
 from cg_lab.analysis.components import estimate_accuracy, estimate_mean, find_detectable
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary
 from cg_lab.analysis.recovering import share_recovered
@@ -63,64 +63,97 @@ class Measured:
     """Gain over unrelated training that the question would have shown."""
 
 
-def measure_contrast(
-    plan: Plan, contrast: Contrast, cells: Sequence[Cell], scores: Mapping[str, Scores], resampling: Resampling
-) -> Measured:
-    """Measure one held-out question from the scores there are.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stacked:
+    """The answers of one held-out question, before anything is drawn."""
+
+    contrast: Contrast
+    cells: Mapping[Key, Sequence[Cell]]
+    stacks: Mapping[Key, Stack | None]
+    own: Stack | None
+    """Of the main arm."""
+    whole: Mapping[Arm, Stack]
+    """Of the arms that are asked about the target."""
+    pairs: Mapping[Arm, Stack]
+    """The main arm less another one."""
+    without: Mapping[str, Stack]
+    """The main arm less training without an element, by factor."""
+
+    @property
+    def resampled(self) -> tuple[Stack, ...]:
+        """What replicates are drawn of: gains, losses, and on a curve the arms themselves."""
+        arms = self.whole.values() if self.contrast.level is not None else ()
+        return (*self.pairs.values(), *self.without.values(), *arms)
+
+
+def measure_contrasts(
+    plan: Plan, cells: Mapping[str, Sequence[Cell]], scores: Mapping[str, Scores], resampling: Resampling
+) -> list[Measured]:
+    """Measure the held-out questions of a plan from the scores there are.
 
     Parameters
     ----------
-    plan, contrast, cells
-        The question, and its cells.
+    plan
+        Its questions are measured.
+    cells
+        By id of the question.
     scores
         By id of the evaluation.
     resampling
         Of the bootstrap; its confidence is that of all intervals.
 
     """
+    stacked = [_stack(contrast, cells[contrast.id], scores) for contrast in plan.contrasts]
+    drawn = iter(resample_means([stack.scores for part in stacked for stack in part.resampled], resampling))
+    return [_measure(plan, part, drawn, resampling.confidence) for part in stacked]
+
+
+def _stack(contrast: Contrast, cells: Sequence[Cell], scores: Mapping[str, Scores]) -> _Stacked:
     by_arm: dict[Key, list[Cell]] = {}
     for cell in cells:
         by_arm.setdefault((cell.arm, cell.variant, cell.subset), []).append(cell)
     stacks = {key: stack_seeds(group, scores) for key, group in by_arm.items()}
-    target = contrast.target
     main = contrast.main.arm if contrast.main else None
-    own = stacks.get((main, "", target)) if main else None
-    whole = {arm: stacks.get((arm, "", target)) for arm in Arm if arm.traits.asks_target}
-    pairs = {over: pair_stacks(own, whole[over]) for over in REFERENCES}
-    without = {key[1]: pair_stacks(own, part) for key, part in stacks.items() if key[0] is Arm.WITHOUT}
-    gains = {over: measure_gain(pair, resampling) for over, pair in pairs.items() if pair}
-    unrelated = pairs.get(Arm.UNRELATED)
-    return Measured(
+    whole = {arm: part for arm in Arm if arm.traits.asks_target and (part := stacks.get((arm, "", contrast.target)))}
+    own = whole.get(main) if main else None
+    without = {key[1]: part for key, part in stacks.items() if key[0] is Arm.WITHOUT}
+    return _Stacked(
         contrast=contrast,
-        target=plan.find_subset(contrast, target),
-        arms=tuple(
-            _measure_arm(plan, contrast, key, by_arm[key], stacks, resampling.confidence) for key in stacks
-        ),
+        cells=by_arm,
+        stacks=stacks,
+        own=own,
+        whole=whole,
+        pairs={over: pair for over in REFERENCES if (pair := pair_stacks(own, whole.get(over)))},
+        without={factor: pair for factor, part in without.items() if (pair := pair_stacks(own, part))},
+    )
+
+
+def _measure(plan: Plan, part: _Stacked, drawn: Iterator[FloatArray], confidence: float) -> Measured:
+    """Measure one held-out question, whose replicates come next among those that were drawn."""
+    gains = {over: measure_gain(pair, next(drawn), confidence) for over, pair in part.pairs.items()}
+    losses = {factor: measure_gain(pair, next(drawn), confidence) for factor, pair in part.without.items()}
+    draws = {arm: next(drawn) for arm in part.whole} if part.contrast.level is not None else {}
+    own, whole, unrelated = part.own, part.whole, part.pairs.get(Arm.UNRELATED)
+    return Measured(
+        contrast=part.contrast,
+        target=plan.find_subset(part.contrast, part.contrast.target),
+        arms=tuple(_measure_arm(plan, part, key, confidence) for key in part.stacks),
         gains=gains,
-        losses={factor: measure_gain(pair, resampling) for factor, pair in without.items() if pair},
-        means={arm: part.means_S for arm, part in whole.items() if part},
-        draws={arm: resample_mean(part.scores, resampling) for arm, part in whole.items() if part}
-        if contrast.level is not None
-        else {},
-        recovered=_recover(pairs.get(Arm.ZERO_SHOT), whole, resampling.confidence),
+        losses=losses,
+        means={arm: stack.means_S for arm, stack in whole.items()},
+        draws=draws,
+        recovered=_recover(part.pairs.get(Arm.ZERO_SHOT), whole, confidence),
         mcnemar={
-            over: compare_mcnemar(own.scores, part.scores)
+            over: compare_mcnemar(own.scores, other.scores)
             for over in CONTROLS
-            if own and (part := whole[over]) and is_binary(own.scores) and is_binary(part.scores)
+            if own and (other := whole.get(over)) and is_binary(own.scores) and is_binary(other.scores)
         },
-        detectable=find_detectable(unrelated.scores, resampling.confidence) if unrelated else None,
-    )  # fmt: skip
+        detectable=find_detectable(unrelated.scores, confidence) if unrelated else None,
+    )
 
 
-def _measure_arm(
-    plan: Plan,
-    contrast: Contrast,
-    key: Key,
-    cells: Sequence[Cell],
-    stacks: Mapping[Key, Stack | None],
-    confidence: float,
-) -> ArmEffect:
-    part, arm = stacks[key], key[0]
+def _measure_arm(plan: Plan, stacked: _Stacked, key: Key, confidence: float) -> ArmEffect:
+    contrast, stacks, part, arm = stacked.contrast, stacked.stacks, stacked.stacks[key], key[0]
     pairs = {
         over: pair_stacks(part, stacks.get((over, "", contrast.target)))
         for over in GAINS_OVER
@@ -132,15 +165,15 @@ def _measure_arm(
         subset=key[2],
         seeds=part.seeds if part else (),
         num_questions=len(part.scores.questions) if part else plan.find_subset(contrast, key[2]).num_test,
-        chance=cells[0].proof.chance,
+        chance=stacked.cells[key][0].proof.chance,
         accuracy=estimate_accuracy(part.scores, confidence) if part else None,
         gains={over: estimate_mean(pair.scores, confidence) for over, pair in pairs.items() if pair},
     )
 
 
-def _recover(gain: Stack | None, whole: Mapping[Arm, Stack | None], confidence: float) -> Interval | None:
+def _recover(gain: Stack | None, whole: Mapping[Arm, Stack], confidence: float) -> Interval | None:
     """Give the share of the ceiling's gain, if the ceiling gains at all."""
-    pair = pair_stacks(whole[Arm.CEILING], whole[Arm.ZERO_SHOT])
+    pair = pair_stacks(whole.get(Arm.CEILING), whole.get(Arm.ZERO_SHOT))
     if gain is None or pair is None or estimate_mean(pair.scores, confidence).low <= 0:
         return None
     return share_recovered(gain, pair, confidence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from cg_lab.analysis.bootstrap import FloatArray, Scores
 
 def is_binary(scores: Scores) -> bool:
     """Tell whether answers are right or wrong, and not overlaps of boxes."""
-    return bool(np.isin(scores.correct_SQ, (0.0, 1.0)).all())
+    return bool(((scores.correct_SQ == 0) | (scores.correct_SQ == 1)).all())
 
 
 def compare_mcnemar(first: Scores, second: Scores) -> float:
@@ -27,6 +28,7 @@ def compare_mcnemar(first: Scores, second: Scores) -> float:
     return sign_test(gained, lost)
 
 
+@cache
 def sign_test(gained: int, lost: int) -> float:
     """Give the exact two-sided p-value of a fair coin that fell so.
 

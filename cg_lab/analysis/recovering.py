@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cg_lab.analysis.bootstrap import Interval, Scores
-from cg_lab.analysis.components import estimate_mean
-from cg_lab.analysis.stacking import Stack, pair_stacks
+import numpy as np
+
+from cg_lab.analysis.bootstrap import Interval
+from cg_lab.analysis.components import centre, find_error, find_half_width, sum_products, take_groups
+from cg_lab.analysis.stacking import Stack, pair_stacks, take_seeds
 
 FARTHEST = 10.0
 """Shares are looked for within this distance of the estimate."""
@@ -32,15 +34,21 @@ def share_recovered(related: Stack, ceiling: Stack, confidence: float) -> Interv
     The share; None if the arms have no seed in common.
 
     """
+    pair = pair_stacks(related, ceiling)
+    if pair is None:
+        return None
+    values = [take_groups(take_seeds(stack, pair.seeds)) for stack in (related, ceiling)]
+    shape, means = values[0].shape, [float(values_SG.mean()) for values_SG in values]
+    one_SG, other_SG = map(centre, values)
+    first, both, second = (
+        sum_products(*parts) for parts in ((one_SG, one_SG), (one_SG, other_SG), (other_SG, other_SG))
+    )
 
     def is_open(share: float) -> bool:
-        rest = pair_stacks(related, _scale(ceiling, share))
-        assert rest is not None
-        found = estimate_mean(rest.scores, confidence)
-        return found.low <= 0 <= found.high
+        squares = np.maximum(first - 2 * share * both + share**2 * second, 0.0)
+        half = find_half_width(*find_error(squares, *shape), shape[1], confidence)
+        return abs(means[0] - share * means[1]) <= half
 
-    if pair_stacks(related, ceiling) is None:
-        return None
     share = related.mean / ceiling.mean
     low, high = (_find_edge(is_open, share, direction) for direction in (-1, 1))
     return Interval(estimate=share, low=low, high=high, p_value=1.0)
@@ -53,9 +61,3 @@ def _find_edge(is_open: Callable[[float], bool], start: float, direction: int) -
         middle = (inside + outside) / 2
         inside, outside = (middle, outside) if is_open(start + direction * middle) else (inside, middle)
     return start + direction * inside
-
-
-def _scale(stack: Stack, factor: float) -> Stack:
-    scores = stack.scores
-    scaled = Scores(questions=scores.questions, groups=scores.groups, correct_SQ=factor * scores.correct_SQ)
-    return Stack(seeds=stack.seeds, scores=scaled)

@@ -49,17 +49,18 @@ def pair_stacks(first: Stack | None, second: Stack | None) -> Stack | None:
     """Subtract an arm from another on the seeds that both have; an arm without seeds meets them all."""
     if first is None or second is None:
         return None
-    scores_1, scores_2 = first.scores, second.scores
     seeds = first.seeds or second.seeds
     if first.seeds and second.seeds:
         seeds = tuple(seed for seed in first.seeds if seed in second.seeds)
         if not seeds:
             return None
-        scores_1, scores_2 = (_take_seeds(part, seeds) for part in (first, second))
-    return Stack(seeds=seeds, scores=subtract(scores_1, scores_2))
+    return Stack(seeds=seeds, scores=subtract(take_seeds(first, seeds), take_seeds(second, seeds)))
 
 
-def _take_seeds(stack: Stack, seeds: tuple[int, ...]) -> Scores:
+def take_seeds(stack: Stack, seeds: tuple[int, ...]) -> Scores:
+    """Give the rows of some seeds; the one row of the untouched backbone stands for all."""
+    if not stack.seeds or stack.seeds == seeds:
+        return stack.scores
     rows = [stack.seeds.index(seed) for seed in seeds]
     return Scores(
         questions=stack.scores.questions, groups=stack.scores.groups, correct_SQ=stack.scores.correct_SQ[rows]

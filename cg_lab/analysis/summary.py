@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_mean, summarize
+from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, draw_groups, list_parts, summarize
 from cg_lab.analysis.components import estimate_mean
 from cg_lab.analysis.stacking import Stack
 from cg_lab.arms import CONTROLS, REFERENCES, Arm
@@ -62,11 +61,11 @@ class Asked:
     main: Arm | None
 
 
-def measure_gain(difference: Stack, resampling: Resampling) -> Gain:
-    """Measure a paired gain and draw its replicates."""
+def measure_gain(difference: Stack, replicates_R: FloatArray, confidence: float) -> Gain:
+    """Measure a paired gain, whose replicates are drawn."""
     return Gain(
-        interval=estimate_mean(difference.scores, resampling.confidence),
-        replicates_R=resample_mean(difference.scores, resampling),
+        interval=estimate_mean(difference.scores, confidence),
+        replicates_R=replicates_R,
         seeds=difference.seeds,
         means_S=difference.means_S,
     )
@@ -155,10 +154,11 @@ def bootstrap_gains(parts: Sequence[Gain], resampling: Resampling) -> Interval:
 
     With few questions the interval is too narrow.
     """
-    replicates_CR = np.stack([part.replicates_R for part in parts])
-    generator = np.random.default_rng(resampling.seed + 1)
-    weights_RC = generator.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), size=resampling.num_resamples)
-    mean_R = np.asarray((replicates_CR.T * weights_RC).sum(axis=1) / len(parts), dtype=np.float64)
+    weights_RC = draw_groups(len(parts), replace(resampling, seed=resampling.seed + 1))
+    mean_R = np.empty(resampling.num_resamples)
+    for rows in list_parts(resampling, len(parts)):
+        replicates_RC = np.stack([part.replicates_R[rows] for part in parts], axis=1)
+        mean_R[rows] = (replicates_RC * weights_RC[rows]).sum(axis=1) / len(parts)
     return summarize(float(np.mean([part.interval.estimate for part in parts])), mean_R, resampling.confidence)
 
 
@@ -195,28 +195,30 @@ def _compare_seeds(asked: Sequence[Asked], resampling: Resampling) -> list[Summa
 
 
 def _resample(
-    runs: Sequence[FloatArray], measure: Callable[[Sequence[FloatArray]], float], resampling: Resampling
+    runs: Sequence[FloatArray], measure: Callable[[Sequence[FloatArray]], FloatArray], resampling: Resampling
 ) -> Interval:
     """Draw each question's seeds with replacement (stratified bootstrap)."""
     generator = np.random.default_rng(resampling.seed + 2)
     count = min(resampling.num_resamples, 2000)
-    draws: list[NDArray[np.int64]] = [generator.integers(0, len(run), (count, len(run))) for run in runs]
-    replicates = np.array(
-        [measure([run[draw[number]] for run, draw in zip(runs, draws, strict=True)]) for number in range(count)]
-    )
-    return summarize(measure(runs), replicates, resampling.confidence)
+    drawn = [run_S[generator.integers(0, len(run_S), (count, len(run_S)))] for run_S in runs]
+    (estimate,) = measure([run_S[None, :] for run_S in runs])
+    return summarize(float(estimate), measure(drawn), resampling.confidence)
 
 
-def _interquartile_mean(runs: Sequence[FloatArray]) -> float:
-    values = np.sort(np.concatenate(list(runs)))
-    cut = len(values) // 4
-    return float(values[cut : len(values) - cut].mean())
+def _interquartile_mean(runs: Sequence[FloatArray]) -> FloatArray:
+    """Average the middle half of all seeds of all questions, each given as an array of draws and seeds."""
+    values_RN = np.sort(np.concatenate(list(runs), axis=1), axis=1)
+    count = values_RN.shape[1]
+    return values_RN[:, count // 4 : count - count // 4].mean(axis=1)
 
 
-def _probability_of_improvement(runs: Sequence[FloatArray]) -> float:
-    """Average over questions how often a seed of one arm beats one of the other; a tie is half a win."""
+def _probability_of_improvement(runs: Sequence[FloatArray]) -> FloatArray:
+    """Average over questions how often a seed of one arm beats one of the other; a tie is half a win.
+
+    Questions follow each other as the draws and seeds of one arm, then of the other.
+    """
     wins = [
-        float((np.sign(first[:, None] - second[None, :]) / 2 + 0.5).mean())
-        for first, second in zip(runs[::2], runs[1::2], strict=True)
+        (np.sign(first_RS[:, :, None] - second_RS[:, None, :]) / 2 + 0.5).mean(axis=(1, 2))
+        for first_RS, second_RS in zip(runs[::2], runs[1::2], strict=True)
     ]
-    return float(np.mean(wins))
+    return np.stack(wins, axis=1).mean(axis=1)

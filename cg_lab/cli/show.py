@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import assert_never
 
@@ -229,36 +230,35 @@ def _find_job(job_id: str, plan: Plan, layout: Layout) -> FinetuneJob | EvalJob:
     return parse(EvalJob if "target" in raw else FinetuneJob, raw, where=str(layout.result(job_id)))
 
 
-def show_effects(layout: Layout, study: str) -> None:
+def show_effects(layout: Layout, plan: Plan) -> None:
     """Print one line for each held-out question, from effects.csv."""
     console = _console()
-    with (layout.study(study) / "effects.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    asked = {cell.contrast for cell in plan.cells if cell.arm.traits.is_main}
+    targets = [contrast.target for contrast in plan.contrasts if contrast.id in asked]
+    with (layout.study(plan.study) / "effects.csv").open(encoding="utf-8", newline="") as file:
+        questions = (list(rows) for _, rows in groupby(csv.DictReader(file), key=lambda row: row["contrast"]))
+        shown = list(islice((rows for rows in questions if any(row["verdict"] for row in rows)), MOST_ROWS))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("target", "trained on"):
         table.add_column(column)
-    planned = {row["arm"] for row in rows}
-    shown = [arm for arm in Arm if arm in planned and arm.traits.is_tabulated]
-    for column in (*(arm.traits.words for arm in shown), "gain over unrelated"):
+    planned = {cell.arm for cell in plan.cells}
+    arms = [arm for arm in Arm if arm in planned and arm.traits.is_tabulated]
+    for column in (*(arm.traits.words for arm in arms), "gain over unrelated"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
-    main = [row for row in rows if row["verdict"]]
-    for row in main[:MOST_ROWS]:
-        accuracies = {
-            other["arm"]: other["accuracy"]
-            for other in rows
-            if other["contrast"] == row["contrast"] and not other["variant"]
-        }
-        detail = row["level"] or ("" if len({part["target"] for part in main}) == len(main) else row["direction"])
+    for rows in shown:
+        row = next(row for row in rows if row["verdict"])
+        accuracies = {other["arm"]: other["accuracy"] for other in rows if not other["variant"]}
+        detail = row["level"] or ("" if len(set(targets)) == len(targets) else row["direction"])
         table.add_row(
             f"{row['target']} {detail}".strip(),
             _shorten(tuple(row["related"].split(";"))),
-            *(_percent(accuracies.get(arm, "")) for arm in shown),
+            *(_percent(accuracies.get(arm, "")) for arm in arms),
             _gain(row),
             row["verdict"],
         )
-    if len(main) > MOST_ROWS:
-        table.add_row(f"... {len(main) - MOST_ROWS} more", *[""] * (len(shown) + 3))
+    if len(targets) > len(shown):
+        table.add_row(f"... {len(targets) - len(shown)} more", *[""] * (len(arms) + 3))
     console.print(table)
 
 

@@ -227,7 +227,7 @@ def _mirror(plan: Plan, tracking: TrackingSettings, layout: Layout) -> None:
 
 
 def _tell_end(plan: Plan, order: Order, layout: Layout) -> None:
-    show_effects(layout, plan.study)
+    show_effects(layout, plan)
     folder = layout.study(plan.study)
     print(f"\nreport   {folder / 'report.html'}")
     print(f"numbers  {folder / 'effects.csv'}")

@@ -147,9 +147,9 @@ def report(arguments: Arguments) -> int:
     layout = _existing(study)
     if arguments.studies:
         return _compare(layout, arguments.studies)
-    _planned(study, layout)
-    write_report(layout, study.study, images=study.report_images and not arguments.no_images)
-    show_effects(layout, study.study)
+    _check_planned(study, layout)
+    files = write_report(layout, study.study, images=study.report_images and not arguments.no_images)
+    show_effects(layout, files.effects.plan)
     if arguments.form:
         from cg_lab.reporting.formats import write_tables
 
@@ -179,7 +179,7 @@ def sync(arguments: Arguments) -> int:
     from cg_lab.tracking import TrackingError, sync_study
 
     layout = _existing(study)
-    _planned(study, layout)
+    _check_planned(study, layout)
     try:
         done = sync_study(layout, study.study, tracking_uri=study.tracking.uri)
     except TrackingError as error:
@@ -318,13 +318,17 @@ def _is_planned(study: Study) -> bool:
 
 
 def _planned(study: Study, layout: Layout) -> Plan:
-    from cg_lab.errors import suggest
     from cg_lab.results import read_plan
 
-    path = layout.plan(study.study)
-    if not path.exists():
+    _check_planned(study, layout)
+    return read_plan(layout.plan(study.study))
+
+
+def _check_planned(study: Study, layout: Layout) -> None:
+    from cg_lab.errors import suggest
+
+    if not layout.plan(study.study).exists():
         known = [
             folder.name for folder in sorted((layout.root / "studies").glob("*")) if (folder / "plan.json").exists()
         ]
         raise UserError(f"study: no study '{study.study}' in {layout.root}; {suggest(study.study, known)}")
-    return read_plan(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -59,7 +59,7 @@ class AnswerTable:
     rows: tuple[AnswerRow, ...]
 
 
-def list_answers(plan: Plan, metrics: Mapping[str, Mapping[str, float]]) -> AnswerTable | None:
+def list_answers(plan: Plan, metrics: Mapping[str, Mapping[str, float]], shown: Collection[str]) -> AnswerTable | None:
     """Make the table.
 
     Parameters
@@ -68,6 +68,8 @@ def list_answers(plan: Plan, metrics: Mapping[str, Mapping[str, float]]) -> Answ
         Decides rows and their order.
     metrics
         By id of the evaluation.
+    shown
+        Ids of the held-out questions that the table has.
 
     Returns
     -------
@@ -79,7 +81,7 @@ def list_answers(plan: Plan, metrics: Mapping[str, Mapping[str, float]]) -> Answ
         return None
     jobs: dict[tuple[str, str], list[str]] = {}
     for cell in plan.cells:
-        if cell.arm.traits.asks_target and cell.eval_job in metrics:
+        if cell.contrast in shown and cell.arm.traits.asks_target and cell.eval_job in metrics:
             jobs.setdefault((cell.contrast, name_arm(cell.arm, cell.variant)), []).append(cell.eval_job)
     names = name_questions(plan)
     rows: list[AnswerRow] = []

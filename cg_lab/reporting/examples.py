@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 MOST_EXAMPLES = 12
 """Of a report, over all held-out questions."""
@@ -57,14 +60,22 @@ class Turn:
     """Examples, at most."""
 
 
+def spread(parts: Sequence[T], most: int) -> list[T]:
+    """Choose some at even steps along a list, or all if there are no more, without a look at results.
+
+    >>> spread(range(30), 3)
+    [0, 10, 20]
+    """
+    shown = min(len(parts), most)
+    return [parts[number * len(parts) // shown] for number in range(shown)]
+
+
 def spread_turns(count: int, most: int = MOST_EXAMPLES) -> tuple[Turn, ...]:
     """Spread examples over held-out questions: evenly along their list, without a look at results.
 
     Up to four questions have an example of each kind. More have fewer each, beginning with another kind from one to
     the next.
 
-    >>> [turn.place for turn in spread_turns(30, most=3)]
-    [0, 10, 20]
     >>> [(turn.reasons[0].value, turn.count) for turn in spread_turns(3, most=6)]
     [('gained', 2), ('mistaken', 2), ('typical', 2)]
     """
@@ -74,9 +85,9 @@ def spread_turns(count: int, most: int = MOST_EXAMPLES) -> tuple[Turn, ...]:
     each = min(len(Reason), most // shown)
     kinds = tuple(Reason)
     turns: list[Turn] = []
-    for number in range(shown):
+    for number, place in enumerate(spread(range(count), most)):
         first = 0 if each == len(kinds) else number % len(kinds)
-        turns.append(Turn(place=number * count // shown, reasons=kinds[first:] + kinds[:first], count=each))
+        turns.append(Turn(place=place, reasons=kinds[first:] + kinds[:first], count=each))
     return tuple(turns)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -158,9 +159,9 @@ def open_study(folder: str | Path) -> StudyView:
     return StudyView(path)
 
 
-def to_frame(rows: list[Row]) -> pd.DataFrame:
+def to_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """Give rows as a DataFrame: numbers as numbers, flags as booleans, nothing as missing."""
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(list(rows))
     for name in frame.columns:
         filled = frame[name][frame[name] != ""]
         frame[name] = frame[name].where(frame[name] != "", None)

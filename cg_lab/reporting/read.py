@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cg_lab.analysis.bootstrap import FloatArray, Scores
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob
 from cg_lab.results import Layout, read_failure
+
+AT_ONCE = 500
+"""Files whose answers become arrays together, since one by one that takes as long as reading them."""
+COLUMNS = pa.schema(
+    {
+        "question": pa.string(),
+        "group": pa.string(),
+        "score": pa.float64(),
+        "correct": pa.bool_(),
+        "log_probs": pa.list_(pa.float64()),
+    }
+)
+"""What is read of predictions.parquet; older versions wrote no score, and no likelihoods of some answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,42 +45,74 @@ class Readings:
 
 def read_scores(plan: Plan, layout: Layout) -> Readings:
     """Read the predictions of every finished evaluation of a plan."""
-    scores: dict[str, Scores] = {}
-    reasons: dict[str, str] = {}
-    metrics: dict[str, dict[str, float]] = {}
-    confidences: dict[str, FloatArray] = {}
-    for job in plan.evals:
-        if not layout.result(job.id).exists():
-            reasons[job.id] = _explain(job, layout)
-            continue
-        try:
-            scores[job.id], sure_Q = _read_one(layout, job.id)
-            if sure_Q is not None:
-                confidences[job.id] = sure_Q
-            metrics[job.id] = json.loads(layout.result(job.id).read_bytes()).get("metrics", {})
-        except (OSError, pa.ArrowInvalid) as error:
-            reasons[job.id] = f"predictions.parquet of job {job.id} can't be read ({_first_line(str(error))})"
-    return Readings(scores=scores, reasons=reasons, metrics=metrics, confidences=confidences)
+    done = layout.list_done()
+    jobs = [job for job in plan.evals if job.id in done]
+    reasons = {job.id: _explain(job, layout) for job in plan.evals if job.id not in done}
+    found = Readings(scores={}, reasons=reasons, metrics={}, confidences={})
+    asked: dict[str, _Asked] = {}
+    for start in range(0, len(jobs), AT_ONCE):
+        files: list[tuple[EvalJob, _File]] = []
+        for job in jobs[start : start + AT_ONCE]:
+            try:
+                files.append((job, _read_file(layout, job.id)))
+            except (OSError, pa.ArrowInvalid) as error:
+                reasons[job.id] = f"predictions.parquet of job {job.id} can't be read ({_first_line(str(error))})"
+        answers = _split_answers([file.table for _, file in files])
+        for (job, file), (right_Q, sure_Q) in zip(files, answers, strict=True):
+            known = asked[job.target] = _find_asked(file.table, asked.get(job.target))
+            found.scores[job.id] = Scores(questions=known.questions, groups=known.groups, correct_SQ=right_Q[None])
+            found.metrics[job.id] = file.metrics
+            if len(sure_Q) and not np.isnan(sure_Q).any():
+                found.confidences[job.id] = sure_Q
+    return found
 
 
-def _read_one(layout: Layout, job_id: str) -> tuple[Scores, FloatArray | None]:
-    file = pq.ParquetFile(layout.predictions(job_id))
-    score = "score" if "score" in file.schema_arrow.names else "correct"  # as older versions wrote it
-    has_log_probs = "log_probs" in file.schema_arrow.names
-    whole = file.read(columns=["question", "group", score, *(["log_probs"] if has_log_probs else [])])
-    sure_Q = _find_confidence(whole["log_probs"].combine_chunks()) if has_log_probs else None
-    table = whole.select(["question", "group", score]).to_pydict()
-    questions = tuple(table["question"])
-    groups = tuple(group or question for group, question in zip(table["group"], questions, strict=True))
-    scores = Scores(questions=questions, groups=groups, correct_SQ=np.array([table[score]], dtype=np.float64))
-    return scores, sure_Q
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """What an evaluation left."""
+
+    table: pa.Table
+    metrics: dict[str, float]
 
 
-def _find_confidence(log_probs: pa.ListArray) -> FloatArray | None:
-    """Give the largest share of the likelihood among each question's options; None where some have no likelihoods."""
-    if log_probs.null_count or not len(log_probs) or not log_probs.value_lengths().to_numpy().all():
-        return None
-    return to_shares(log_probs).max(axis=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The questions of a file, as it has them and as scores do."""
+
+    columns: pa.Table
+    questions: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+def _read_file(layout: Layout, job_id: str) -> _File:
+    return _File(
+        table=pq.ParquetFile(layout.predictions(job_id)).read(columns=COLUMNS.names, use_threads=False),
+        metrics=json.loads(layout.result(job_id).read_bytes()).get("metrics", {}),
+    )
+
+
+def _find_asked(table: pa.Table, last: _Asked | None) -> _Asked:
+    """Give the questions of a file: those of the target's last one, where they are the same."""
+    columns = table.select(["question", "group"])
+    if last is not None and columns.equals(last.columns):
+        return last
+    questions = tuple(columns["question"].to_pylist())
+    groups = zip(columns["group"].to_pylist(), questions, strict=True)
+    return _Asked(columns=columns, questions=questions, groups=tuple(group or question for group, question in groups))
+
+
+def _split_answers(tables: Sequence[pa.Table]) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Give for each file how right each answer is, and how sure: NaN where there are no likelihoods."""
+    whole = pa.concat_tables([COLUMNS.empty_table(), *tables], promote_options="permissive")
+    score_A, correct_A = (whole[name].cast(pa.float64()).to_numpy() for name in ("score", "correct"))
+    right_A = np.where(np.isnan(score_A), correct_A, score_A)
+    log_probs = whole["log_probs"].combine_chunks()
+    is_given_A = pc.fill_null(log_probs.value_lengths(), 0).to_numpy() > 0
+    sure_A = np.full(len(right_A), np.nan)
+    if is_given_A.any():
+        sure_A[is_given_A] = to_shares(log_probs.filter(pa.array(is_given_A))).max(axis=1)
+    for start, end in pairwise(np.cumsum([0, *map(len, tables)])):
+        yield right_A[start:end], sure_A[start:end]
 
 
 def to_shares(log_probs: pa.ListArray) -> FloatArray:

@@ -15,6 +15,7 @@ from cg_lab.planning.criterion import CRITERION
 from cg_lab.registration import read_registration
 from cg_lab.reporting.answers import list_answers
 from cg_lab.reporting.beside import list_beside
+from cg_lab.reporting.examples import spread
 from cg_lab.reporting.figures import MOST_PANELS, StyledFigure, plot_arms, plot_forest, plot_losses, to_svg
 from cg_lab.reporting.illustrate import illustrate
 from cg_lab.reporting.maps import draw_graph, draw_grid, has_further
@@ -37,6 +38,9 @@ from cg_lab.reporting.trends import plot_curves, plot_splits
 from cg_lab.reporting.words import percent, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, write_text
+
+MOST_SHOWN = 200
+"""Held-out questions, or missing cells, that the pages' tables have; the .csv files have all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,22 +86,22 @@ def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFi
         html=folder / "report.html",
         effects=effects,
     )
-    write_csv(files.effects_csv, list_effects(effects))
-    write_csv(files.cells_csv, list_cells(effects, readings))
     for name, rows in {
+        "effects": list_effects(effects),
+        "cells": list_cells(effects, readings),
         "summary": list_summaries(effects),
         "curves": list_curves(effects),
         "transfer": list_transfers(effects),
         "reliability": list_reliability(explored),
         "splits": list_splits(explored),
     }.items():
-        if rows:
-            write_csv(folder / f"{name}.csv", rows)
+        write_csv(folder / f"{name}.csv", rows)
     figures = draw_figures(effects, explored)
     for name, svg in figures.items():
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
-    content = _gather(effects, explored, figures, folder) | {
-        "answers": list_answers(plan, readings.metrics),
+    content = _gather(effects, explored, figures, folder)
+    content |= {
+        "answers": list_answers(plan, readings.metrics, {part.contrast.id for part in content["shown"]}),
         "examples": illustrate(plan, layout, readings.scores, images=images),
         "registered": tell_registration(plan, registration),
     }
@@ -128,6 +132,7 @@ def draw_figures(effects: StudyEffects, explored: Explored) -> dict[str, str]:
 
 def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], folder: Path) -> dict[str, Any]:
     provenance = folder / "provenance.json"
+    shown, total = spread(effects.contrasts, MOST_SHOWN), len(effects.contrasts)
     return {
         "effects": effects,
         "plan": effects.plan,
@@ -143,6 +148,11 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "name_arm": name_arm,
         "has_further": has_further(effects.plan),
         "most_panels": MOST_PANELS,
+        "shown": shown,
+        "most_shown": MOST_SHOWN,
+        "cut": f"{len(shown)} of {total:,} held-out questions, at even steps along their list; the .csv files have all."
+        if len(shown) < total
+        else "",
         "provenance": read_json(provenance) if provenance.exists() else {},
     }
 

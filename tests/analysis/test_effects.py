@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, adjust_holm, resample_mean, subtract, summarize
+from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, adjust_holm, resample_means, subtract, summarize
 from cg_lab.analysis.verdict import Evidence, Verdict, decide
 
 RESAMPLING = Resampling(num_resamples=4000, seed=0, confidence=0.95)
@@ -19,7 +19,7 @@ def make_scores(correct_SQ: np.ndarray, groups: tuple[str, ...] | None = None) -
 
 def test_one_seed_without_groups_agrees_with_scipys_bootstrap() -> None:
     correct_Q = np.random.default_rng(0).random(120) < 0.7
-    ours = summarize(0.0, resample_mean(make_scores(correct_Q[None]), RESAMPLING), 0.95)
+    ours = summarize(0.0, resample_means([make_scores(correct_Q[None])], RESAMPLING)[0], 0.95)
     theirs = stats.bootstrap((correct_Q,), np.mean, n_resamples=4000, method="percentile", random_state=1)
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.015)
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.015)
@@ -27,9 +27,9 @@ def test_one_seed_without_groups_agrees_with_scipys_bootstrap() -> None:
 
 def test_groups_are_drawn_whole_so_that_copies_of_a_question_add_no_certainty() -> None:
     correct_Q = np.random.default_rng(0).random(50) < 0.6
-    once = summarize(0.0, resample_mean(make_scores(correct_Q[None]), RESAMPLING), 0.95)
+    once = summarize(0.0, resample_means([make_scores(correct_Q[None])], RESAMPLING)[0], 0.95)
     copied = make_scores(np.repeat(correct_Q, 4)[None], tuple(f"g{number // 4}" for number in range(200)))
-    grouped = summarize(0.0, resample_mean(copied, RESAMPLING), 0.95)
+    grouped = summarize(0.0, resample_means([copied], RESAMPLING)[0], 0.95)
     assert grouped.high - grouped.low == pytest.approx(once.high - once.low, rel=0.1)
 
 
@@ -38,7 +38,8 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     same = np.repeat((generator.random((1, 200)) < 0.5), 3, axis=0)
     apart = np.stack([generator.random(200) < share for share in (0.2, 0.5, 0.8)])
     width = [
-        np.ptp(np.quantile(resample_mean(make_scores(part), RESAMPLING), [0.025, 0.975])) for part in (same, apart)
+        np.ptp(np.quantile(resample_means([make_scores(part)], RESAMPLING)[0], [0.025, 0.975]))
+        for part in (same, apart)
     ]
     assert width[1] > 2 * width[0]
 
@@ -55,7 +56,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     covered = 0
     for _ in range(300):
         correct_SQ = generator.random((1, 150)) < 0.4
-        interval = summarize(0.0, resample_mean(make_scores(correct_SQ), few), 0.95)
+        interval = summarize(0.0, resample_means([make_scores(correct_SQ)], few)[0], 0.95)
         covered += interval.low <= 0.4 <= interval.high
     assert 0.90 <= covered / 300 <= 0.98
 

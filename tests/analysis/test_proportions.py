@@ -81,10 +81,12 @@ def test_a_share_needs_a_common_seed() -> None:
 
 def test_robust_means_are_those_of_scipy_and_chances_those_of_counting() -> None:
     runs = [np.random.default_rng(number).random(4) for number in range(5)]
-    assert _interquartile_mean(runs) == pytest.approx(float(trim_mean(np.concatenate(runs), 0.25)))
+    assert _interquartile_mean([run[None] for run in runs]) == pytest.approx(
+        float(trim_mean(np.concatenate(runs), 0.25))
+    )
     first, second = np.array([0.1, 0.5, 0.9]), np.array([0.5, 0.2])
     wins = np.mean([(a > b) + 0.5 * (a == b) for a in first for b in second])
-    assert _probability_of_improvement([first, second]) == pytest.approx(wins)
+    assert _probability_of_improvement([first[None], second[None]]) == pytest.approx(wins)
 
 
 def test_questions_are_pooled_all_together_and_by_what_they_share() -> None:
