@@ -167,7 +167,7 @@ def test_examples_show_what_each_headline_arm_answered(report: Path) -> None:
 def test_the_terminal_and_printed_tables_have_a_column_for_each_arm_of_the_overviews(
     layout: Layout, report: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_effects(layout, "every")
+    show_effects(layout, read_plan(layout.plan("every")))
     printed = capsys.readouterr().out.splitlines()[0]
     written = (report / "tables" / "results.md").read_text(encoding="utf-8").splitlines()[0]
     for arm in Arm:

@@ -67,7 +67,7 @@ def _find_obstacle(part: Evidence) -> str | None:
         ),
         (
             bool(part.whole_sources),
-            f"{' and '.join(part.whole_sources[:3])} alone shows the whole combination, so a gain is transfer, not "
+            f"each of {', '.join(part.whole_sources)} alone shows the whole combination, so a gain is transfer, not "
             "recombination",
         ),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, resample_mean, subtract, summarize
+from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, resample_means, subtract, summarize
 
 GROUPS = ("a", "b", "a", "c", "a", "b", "d")
 
@@ -26,7 +26,8 @@ def test_a_replicate_is_the_mean_over_drawn_seeds_of_the_mean_over_drawn_groups_
         questions = [place for place, group in enumerate(GROUPS) for _ in range(times[group])]
         seeds = [seed for seed, count in enumerate(drawn_S) for _ in range(count)]
         expected.append(np.mean([correct_SQ[seed, questions].mean() for seed in seeds]))
-    assert resample_mean(make_scores(correct_SQ), resampling) == pytest.approx(np.array(expected))
+    (found,) = resample_means([make_scores(correct_SQ)], resampling)
+    assert found == pytest.approx(np.array(expected))
 
 
 def test_an_interval_is_read_off_the_replicates_quantiles_and_a_replicate_at_zero_counts_on_both_sides() -> None:

@@ -76,11 +76,15 @@ def test_a_p_value_at_the_level_claims_and_rounding_takes_nothing_away(evidence:
     ("parts", "reason"),
     [
         ({"complete": False}, "cells are missing"),
-        ({"sees_target": True}, "the target's own data are part of the training, so that nothing is held out"),
+        ({"sees_target": True}, "the target's own data are part of training or prompt, so that nothing is held out"),
         *(({comparison: None}, "the design has no unrelated or no blind arm here") for comparison in COMPARISONS),
         (
             {"fully_covered": False},
             "an element of the target is covered by no related subset, so a gain is transfer, not recombination",
+        ),
+        (
+            {"whole_sources": ("one", "other")},
+            "each of one, other alone shows the whole combination, so a gain is transfer, not recombination",
         ),
         *(
             (
