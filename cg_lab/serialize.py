@@ -32,6 +32,8 @@ def to_plain(value: Any) -> Any:
         return [to_plain(item) for item in value]
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [to_plain(item) for item in value]
     return value
 
 
@@ -53,7 +55,7 @@ def omit_defaults(value: Any) -> Any:
             for field in dataclasses.fields(value)
             if field.default is dataclasses.MISSING or getattr(value, field.name) != field.default or field.name == TAG
         }
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return [omit_defaults(item) for item in value]
     return to_plain(value)
 

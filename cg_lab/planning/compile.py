@@ -10,13 +10,14 @@ from cg_lab.catalog import Catalog
 from cg_lab.errors import UnaskableError, UserError, suggest
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.budget import Candidate, Cost
-from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.jobs import JobFactory
+from cg_lab.planning.members import Members
 from cg_lab.planning.mixture import Spreader
 from cg_lab.planning.plan import Cell, Contrast, Training
 from cg_lab.planning.proof import Proof, Prover, Split
 from cg_lab.planning.validity import Declaration, check_proof
-from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart
+from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart, PartGroups, Parts
 from cg_lab.study import Backbone, Study
 
 
@@ -271,16 +272,20 @@ class Compiler:
         """Read what a fine-tune is trained on off its mixture."""
         trained = self._trained.get(job.id)
         if trained is None:
-            parts, filler = job.mixture.parts, ""
-            if self._filler is not None:
-                parts = tuple(part for part in parts if part.subset != self._filler.name)
-                filler = self._filler.name if len(parts) < len(job.mixture.parts) else ""
-            trained = self._trained[job.id] = _Trained(
-                members=self._graph.gather([part.subset for part in parts]),
-                num_samples=sum([part.count for part in parts]),
-                filler=filler,
-            )
+            trained = self._trained[job.id] = self._sort_out(job.mixture.parts)
         return trained
+
+    def _sort_out(self, parts: Parts) -> _Trained:
+        """Tell the filler from what may explain a target."""
+        if isinstance(parts, PartGroups):
+            return _Trained(members=self._graph.translate(parts.names, parts.members), num_samples=parts.num_samples)
+        filler = "" if self._filler is None else self._filler.name
+        rest = [part for part in parts if part.subset != filler]
+        return _Trained(
+            members=self._graph.gather([part.subset for part in rest]),
+            num_samples=sum(part.count for part in rest),
+            filler=filler if len(rest) < len(parts) else "",
+        )
 
 
 def _find_filler(study: Study, catalog: Catalog) -> Subset | None:

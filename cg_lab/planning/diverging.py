@@ -10,7 +10,8 @@ from random import Random
 
 from cg_lab.errors import UnaskableError
 from cg_lab.mat import Subset
-from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.members import Members
 
 ATOM_ALPHA = 0.5
 COMPOUND_ALPHA = 0.1

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.members import Members
 from cg_lab.planning.weak_colouring import find_colouring
 
 MOST_ROUNDS = 4

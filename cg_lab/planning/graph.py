@@ -6,18 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress, product
-from typing import TYPE_CHECKING, TypeVar
+from itertools import product
+from typing import TYPE_CHECKING
 
 from cg_lab.mat import Elements, Subset
+from cg_lab.planning.members import Members, join, pick
 
 if TYPE_CHECKING:
     import networkx as nx
-
-T = TypeVar("T")
-BITS = bytes.maketrans(b"01", b"\x00\x01")
-Members = int
-"""A set of subsets as the bits of a number: bit i stands for the i-th subset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,18 +106,19 @@ class MatGraph:
 
     def gather(self, names: Iterable[str]) -> Members:
         """Give the set of the named subsets."""
-        digits = bytearray(b"0" * len(self.subsets))
-        for place in map(self.index.__getitem__, names):
-            digits[~place] = 49  # the digit 1; digits stand for high bits first
-        return int(digits or b"0", 2)
+        return join([self.index[name] for name in names], len(self.subsets))
+
+    def translate(self, names: tuple[str, ...], members: Members) -> Members:
+        """Give a set whose bits stand for `names` as one of this graph's subsets."""
+        return members if names == self._names else self.gather(pick(names, members))
 
     def names(self, members: Members) -> tuple[str, ...]:
         """Name the members of a set, in order."""
-        return _pick(self._names, members)
+        return pick(self._names, members)
 
     def list_members(self, members: Members) -> tuple[Subset, ...]:
         """Give the members of a set, in order of name."""
-        return _pick(self.subsets, members)
+        return pick(self.subsets, members)
 
     def list_values(self, factor: int) -> tuple[str, ...]:
         """Give all elements of a factor, in order."""
@@ -198,7 +195,7 @@ class MatGraph:
         """Give the subsets that share no element with the target; the last one asked for is kept."""
         if self._pool is None or self._pool[0] != target.name:
             members = self.unrelated(target)
-            num_train = sum(_pick(self._sizes, members))
+            num_train = sum(pick(self._sizes, members))
             pool = Pool(members=members, names=self.names(members), num_train=num_train)
             self._pool = (target.name, pool)
         return self._pool[1]
@@ -247,18 +244,6 @@ def find_tied(graph: MatGraph) -> tuple[tuple[str, str], ...]:
     return tuple(
         (value, other) for factor, value, members in elements if factor == 0 for other in second.get(members, ())
     )
-
-
-def _pick(items: tuple[T, ...], members: Members) -> tuple[T, ...]:
-    """Give the items at the set bits; one by one where few are set, in one pass where many are."""
-    if members.bit_count() * 16 > len(items):
-        return tuple(compress(items, f"{members:b}"[::-1].encode().translate(BITS)))
-    picked: list[T] = []
-    while members:
-        lowest = members & -members
-        picked.append(items[lowest.bit_length() - 1])
-        members ^= lowest
-    return tuple(picked)
 
 
 def _sort(elements: Elements) -> Elements:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 
 from cg_lab.catalog import DataRef
+from cg_lab.planning.members import pick
 from cg_lab.planning.plan import Plan
-from cg_lab.planning.work import JOB_SCHEMA, EvalJob, FinetuneJob, Mixture, MixturePart, Protocol
+from cg_lab.planning.work import (
+    JOB_SCHEMA,
+    EvalJob,
+    FinetuneJob,
+    Mixture,
+    MixturePart,
+    PartGroups,
+    Parts,
+    Protocol,
+)
 from cg_lab.serialize import ID_LENGTH, canonical_json, omit_defaults
 from cg_lab.study import Backbone, Recipe
 
@@ -32,6 +42,8 @@ class JobFactory:
         self._eval_head = f'{{"kind":"eval","schema":{JOB_SCHEMA},"value":{{"backbone":{shared[0]},"checkpoint_of":'
         self._eval_data = f',"data":{shared[1]},"protocol":'
         self._texts: dict[int, str] = {}
+        self._tables: dict[tuple[int, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        """By identity of the names, which are held so that nothing else gets it, and number of samples."""
         self._kept: list[MixturePart] = []
         self._evals: dict[tuple[str, str | None, Protocol], EvalJob] = {}
 
@@ -42,16 +54,33 @@ class JobFactory:
         job.__dict__["id"] = _hash(f"{self._tune_head}{written}{self._tune_tail}{seed}}}}}")
         return job
 
-    def _write_parts(self, parts: tuple[MixturePart, ...]) -> str:
+    def _write_parts(self, parts: Parts) -> str:
         """Write the parts of a mixture; the text of one that came before is found by its identity."""
+        if isinstance(parts, PartGroups):
+            return ",".join(self._list_texts(parts))
         try:
             return ",".join([self._texts[id(part)] for part in parts])
         except KeyError:
             for part in parts:
                 if id(part) not in self._texts:
-                    self._texts[id(part)] = f'{{"count":{part.count},"subset":{_quote(part.subset)}}}'
+                    self._texts[id(part)] = _write_part(part.subset, part.count)
                     self._kept.append(part)  # no other object gets its identity
             return self._write_parts(parts)
+
+    def _list_texts(self, parts: PartGroups) -> Iterator[str]:
+        written = [(self._give_texts(parts.names, count), members) for count, members in parts.groups]
+        if len(written) == 1:
+            yield from pick(*written[0])
+            return
+        texts = {place: text for table, members in written for place, text in pick(tuple(enumerate(table)), members)}
+        yield from (texts[place] for place in sorted(texts))
+
+    def _give_texts(self, names: tuple[str, ...], count: int) -> tuple[str, ...]:
+        """Give the texts of parts of so many samples, one for each subset that there is."""
+        key = (id(names), count)
+        if key not in self._tables:
+            self._tables[key] = names, tuple(_write_part(name, count) for name in names)
+        return self._tables[key][1]
 
     def make_eval(self, target: str, checkpoint_of: str | None, protocol: Protocol) -> EvalJob:
         """Make an evaluation whose id is known."""
@@ -132,6 +161,10 @@ def _write_mixture(mixture: Mixture, parts: str) -> str:
     labels = '"labels":"shuffled",' if mixture.labels == "shuffled" else ""
     places = f'"places":{list(mixture.places)},'.replace(" ", "") if mixture.places else ""
     return f'"mixture":{{{ask}{candidates}{labels}"parts":[{parts}],{places}"seed":{mixture.seed}}}'
+
+
+def _write_part(subset: str, count: int) -> str:
+    return f'{{"count":{count},"subset":{_quote(subset)}}}'
 
 
 @cache

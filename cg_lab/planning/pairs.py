@@ -8,7 +8,8 @@ from itertools import combinations as choose_factors, product
 
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Kind, Subset
-from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.members import Members
 from cg_lab.planning.plan import Contrast
 from cg_lab.planning.posing import choose, pose
 from cg_lab.study import DesignSettings
@@ -121,7 +122,7 @@ def find_pairs(graph: MatGraph, target: Subset, direction: str) -> dict[tuple[st
     for view in graph.views(target):
         for first, second in _list_pools(graph, target, view, direction):
             for one, other in product(first, second):
-                if one != other and graph.gather((one, other)) & graph.filled:
+                if one != other:
                     found.setdefault((min(one, other), max(one, other)), view)
     return found
 
@@ -129,7 +130,10 @@ def find_pairs(graph: MatGraph, target: Subset, direction: str) -> dict[tuple[st
 def _list_pools(
     graph: MatGraph, target: Subset, view: tuple[str, ...], direction: str
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """List who can be the first and who the second source, for each way of dealing the elements to them."""
+    """List who can be the first and who the second source, for each way of dealing the elements to them.
+
+    Of each only those that have training samples, if any has; ways in which neither has some are left out.
+    """
     allowed = graph.everything & ~graph.bit(target) & ~graph.twins(target)
     factors = range(len(graph.factors))
     if direction == PAIR:
@@ -139,9 +143,10 @@ def _list_pools(
         for first, second in graph.tied:
             ties |= graph.holding(0, first) & graph.holding(1, second)
         rest = factors[2:]
-        yield (
-            _name_sources(graph, allowed & _show(graph, view, (0, 1)) & _hide(graph, view, rest)),
-            _name_sources(graph, allowed & ties & _show(graph, view, rest) & _hide(graph, view, (0, 1))),
+        yield from _name_pools(
+            graph,
+            allowed & _show(graph, view, (0, 1)) & _hide(graph, view, rest),
+            allowed & ties & _show(graph, view, rest) & _hide(graph, view, (0, 1)),
         )
         return
     fixed = graph.factors.index(direction)
@@ -152,15 +157,17 @@ def _list_pools(
             if left[0] != others[0]:
                 continue
             right = [factor for factor in others if factor not in left]
-            yield (
-                _name_sources(graph, common & _show(graph, view, left) & _hide(graph, view, right)),
-                _name_sources(graph, common & _show(graph, view, right) & _hide(graph, view, left)),
+            yield from _name_pools(
+                graph,
+                common & _show(graph, view, left) & _hide(graph, view, right),
+                common & _show(graph, view, right) & _hide(graph, view, left),
             )
 
 
-def _name_sources(graph: MatGraph, members: Members) -> tuple[str, ...]:
-    """Name those that have training samples, or all where none has any."""
-    return graph.names(members & graph.filled or members)
+def _name_pools(graph: MatGraph, *pools: Members) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    if any(pool & graph.filled for pool in pools):
+        first, second = (graph.names(pool & graph.filled or pool) for pool in pools)
+        yield first, second
 
 
 def _show(graph: MatGraph, view: tuple[str, ...], factors: Sequence[int]) -> Members:

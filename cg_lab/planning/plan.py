@@ -323,7 +323,7 @@ def parse_plan(raw: Any, *, where: str) -> Plan:  # noqa: ANN401 - the door
     plain = dict(cast("dict[str, Any]", raw)) if isinstance(raw, dict) else {}
     tables = PlanTables(names=parse(tuple[str, ...], plain.pop("names", []), where=f"{where}, names"))
     for part in parse(tuple[StoredSet, ...], plain.pop("sets", []), where=f"{where}, sets"):
-        tables.sets.append(tables.read_set(part))
+        tables.read_set(part)
     tables.proofs += parse(tuple[Proof, ...], plain.pop("proofs", []), where=f"{where}, proofs", context=tables)
     plan = parse(Plan, plain, where=where, context=tables)
     return _declare_targets(plan) if plan.schema == OLDEST_PLAN_SCHEMA else plan

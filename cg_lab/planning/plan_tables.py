@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import compress
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -19,10 +18,10 @@ from pydantic import (
     WrapValidator,
 )
 
+from cg_lab.planning.members import Members, join, pick
 from cg_lab.serialize import dump_json
 
 T = TypeVar("T")
-BITS = bytes.maketrans(b"01", b"\x00\x01")
 MOST_NAMED = 64
 """Names that a set of subsets lists one by one; a larger one is a number whose bit i stands for the i-th subset."""
 
@@ -36,10 +35,12 @@ class PlanTables:
 
     names: tuple[str, ...]
     """Every subset of the plan's catalogues, in order."""
-    sets: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    sets: list[tuple[str, ...] | Members] = field(default_factory=list[tuple[str, ...] | Members])
+    """Of names; a large one of subsets as bits, which stand for `names`."""
     proofs: list[Any] = field(default_factory=list[Any])
     _places: dict[str, int] = field(default_factory=dict[str, int])
-    _set_numbers: dict[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
+    _set_numbers: dict[tuple[str, ...] | Members, int] = field(default_factory=dict[tuple[str, ...] | Members, int])
+    _named: dict[Members, tuple[str, ...]] = field(default_factory=dict[Members, tuple[str, ...]])
     _proof_numbers: dict[int, int] = field(default_factory=dict[int, int])
     """By identity: cells of one split share their proof."""
 
@@ -49,9 +50,22 @@ class PlanTables:
 
     def number_set(self, names: tuple[str, ...]) -> int:
         """Give the number of a set of names, which gets one if it has none."""
-        number = self._set_numbers.setdefault(names, len(self.sets))
+        number = self._set_numbers.get(names)
+        if number is None:
+            members = self._encode(names)
+            number = self._set_numbers[names] = self._number(names if members is None else members)
+        return number
+
+    def number_members(self, members: Members) -> int:
+        """Give the number of a set of subsets."""
+        if members.bit_count() <= MOST_NAMED:
+            return self.number_set(pick(self.names, members))
+        return self._number(members)
+
+    def _number(self, entry: tuple[str, ...] | Members) -> int:
+        number = self._set_numbers.setdefault(entry, len(self.sets))
         if number == len(self.sets):
-            self.sets.append(names)
+            self.sets.append(entry)
         return number
 
     def number_proof(self, proof: object) -> int:
@@ -67,17 +81,20 @@ class PlanTables:
 
     def write_sets(self) -> list[str]:
         """Write each set as JSON."""
-        return dump_json(tuple(self._encode(names) for names in self.sets))
+        return dump_json(tuple(hex(entry) if isinstance(entry, int) else entry for entry in self.sets))
 
-    def read_set(self, stored: StoredSet) -> tuple[str, ...]:
-        """Give the names of a set as `write_sets` wrote it."""
-        if isinstance(stored, tuple):
-            return stored
-        return self.list_names(int(stored, 16))
+    def read_set(self, stored: StoredSet) -> None:
+        """Add a set as `write_sets` wrote it."""
+        self.sets.append(stored if isinstance(stored, tuple) else int(stored, 16))
 
-    def list_names(self, number: int) -> tuple[str, ...]:
-        """Give the subsets at the set bits of a number."""
-        return tuple(compress(self.names, f"{number:b}"[::-1].encode().translate(BITS)))
+    def give_names(self, number: int) -> tuple[str, ...]:
+        """Give the names of a set by its number in the file."""
+        entry = self.give(self.sets, number)
+        if isinstance(entry, tuple):
+            return entry
+        if entry not in self._named:
+            self._named[entry] = pick(self.names, entry)
+        return self._named[entry]
 
     def give(self, table: Sequence[T], number: int) -> T:
         """Give an entry of a table by its number in the file."""
@@ -85,17 +102,15 @@ class PlanTables:
             raise ValueError(f"no entry {number!r} in a table of {len(table)}")
         return table[number]
 
-    def _encode(self, names: tuple[str, ...]) -> list[str] | str:
+    def _encode(self, names: tuple[str, ...]) -> Members | None:
+        """Give a large set of subsets in order as bits; None for any other."""
         if len(names) <= MOST_NAMED:
-            return list(names)
-        digits = bytearray(b"0" * len(self.names))
+            return None
         try:
-            for place in map(self._places.__getitem__, names):
-                digits[~place] = 49  # the digit 1; digits stand for high bits first
+            members = join(map(self._places.__getitem__, names), len(self.names))
         except KeyError:  # not subsets
-            return list(names)
-        number = int(digits, 2)
-        return hex(number) if self.list_names(number) == names else list(names)
+            return None
+        return members if pick(self.names, members) == names else None
 
 
 def _tables(info: SerializationInfo | ValidationInfo) -> PlanTables | None:
@@ -109,7 +124,7 @@ def _write_names(names: tuple[str, ...], info: SerializationInfo) -> Any:  # noq
 
 def _read_names(raw: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
     tables = _tables(info)
-    return tables.give(tables.sets, raw) if tables is not None and isinstance(raw, int) else raw
+    return tables.give_names(raw) if tables is not None and isinstance(raw, int) else raw
 
 
 Names = Annotated[tuple[str, ...], PlainSerializer(_write_names), BeforeValidator(_read_names)]

@@ -9,7 +9,8 @@ from math import prod
 
 from cg_lab.arms import Arm
 from cg_lab.mat import Kind, Subset
-from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.members import Members
 from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact, Training
 from cg_lab.serialize import TextHasher

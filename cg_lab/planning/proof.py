@@ -10,7 +10,8 @@ from statistics import NormalDist
 
 from cg_lab.catalog import Catalog
 from cg_lab.mat import Kind, Subset
-from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.members import Members
 from cg_lab.planning.plan_tables import Names
 
 

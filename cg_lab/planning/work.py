@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, overload
 
-from pydantic import BeforeValidator, PlainSerializer, SerializationInfo, ValidationInfo
+from pydantic import BeforeValidator, InstanceOf, PlainSerializer, SerializationInfo, ValidationInfo
 
 from cg_lab.catalog import DataRef
+from cg_lab.planning.members import Members, pick
 from cg_lab.planning.plan_tables import Names, PlanTables
 from cg_lab.serialize import content_id, omit_defaults
 from cg_lab.study import AnsweredBy, Backbone, Recipe, Rotations
@@ -34,12 +36,78 @@ def give_part(subset: str, count: int) -> MixturePart:
     return MixturePart(subset=subset, count=count)
 
 
-def _group_parts(parts: tuple[MixturePart, ...], info: SerializationInfo) -> Any:  # noqa: ANN401 - plain data
+class PartGroups(Sequence[MixturePart]):
+    """Parts of a mixture in order of name, held as sets: a large study has thousands of mixtures of thousands of parts.
+
+    Parameters
+    ----------
+    names
+        All subsets that there are, in order.
+    groups
+        For each number of samples, in order, the subsets that give so many.
+
+    Examples
+    --------
+    >>> [(part.subset, part.count) for part in PartGroups(("a", "b", "c"), ((1, 0b110), (2, 0b001)))]
+    [('a', 2), ('b', 1), ('c', 1)]
+
+    """
+
+    __slots__ = ("groups", "names")
+
+    def __init__(self, names: tuple[str, ...], groups: tuple[tuple[int, Members], ...]) -> None:
+        self.names = names
+        self.groups = groups
+
+    @property
+    def members(self) -> Members:
+        """The subsets that give samples."""
+        found = 0
+        for _, members in self.groups:
+            found |= members
+        return found
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all parts."""
+        return sum(count * members.bit_count() for count, members in self.groups)
+
+    def list_parts(self) -> tuple[MixturePart, ...]:
+        """List the parts."""
+        counts = {name: count for count, members in self.groups for name in pick(self.names, members)}
+        return tuple(give_part(name, counts[name]) for name in pick(self.names, self.members))
+
+    def __len__(self) -> int:
+        return self.members.bit_count()
+
+    def __iter__(self) -> Iterator[MixturePart]:
+        return iter(self.list_parts())
+
+    @overload
+    def __getitem__(self, index: int) -> MixturePart: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[MixturePart, ...]: ...
+    def __getitem__(self, index: int | slice) -> MixturePart | tuple[MixturePart, ...]:
+        return self.list_parts()[index]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PartGroups) and other.names == self.names:
+            return other.groups == self.groups
+        return self.list_parts() == (other.list_parts() if isinstance(other, PartGroups) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.list_parts())
+
+
+def _group_parts(parts: Parts, info: SerializationInfo) -> Any:  # noqa: ANN401 - plain data
     """Write in plan.json, for each count in order, the set of subsets that give so many samples."""
-    if not isinstance(info.context, PlanTables):
-        return parts
+    tables = info.context
+    if not isinstance(tables, PlanTables):
+        return tuple(parts)
+    if isinstance(parts, PartGroups) and parts.names == tables.names:
+        return [[count, tables.number_members(members)] for count, members in parts.groups]
     return [
-        [count, info.context.number_set(tuple([part.subset for part in parts if part.count == count]))]
+        [count, tables.number_set(tuple([part.subset for part in parts if part.count == count]))]
         for count in sorted({part.count for part in parts})
     ]
 
@@ -48,15 +116,22 @@ def _ungroup_parts(raw: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
     tables = info.context
     if not isinstance(tables, PlanTables) or not all(isinstance(group, list) for group in raw):
         return raw
-    pairs = [(subset, count) for count, number in raw for subset in tables.give(tables.sets, number)]
+    sets = [(count, tables.give(tables.sets, number)) for count, number in raw]
+    groups = tuple((count, members) for count, members in sets if isinstance(members, int))
+    if groups and len(groups) == len(sets):
+        return PartGroups(tables.names, groups)
+    pairs = [(subset, count) for count, number in raw for subset in tables.give_names(number)]
     return tuple(give_part(subset, count) for subset, count in sorted(pairs))
+
+
+Parts = InstanceOf[PartGroups] | tuple[MixturePart, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
     """What is trained on."""
 
-    parts: Annotated[tuple[MixturePart, ...], PlainSerializer(_group_parts), BeforeValidator(_ungroup_parts)]
+    parts: Annotated[Parts, PlainSerializer(_group_parts), BeforeValidator(_ungroup_parts)]
     """In order of name."""
     seed: int
     """Decides which samples of each subset are drawn."""
@@ -72,6 +147,8 @@ class Mixture:
     @property
     def num_samples(self) -> int:
         """Samples of one epoch."""
+        if isinstance(self.parts, PartGroups):
+            return self.parts.num_samples
         return sum([part.count for part in self.parts])
 
     def count(self, subset: str) -> int:

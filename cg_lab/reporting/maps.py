@@ -107,12 +107,12 @@ def _find_roles(plan: Plan, catalog: PlannedCatalog) -> dict[str, str]:
     contrasts = [contrast for contrast in plan.contrasts if plan.find_catalog(contrast) is catalog]
     trained = [training for contrast in contrasts for training in contrast.trainings]
     for role, names in (
-        ("further", (name for part in trained for name in part.subsets)),
-        ("unrelated", (name for part in trained if part.arm.traits.shows == "nothing" for name in part.subsets)),
-        ("source", (name for contrast in contrasts for name in contrast.related)),
-        ("target", (contrast.target for contrast in contrasts)),
+        ("further", [part.subsets for part in trained if part.arm.traits.shows != "nothing"]),
+        ("unrelated", [part.subsets for part in trained if part.arm.traits.shows == "nothing"]),
+        ("source", [contrast.related for contrast in contrasts]),
+        ("target", [(contrast.target,) for contrast in contrasts]),
     ):
-        roles |= dict.fromkeys(names, role)
+        roles |= dict.fromkeys(set[str]().union(*names), role)
     return roles
 
 

@@ -10,7 +10,8 @@ from pydantic import PositiveInt
 
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
-from cg_lab.planning.graph import MatGraph, Members
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.members import Members
 from cg_lab.planning.plan import Contrast, Fact, Skipped
 from cg_lab.planning.posing import order, pose
 from cg_lab.study import DesignSettings
