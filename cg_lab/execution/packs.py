@@ -157,20 +157,26 @@ class Group:
 
 def tabulate(plan: Plan) -> Work:
     """Take from a plan what dealing needs."""
-    num_test = {(catalog.data, subset.name): subset.num_test for catalog in plan.catalogs for subset in catalog.subsets}
-    rates = {backbone: plan.find_rates(backbone) for backbone in plan.backbones}
+    jobs = (*plan.finetunes, *plan.evals)
+    shared = {
+        (id(job.backbone), id(job.data)): (job.backbone, job.data) for job in jobs
+    }  # by identity: hashes take long
+    pairs = {pair: number for number, pair in enumerate(dict.fromkeys(shared.values()))}
+    numbers = {identity: pairs[pair] for identity, pair in shared.items()}
+    kinds = {job.id: numbers[id(job.backbone), id(job.data)] for job in jobs}
+    rates = [plan.find_rates(backbone) for backbone, _ in pairs]
+    num_test = [{subset.name: subset.num_test for subset in plan.catalog_of(data).subsets} for _, data in pairs]
     seconds = {
-        job.id: job.mixture.num_samples * job.recipe.epochs / rates[job.backbone].train_samples_per_s
+        job.id: job.mixture.num_samples * job.recipe.epochs / rates[kinds[job.id]].train_samples_per_s
         for job in plan.finetunes
     }
-    seconds |= {job.id: num_test[job.data, job.target] / rates[job.backbone].eval_samples_per_s for job in plan.evals}
-    kinds: dict[object, int] = {}
+    seconds |= {
+        job.id: num_test[kinds[job.id]][job.target] / rates[kinds[job.id]].eval_samples_per_s for job in plan.evals
+    }
     return Work(
         seconds=seconds,
         needs={job.id: job.checkpoint_of for job in plan.evals if job.checkpoint_of},
-        kinds={
-            job.id: kinds.setdefault((job.backbone, job.data), len(kinds)) for job in (*plan.finetunes, *plan.evals)
-        },
+        kinds=kinds,
         batches={job.id: job.recipe.batch_size for job in plan.finetunes},
     )
 

@@ -10,7 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from cg_lab.mat import Elements, Subset
-from cg_lab.planning.members import Members, join, pick
+from cg_lab.planning.members import Members, NameSet, join, pick
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -73,8 +73,12 @@ class MatGraph:
         self._solely = tuple(dict(part) for part in solely)
         self._equal = dict(equal)
         self._names = tuple(subset.name for subset in subsets)
-        self._sizes = tuple(subset.num_train for subset in subsets)
-        self.filled: Members = sum(1 << number for number, subset in enumerate(subsets) if subset.num_train)
+        self._planes = tuple(
+            join([number for number, subset in enumerate(subsets) if subset.num_train >> digit & 1], len(subsets))
+            for digit in range(max((subset.num_train for subset in subsets), default=0).bit_length())
+        )
+        """For each binary digit of a number of training samples, the subsets whose number has it."""
+        self.filled: Members = join([number for number, subset in enumerate(subsets) if subset.num_train], len(subsets))
         """Subsets with training samples."""
         self._pool: tuple[str, Pool] | None = None
         self._neighbours: tuple[Subset, tuple[Members, ...]] | None = None
@@ -114,7 +118,7 @@ class MatGraph:
 
     def names(self, members: Members) -> tuple[str, ...]:
         """Name the members of a set, in order."""
-        return pick(self._names, members)
+        return NameSet.pick(self._names, members)
 
     def list_members(self, members: Members) -> tuple[Subset, ...]:
         """Give the members of a set, in order of name."""
@@ -195,10 +199,13 @@ class MatGraph:
         """Give the subsets that share no element with the target; the last one asked for is kept."""
         if self._pool is None or self._pool[0] != target.name:
             members = self.unrelated(target)
-            num_train = sum(pick(self._sizes, members))
-            pool = Pool(members=members, names=self.names(members), num_train=num_train)
+            pool = Pool(members=members, names=self.names(members), num_train=self.count_train(members))
             self._pool = (target.name, pool)
         return self._pool[1]
+
+    def count_train(self, members: Members) -> int:
+        """Count the training samples of a set, in a few operations."""
+        return sum((members & plane).bit_count() << digit for digit, plane in enumerate(self._planes))
 
     def count_shared(self, target: Subset, other: Subset) -> int:
         """Count the factors of which two subsets share an element."""

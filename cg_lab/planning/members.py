@@ -14,6 +14,27 @@ Members = int
 """A set of subsets: bit i stands for the i-th subset of a catalogue or graph."""
 
 
+class NameSet(tuple[str, ...]):
+    """The names of many subsets, which remember as what set they were picked."""
+
+    table: tuple[str, ...]
+    """All names that there are."""
+    members: Members
+
+    @classmethod
+    def pick(cls, table: tuple[str, ...], members: Members) -> tuple[str, ...]:
+        """Give the names at the set bits, in order."""
+        if members.bit_count() <= FEW:
+            return pick(table, members)
+        names = cls(pick(table, members))
+        names.table, names.members = table, members
+        return names
+
+    def __reduce__(self) -> tuple[type, tuple[tuple[str, ...]]]:
+        """Be copied and pickled as plain names."""
+        return tuple, (tuple(self),)
+
+
 def join(places: Iterable[int], size: int) -> Members:
     """Give the set of the subsets at some places, of `size` that there are.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from cg_lab.mat import Subset
-from cg_lab.planning.members import Members
+from cg_lab.planning.members import Members, NameSet, join
 from cg_lab.planning.work import Mixture, MixturePart, PartGroups, Parts, give_part
 from cg_lab.serialize import TextHasher
 
@@ -39,6 +39,7 @@ class Spreader:
     def __init__(self, subsets: Sequence[Subset]) -> None:
         self.names = tuple(subset.name for subset in subsets)
         self._sizes = tuple(subset.num_train for subset in subsets)
+        self._all_filled = join([place for place, size in enumerate(self._sizes) if size], len(self._sizes))
         self._places = {name: place for place, name in enumerate(self.names)}
         self._smallest = min(filter(None, self._sizes), default=0)
         self._drawn: dict[int, tuple[list[int], dict[int, int]]] = {}
@@ -106,10 +107,11 @@ class Spreader:
 
         filled = self._filled.get(names)
         if filled is None:
-            is_filled = np.zeros(len(self.names), bool)
-            is_filled[[self._places[name] for name in names]] = True
-            is_filled &= np.array(self._sizes) > 0
-            filled = self._filled[names] = is_filled, _join(is_filled)
+            if isinstance(names, NameSet) and names.table == self.names:
+                members = names.members & self._all_filled
+            else:
+                members = join([self._places[name] for name in names], len(self.names)) & self._all_filled
+            filled = self._filled[names] = _mark(members, len(self.names)), members
         is_filled, members = filled
         if seed not in self._orders:
             self._orders[seed] = np.array(self._draw(seed)[0])
@@ -140,6 +142,8 @@ def _join(is_member: NDArray[np.bool_]) -> Members:
     return int.from_bytes(np.packbits(is_member, bitorder="little").tobytes(), "little")
 
 
-def count_available(subsets: Sequence[Subset]) -> int:
-    """Count the training samples of some subsets together."""
-    return sum(subset.num_train for subset in subsets)
+def _mark(members: Members, size: int) -> NDArray[np.bool_]:
+    import numpy as np
+
+    digits = np.frombuffer(members.to_bytes(-(-size // 8), "little"), np.uint8)
+    return np.unpackbits(digits, count=size, bitorder="little").astype(bool)

@@ -18,11 +18,11 @@ from pydantic import (
     WrapValidator,
 )
 
-from cg_lab.planning.members import Members, join, pick
+from cg_lab.planning.members import FEW, Members, NameSet, join, pick
 from cg_lab.serialize import dump_json
 
 T = TypeVar("T")
-MOST_NAMED = 64
+MOST_NAMED = FEW
 """Names that a set of subsets lists one by one; a larger one is a number whose bit i stands for the i-th subset."""
 
 
@@ -50,6 +50,8 @@ class PlanTables:
 
     def number_set(self, names: tuple[str, ...]) -> int:
         """Give the number of a set of names, which gets one if it has none."""
+        if isinstance(names, NameSet) and names.table == self.names:
+            return self.number_members(names.members)
         number = self._set_numbers.get(names)
         if number is None:
             members = self._encode(names)
@@ -59,7 +61,7 @@ class PlanTables:
     def number_members(self, members: Members) -> int:
         """Give the number of a set of subsets."""
         if members.bit_count() <= MOST_NAMED:
-            return self.number_set(pick(self.names, members))
+            return self._number(pick(self.names, members))
         return self._number(members)
 
     def _number(self, entry: tuple[str, ...] | Members) -> int:

@@ -11,7 +11,6 @@ from cg_lab.arms import Arm
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.members import Members
-from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact, Training
 from cg_lab.serialize import TextHasher
 
@@ -74,8 +73,8 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
     further = [replace(part, subsets=tuple(sorted(set(part.subsets)))) for part in more]
     sources = [graph[name] for name in related]
     available = [
-        count_available(sources),
-        *(count_available([graph[name] for name in part.subsets]) for part in further),
+        graph.count_train(graph.gather(related)),
+        *(graph.count_train(graph.gather(part.subsets)) for part in further),
     ]
     has_unrelated &= unrelated.num_train > 0
     if has_unrelated:

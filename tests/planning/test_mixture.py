@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings, strategies as st
 
 from cg_lab.mat import Subset
-from cg_lab.planning.mixture import Spreader, count_available
+from cg_lab.planning.mixture import Spreader
 from cg_lab.planning.work import MixturePart
 from cg_lab.serialize import content_id
 from tests.planning.cases import make_subset
@@ -42,7 +42,7 @@ def test_a_mixture_is_what_dealing_one_by_one_gives_where_nothing_runs_out(
     mixture = Spreader(subsets).build_mixture(names, num_samples, seed)
     counts = {part.subset: part.count for part in mixture.parts}
     expected = deal_one_by_one(chosen, num_samples, seed)
-    assert mixture.num_samples == sum(expected.values()) == min(num_samples, count_available(chosen))
+    assert mixture.num_samples == sum(expected.values()) == min(num_samples, sum(subset.num_train for subset in chosen))
     assert list(counts) == sorted(counts)
     assert all(
         0 < count <= next(part.num_train for part in chosen if part.name == name) for name, count in counts.items()

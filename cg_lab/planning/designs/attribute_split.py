@@ -18,7 +18,6 @@ from cg_lab.arms import Arm
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact, Skipped, Training
 from cg_lab.planning.posing import covers, order
 from cg_lab.planning.work import Protocol
@@ -74,7 +73,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
         members.setdefault(_pair_of(subset, places), []).append(subset.name)
     sides = _split(sorted(members), settings)
     seen = tuple(sorted(name for pair, names in members.items() if sides[pair] == "seen" for name in names))
-    budget = min(settings.max_samples, count_available([graph[name] for name in seen]))
+    budget = min(settings.max_samples, graph.count_train(graph.gather(seen)))
     known = tuple(sorted(" ".join(pair) for pair in members if sides[pair] == "seen"))
     training = Training(
         arm=Arm.RELATED, subsets=seen, num_samples=budget, ask="elements", places=places, candidates=known

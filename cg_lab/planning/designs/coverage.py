@@ -13,7 +13,6 @@ from pydantic import Field, PositiveInt
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact
 from cg_lab.planning.posing import order, pose
 from cg_lab.serialize import canonical_json
@@ -178,7 +177,7 @@ def _pose_curve(graph: MatGraph, grid: Grid, place: tuple[str, str], label: str,
             related,
             design=settings.name,
             label=f"{label}/n{size}k{level}",
-            max_samples=min(settings.max_samples, count_available([graph[name] for name in grid.list_shown(1)])),
+            max_samples=min(settings.max_samples, graph.count_train(graph.gather(grid.list_shown(1)))),
             view=_find_view(graph, grid, place, settings),
             direction=f"n = {size}",
             level=level,

@@ -11,7 +11,6 @@ from pydantic import Field, NonNegativeInt
 from cg_lab.mat import Subset
 from cg_lab.planning.diverging import split_by_divergence
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact
 from cg_lab.planning.posing import pose
 from cg_lab.study import DesignSettings
@@ -55,7 +54,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     for asked in sorted(set(settings.divergences)):
         split = split_by_divergence(graph, asked, settings.test_share, settings.seed)
         rest = graph.everything & ~graph.gather(split.test)
-        budget = min(settings.max_samples, count_available(graph.list_members(rest)))
+        budget = min(settings.max_samples, graph.count_train(rest))
         for name in split.test:
             if name not in wanted:
                 continue

@@ -17,7 +17,6 @@ from cg_lab.errors import UnaskableError
 from cg_lab.mat import Subset
 from cg_lab.planning.folding import Folding, fold
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Fact
 from cg_lab.planning.posing import pose
 from cg_lab.study import DesignSettings
@@ -56,11 +55,11 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
         raise UnaskableError(f"design.folds={settings.folds}: {_explain(graph)}")
     wanted = {target.name for target in targets}
     rests = [graph.everything & ~graph.gather(names) for names in folding.folds]
-    most = min(settings.max_samples, *(count_available(graph.list_members(rest)) for rest in rests))
+    most = min(settings.max_samples, *(graph.count_train(rest) for rest in rests))
     for number, (names, rest) in enumerate(zip(folding.folds, rests, strict=True), start=1):
         related = graph.names(rest)
         members = [graph[name] for name in names if graph[name].num_test]
-        pools = [count_available(graph.list_members(graph.unrelated(target))) for target in members]
+        pools = [graph.count_train(graph.unrelated(target)) for target in members]
         budget = choose_budget(pools, most)
         for target, num_unrelated in zip(members, pools, strict=True):
             if target.name not in wanted:

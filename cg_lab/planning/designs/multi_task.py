@@ -9,7 +9,6 @@ from cg_lab.arms import Arm
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.mixture import count_available
 from cg_lab.planning.plan import Contrast, Skipped, Training
 from cg_lab.planning.posing import covers
 from cg_lab.study import DesignSettings
@@ -59,7 +58,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
         is_inside = target.name in inside
         visible = graph.gather(names) & ~graph.bit(target) & ~graph.twins(target)
         together = names if is_inside else graph.names(visible)
-        size = min(settings.max_samples, count_available([graph[name] for name in together]))
+        size = min(settings.max_samples, graph.count_train(graph.gather(together)))
         if not size:
             yield Skipped(target=target.name, reason="no in-distribution subset has a training sample for it")
             continue
