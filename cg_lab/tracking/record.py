@@ -16,6 +16,8 @@ from cg_lab.tracking.jobs import Point, RunStatus, digest_curve
 
 RECORD_SCHEMA = 3
 """Raised when equal files come to give other runs, so that the next mirroring brings all of them up to date."""
+MOST_INPUTS = 64
+"""Datasets of one run; MLflow's page of a run lists them all."""
 MAX_NAME = 250
 """Characters of a run's name."""
 
@@ -86,6 +88,21 @@ def make_input(data: DataRef, subset: str, context: Literal["training", "testing
     """Make an input whose digest is that of the same samples in every study."""
     digest = content_id("input", 1, [data, subset, context])
     return Input(name=subset, digest=digest, context=context, num_samples=num_samples)
+
+
+def list_trained(data: DataRef, mixture: Mixture) -> tuple[Input, ...]:
+    """Give an input for each subset that is trained on; one for all together where they are very many."""
+    if len(mixture.parts) <= MOST_INPUTS:
+        return tuple(make_input(data, part.subset, "training", part.count) for part in mixture.parts)
+    parts = [[part.subset, part.count] for part in mixture.parts]
+    return (
+        Input(
+            name=f"{len(parts)} subsets",
+            digest=content_id("input", 1, [data, parts, "training"]),
+            context="training",
+            num_samples=mixture.num_samples,
+        ),
+    )
 
 
 def shorten(name: str) -> str:

@@ -16,7 +16,7 @@ from cg_lab.tracking.record import (
     Record,
     TrainedModel,
     identify_catalogs,
-    make_input,
+    list_trained,
     name_sources,
     shorten,
     tell_failure,
@@ -158,7 +158,7 @@ def _record_finetune(
         },
         metrics=_measure_training(result) if result else {},
         curve=state.curve,
-        inputs=tuple(make_input(job.data, part.subset, "training", part.count) for part in job.mixture.parts),
+        inputs=list_trained(job.data, job.mixture),
         start_ms=state.start_ms,
         end_ms=state.end_ms,
     )

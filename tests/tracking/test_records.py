@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from cg_lab.locks import holding
+from cg_lab.planning.work import Mixture, MixturePart
 from cg_lab.results import Failure, Layout, write_failure
 from cg_lab.serialize import content_id
-from cg_lab.tracking.record import Record, TrainedModel, make_input
+from cg_lab.tracking.record import MOST_INPUTS, Record, TrainedModel, list_trained, make_input
 from cg_lab.tracking.records import build_records
 from tests.tracking.conftest import BEGAN, Lab, plan_small
 
@@ -167,6 +168,18 @@ def test_a_fine_tune_tells_what_it_is_trained_on_and_what_came_of_it(fresh: Lab)
     )
     assert record.inputs[0].digest == content_id("input", 1, [job.data, job.mixture.parts[0].subset, "training"])
     assert (record.start_ms, record.end_ms) == (NOON_MS + 5000, NOON_MS + 9000)
+
+
+def test_very_many_subsets_that_are_trained_on_are_one_dataset() -> None:
+    parts = tuple(MixturePart(subset=f"s{number:02}", count=2) for number in range(MOST_INPUTS + 1))
+    data = PLAN.finetunes[0].data
+    few, many, other = (
+        list_trained(data, Mixture(parts=given, seed=0)) for given in (parts[:-1], parts, (*parts, parts[0]))
+    )
+    assert [part.name for part in few] == [part.subset for part in parts[:-1]]
+    (whole,) = many
+    assert (whole.name, whole.context, whole.num_samples) == (f"{len(parts)} subsets", "training", 2 * len(parts))
+    assert whole.digest != other[0].digest
 
 
 def test_a_fine_tune_whose_weights_were_removed_has_an_empty_folder(fresh: Lab) -> None:
