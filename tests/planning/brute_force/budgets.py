@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import Contrast, Plan
-from tests.planning.brute_force.cells import require
+from tests.planning.brute_force.cell_proofs import require
 from tests.planning.brute_force.random_studies import Case, plan_cases
 
 

@@ -12,12 +12,12 @@ from cg_lab.errors import UserError
 from cg_lab.mat import Kind
 from cg_lab.planning.plan import Contrast, Plan
 from tests.planning.brute_force.budgets import check_budget
-from tests.planning.brute_force.cells import MAIN, Books, check_cells, open_books, require
-from tests.planning.brute_force.drawn import list_drawn, read_fact
-from tests.planning.brute_force.invariances import check_invariances
+from tests.planning.brute_force.cell_proofs import MAIN, Books, check_cells, open_books, require
 from tests.planning.brute_force.neighbourhood import Neighbourhood
-from tests.planning.brute_force.questions import Arm, Choice, Question, list_choices
+from tests.planning.brute_force.plan_symmetries import check_invariances
 from tests.planning.brute_force.random_studies import Case, lift_budget, plan_cases
+from tests.planning.brute_force.rule_designs import Arm, Choice, Question, list_choices
+from tests.planning.brute_force.search_designs import list_drawn, read_fact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

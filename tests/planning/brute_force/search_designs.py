@@ -11,9 +11,9 @@ from typing import Any
 
 from cg_lab.planning.plan import Contrast, Plan
 from cg_lab.study import Study
-from tests.planning.brute_force.cells import require
+from tests.planning.brute_force.cell_proofs import require
 from tests.planning.brute_force.neighbourhood import Names, Neighbourhood
-from tests.planning.brute_force.questions import Arm, Choice, Question, pose
+from tests.planning.brute_force.rule_designs import Arm, Choice, Question, pose
 
 Finder = Callable[[Neighbourhood, Sequence[str], Any, Plan | None], Iterator[Question | None]]
 
