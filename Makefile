@@ -10,6 +10,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 RUN := .venv/bin/python
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 BENCHMARKS ?= $(sort $(wildcard benchmarks/*.py))
+# Two files of tests at a time, each process with one thread of its own.
+PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile
 FAST := not slow and not browser and not slurm and not gpu
 SLOW := (slow or browser)
 # Tests that this machine can run beside the fast ones.
@@ -40,18 +42,18 @@ sweep: .venv/.installed  ## plan, fine-tune, evaluate, track and report the defa
 test: .venv/.installed  ## all tests that this machine can run, fast ones first; installs Chromium and PostgreSQL if they are missing
 	bash tests/install_system_packages.sh chromium
 	bash tests/install_system_packages.sh postgresql || echo "no PostgreSQL here: the test of the server is left out"
-	$(RUN) -m pytest -q -m "$(FAST)" $(ARGS)
-	$(RUN) -m pytest -q -m "$(EXTRA)" --durations=5 $(ARGS)
+	$(PYTEST) -m "$(FAST)" $(ARGS)
+	$(PYTEST) -m "$(EXTRA)" --durations=5 $(ARGS)
 
 test-fast: .venv/.installed  ## tests that are neither slow nor need a browser, Slurm or a GPU
-	$(RUN) -m pytest -q -m "$(FAST)" $(ARGS)
+	$(PYTEST) -m "$(FAST)" $(ARGS)
 
 check: .venv/.installed  ## format, lint, types, import contracts, fast tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/pyright
 	.venv/bin/lint-imports
-	$(RUN) -m pytest -q -m "$(FAST)" $(ARGS)
+	$(PYTEST) -m "$(FAST)" $(ARGS)
 
 # Exit status 1 if a mutant survives that tools/mutants.toml gives no reason for.
 mutants: .venv/.installed  ## break each rule that makes the science, see whether tests notice (MODULES="cg_lab/analysis/verdict.py")

@@ -201,3 +201,20 @@ def test_how_answers_were_read_stands_beside_the_arm_that_it_is_about(made: tupl
 def test_cells_that_a_spreadsheet_would_run_begin_with_an_apostrophe(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [{"target": "=cmd|' /C calc'!A0", "gain": "-0.250000", "name": "@sum"}])
     assert (tmp_path / "a.csv").read_text().splitlines()[1] == "'=cmd|' /C calc'!A0,-0.250000,'@sum"
+
+
+def test_tables_of_a_page_have_some_of_very_many_questions_and_say_so(
+    made: tuple[Layout, Plan, ReportFiles], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, plan, files = made
+    whole, written = files.markdown.read_text(encoding="utf-8"), files.effects_csv.read_bytes()
+    monkeypatch.setattr("cg_lab.reporting.write.MOST_SHOWN", 1)
+    cut = write_report(layout, "s").markdown.read_text(encoding="utf-8")
+    monkeypatch.undo()
+    told = "1 of 2 held-out questions, at even steps along their list; the .csv files have all."
+    assert told in cut
+    assert told not in whole
+    assert ["| US Kidney Bleed | mri-kidney-bleed" in text for text in (whole, cut)] == [True, False]
+    assert files.effects_csv.read_bytes() == written
+    assert write_report(layout, "s").markdown.read_text(encoding="utf-8") == whole
+    assert len(plan.contrasts) == 2
