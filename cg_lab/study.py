@@ -270,6 +270,8 @@ class Study:
     targets: tuple[str, ...] | None
     """Subsets to hold out; None for every subset that the design can use."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    arm_seeds: dict[Arm, PositiveInt]
+    """How many of the seeds an arm is trained with where `cg_lab.arms` is not followed; the first ones are taken."""
     arms: tuple[Arm, ...] | None
     """Arms to plan, of those that the design offers; None for all of them."""
     twins: Literal["shared", "equal"]

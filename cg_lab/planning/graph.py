@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
-from cg_lab.mat import Elements, Subset
+from cg_lab.mat import Elements, Kind, Subset
 from cg_lab.planning.members import Members, NameSet, join, pick
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ class MatGraph:
         """For each binary digit of a number of training samples, the subsets whose number has it."""
         self.filled: Members = join([number for number, subset in enumerate(subsets) if subset.num_train], len(subsets))
         """Subsets with training samples."""
+        self._kinds = {
+            kind: join([number for number, subset in enumerate(subsets) if subset.kind is kind], len(subsets))
+            for kind in Kind
+        }
         self._pool: tuple[str, Pool] | None = None
         self._neighbours: tuple[Subset, tuple[Members, ...]] | None = None
         self._tied = tied
@@ -202,6 +206,13 @@ class MatGraph:
             pool = Pool(members=members, names=self.names(members), num_train=self.count_train(members))
             self._pool = (target.name, pool)
         return self._pool[1]
+
+    def gather_kinds(self, kinds: Iterable[Kind]) -> Members:
+        """Give the subsets of some kinds."""
+        found = 0
+        for kind in kinds:
+            found |= self._kinds.get(kind, 0)
+        return found
 
     def count_train(self, members: Members) -> int:
         """Count the training samples of a set, in a few operations."""

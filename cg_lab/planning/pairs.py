@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations as choose_factors, product
+from typing import Literal
 
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Kind, Subset
@@ -16,6 +18,8 @@ from cg_lab.study import DesignSettings
 
 PAIR = "pair"
 """The direction in which the first two factors act as one element."""
+Prefer = Literal["sharing", "hash"]
+"""Which combinations are asked about where there are more than are wanted."""
 ALL_RELATED = "all_related"
 """In place of a direction: every related subset."""
 
@@ -42,6 +46,7 @@ def list_combinations(
     directions: tuple[str, ...],
     combinations: int | None,
     *,
+    prefer: Prefer = "sharing",
     kinds: frozenset[Kind] | None = None,
 ) -> Iterator[Combination]:
     """Choose source pairs of targets that have unrelated subsets too.
@@ -54,6 +59,8 @@ def list_combinations(
         Factors that target and sources share, in turn; `pair`; or `all_related`, which takes every related subset.
     combinations
         Pairs for each target and direction; None for all.
+    prefer
+        Which ones where there are more: those that share most fine-tunes with other questions, or any, drawn by name.
     kinds
         Kinds that the two sources must have between them; None for any.
 
@@ -67,22 +74,62 @@ def list_combinations(
     for direction in directions:
         if direction not in known:
             raise UserError(f"design.directions: no factor '{direction}'; {suggest(direction, known)}")
-    for target in targets:
-        if not graph.unrelated_pool(target).num_train:
-            continue
+    asked = [target for target in targets if graph.unrelated_pool(target).num_train]
+    chooser = _Chooser(graph, asked, directions, kinds) if prefer == "sharing" and combinations is not None else None
+    for target in asked:
         for direction in directions:
             if direction == ALL_RELATED:
                 related = graph.names(graph.related(target))
                 if related:
                     yield Combination(target=target, sources=related, view=target.own, direction=direction)
                 continue
-            found = find_pairs(graph, target, direction)
-            if kinds is not None:
-                found = {
-                    pair: view for pair, view in found.items() if frozenset(graph[name].kind for name in pair) == kinds
-                }
-            for pair in choose(found, combinations, [target.name, direction]):
+            found = find_pairs(graph, target, direction, kinds)
+            key = [target.name, direction]
+            chosen = chooser.choose(found, combinations, key) if chooser else choose(found, combinations, key)
+            for pair in chosen:
                 yield Combination(target=target, sources=pair, view=found[pair], direction=direction)
+
+
+class _Chooser:
+    """Chooses pairs that share fine-tunes with those that it chose before, or that others may come to share.
+
+    A pair trains one model for every target that it explains, such as both opposite corners of a square; each of its
+    sources alone serves every pair that it is part of; and what is trained on a target as its ceiling is that target as
+    a source alone.
+    """
+
+    def __init__(
+        self, graph: MatGraph, targets: Sequence[Subset], directions: Sequence[str], kinds: frozenset[Kind] | None
+    ) -> None:
+        self._places = graph.index
+        self._popular: Counter[int] = Counter()
+        """For each pair, how many targets it explains."""
+        for target in targets:
+            for direction in directions:
+                if direction != ALL_RELATED:
+                    self._popular.update(map(self._number, find_pairs(graph, target, direction, kinds)))
+        self._pairs: set[int] = set()
+        self._alone = {target.name for target in targets}
+
+    def choose(self, found: Iterable[tuple[str, ...]], count: int | None, key: list[str]) -> list[tuple[str, ...]]:
+        """Choose some pairs of one target; those that share alike are drawn by a hash of `key` and their names."""
+        scores: dict[tuple[int, int], list[tuple[str, ...]]] = defaultdict(list)
+        for pair in found:
+            number = self._number(pair)
+            shared = self._popular[number] + len(self._popular) * (number in self._pairs)
+            scores[shared, len(self._alone.intersection(pair))].append(pair)
+        chosen: list[tuple[str, ...]] = []
+        for score in sorted(scores, reverse=True):
+            chosen += choose(scores[score], None if count is None else count - len(chosen), key)
+            if count is not None and len(chosen) >= count:
+                break
+        self._pairs.update(map(self._number, chosen))
+        self._alone.update(name for pair in chosen for name in pair)
+        return sorted(chosen)
+
+    def _number(self, pair: tuple[str, ...]) -> int:
+        first, second = pair
+        return self._places[first] * len(self._places) + self._places[second]
 
 
 def pose_combination(
@@ -106,12 +153,17 @@ def pose_combination(
         direction=part.direction,
         level=level,
         curve="" if level is None else f"{part.target.name}/{part.label}",
+        takes_apart=part.direction != ALL_RELATED,
         asks_sources=asks_sources,
     )
 
 
-def find_pairs(graph: MatGraph, target: Subset, direction: str) -> dict[tuple[str, ...], tuple[str, ...]]:
+def find_pairs(
+    graph: MatGraph, target: Subset, direction: str, kinds: frozenset[Kind] | None = None
+) -> dict[tuple[str, ...], tuple[str, ...]]:
     """Find all source pairs of a target in one direction, each with what the target then stands for.
+
+    With `kinds`, those whose sources are of these kinds between them.
 
     Returns
     -------
@@ -122,7 +174,7 @@ def find_pairs(graph: MatGraph, target: Subset, direction: str) -> dict[tuple[st
     for view in graph.views(target):
         for first, second in _list_pools(graph, target, view, direction):
             for one, other in product(first, second):
-                if one != other:
+                if one != other and (kinds is None or frozenset((graph[one].kind, graph[other].kind)) == kinds):
                     found.setdefault((min(one, other), max(one, other)), view)
     return found
 

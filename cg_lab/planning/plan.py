@@ -31,7 +31,7 @@ class Training:
 
     arm: Arm
     variant: str = ""
-    """Tells arms of one kind apart: the factor of `without`."""
+    """Tells arms of one kind apart: the factor of `without` and `mismatched`, the source of `alone`."""
     subsets: Names
     num_samples: int
     """Of these subsets, spread evenly."""
