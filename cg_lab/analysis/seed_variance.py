@@ -28,6 +28,8 @@ FEWEST_TARGETS = 3
 """With two seeds and more, for a typical variance of their own."""
 SMALLEST = 0.01
 """Of the floor: what logarithms are taken of is no smaller, since seeds may agree to the last answer."""
+FEWEST_SEEDS = 3
+"""Of an arm whose own seeds are believed in a study of fewer targets; of the main arm for a verdict."""
 NORMAL = 1.959964
 """Of Wilson's interval where all answers are alike."""
 
@@ -61,9 +63,9 @@ class SeedScores:
 class SeedPrior:
     """What is typical of an arm's seeds by earlier studies, or by another arm."""
 
-    variance: float
+    variance: FloatArray | float
     freedom: float
-    """Of all seeds that it was made from."""
+    """Of the seeds that it was made from; no more than `EXPECTED_FREEDOM` count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,14 @@ def reduce_seeds(values_SG: FloatArray, *, is_trained: bool = True) -> SeedScore
 def reduce_scores(scores: Scores, *, is_trained: bool = True) -> SeedScores:
     """Reduce one arm's right and wrong answers, patients and other groups as wholes."""
     return reduce_seeds(take_groups(scores), is_trained=is_trained)
+
+
+def borrow_variance(main: ModeratedVariance) -> SeedPrior:
+    """Give the prior of an arm of one or two seeds in a study of few targets: that its seeds differ as the main arm's.
+
+    It counts for one degree of freedom: enough to keep two seeds that happen to agree from being believed.
+    """
+    return SeedPrior(variance=main.variance.mean(axis=-1, keepdims=True), freedom=1.0)
 
 
 def find_typical(variance_T: FloatArray, floor_T: FloatArray, freedom_T: FloatArray) -> ModeratedVariance:
