@@ -30,6 +30,8 @@ SMALLEST = 0.01
 """Of the floor: what logarithms are taken of is no smaller, since seeds may agree to the last answer."""
 FEWEST_SEEDS = 3
 """Of an arm whose own seeds are believed in a study of fewer targets; of the main arm for a verdict."""
+CAUTION = 0.5
+"""Standard errors by which the typical variance of an arm of two seeds is raised: few pairs of seeds say little."""
 NORMAL = 1.959964
 """Of Wilson's interval where all answers are alike."""
 
@@ -138,6 +140,9 @@ def find_typical(variance_T: FloatArray, floor_T: FloatArray, freedom_T: FloatAr
     count = tells_T.sum(axis=-1, keepdims=True)
     share_T = tells_T / np.maximum(count, 1)
     variance = (np.where(tells_T, variance_T, 0.0) * share_T).sum(axis=-1, keepdims=True)
+    total = (tells_T * freedom_T).sum(axis=-1, keepdims=True)
+    is_pairs = freedom_T.max(axis=-1, keepdims=True) < FEWEST_SEEDS - 1
+    variance = variance * np.where(is_pairs, 1 + CAUTION * np.sqrt(2 / np.maximum(total, 1)), 1.0)
     logs_T = np.log(np.where(tells_T, np.maximum(variance_T, floor_T * SMALLEST), 1.0))
     apart_T = logs_T - (logs_T * share_T).sum(axis=-1, keepdims=True)
     explained = (find_trigamma(np.where(tells_T, freedom_T, 1.0) / 2) * share_T).sum(axis=-1, keepdims=True)

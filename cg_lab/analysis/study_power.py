@@ -66,7 +66,7 @@ def find_seeds(planned: Allocation, gain: float, level: float) -> int | None:
     ...     find_seeds(Allocation(num_targets=4, num_questions=240, main_seeds=5, control_seeds=2), g, 0.05)
     ...     for g in (0.10, 0.15, 0.20)
     ... ]
-    [26, 7, 4]
+    [None, 9, 4]
     """
     for seeds in range(3, MOST_SEEDS + 1):
         tried = Allocation(

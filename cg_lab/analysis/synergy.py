@@ -2,12 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from cg_lab.analysis.arm_estimates import ArmEstimates, Key
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
+from cg_lab.arms import CONTROLS, MAIN_ARMS, Arm
+
+ALONE: frozenset[Arm] = frozenset()
+"""Arms that train on one source alone, which their variant names."""
+CARRYING = frozenset({*MAIN_ARMS, *ALONE})
+"""Arms whose seeds are added from look to look."""
+MOST_SOURCES = 4
+"""That can be taken alone; of more, a combination has no parts that a verdict could name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combination:
+    """What a combination of sources does beyond its parts."""
+
+    over_alone: Mapping[str, Interval]
+    """Gain of the main arm over each source alone."""
+    synergy: Interval | None
+    """Gain over the best of them."""
+    sufficient: str
+    """A source that alone beats untouched and unrelated training, and is not resolved from the main arm; or empty."""
+    interaction: Interval | None
+    """Of two sources, on log-odds: above 0 they do more together than they add up to."""
+
+
+def find_alone(keys: Iterable[Key]) -> dict[str, Key]:
+    """Find the arms that train on one source alone, by source."""
+    return {key[1]: key for key in keys if key[0] in ALONE}
+
+
+def combine_sources(arms: ArmEstimates, alone: Mapping[str, Key], confidence: float) -> Combination:
+    """Compare the main arm with each of its sources alone.
+
+    Parameters
+    ----------
+    arms
+        Of one held-out question.
+    alone
+        The arm that trains on each source alone, by source.
+    confidence
+        Of the intervals.
+
+    """
+    over = {source: gain for source, key in alone.items() if (gain := arms.gain(arms.main, key)) is not None}
+    over_alone = {source: gain.to_interval(confidence) for source, gain in over.items()}
+    whole = {key[0]: key for key in arms.stacks if key[1] == "" and arms.main and key[2] == arms.main[2]}
+    unrelated = whole.get(Arm.UNRELATED)
+    interaction = None
+    if len(over) == 2 and arms.main and unrelated:
+        first, second = (arms.parts[alone[source]] for source in over)
+        interaction = measure_interaction(arms.parts[arms.main], first, second, arms.parts[unrelated], confidence)
+    controls = [key for arm, key in whole.items() if arm in CONTROLS]
+    enough = [
+        source
+        for source in over
+        if over_alone[source].low <= 0 and controls
+        and all((gain := arms.gain(alone[source], key)) and gain.to_interval(confidence).low > 0 for key in controls)
+    ]  # fmt: skip
+    return Combination(
+        over_alone=over_alone,
+        synergy=find_synergy(list(over.values()), confidence) if over else None,
+        sufficient=min(enough, key=lambda source: over_alone[source].estimate, default=""),
+        interaction=interaction,
+    )
 
 
 def find_synergy(over_each: Sequence[GainEstimate], confidence: float) -> Interval:
