@@ -257,6 +257,13 @@ class Rule:
     resamples: Annotated[int, Field(ge=100)] = 10_000
     seed: NonNegativeInt = 0
     """Of the bootstrap."""
+    family: Literal["graphical", "false_discovery_rate"] = "graphical"
+    """What is held at `1 - confidence` over all held-out questions: the chance of any false claim, or the share of
+    false claims among those made."""
+    looks: tuple[PositiveInt, ...] = ()
+    """Seeds of the arms that carry the claim at each planned look; empty for a number of seeds that is fixed."""
+    matters: Share = 0.1
+    """Gain that matters, in accuracy: a question that can't reach it any more is stopped at a look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

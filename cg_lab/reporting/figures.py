@@ -94,7 +94,7 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[tuple[Ar
     axes.set_xlim(0, 1)
     show_percent(axes.xaxis)
     _name_rows(axes, [name_arm(*key) for key in arms])
-    axes.set_title(f"{name}: {contrast.verdict}", loc="left", fontsize=10, fontweight="bold")
+    axes.set_title(f"{name}: {contrast.word}", loc="left", fontsize=10, fontweight="bold")
 
 
 def plot_forest(effects: StudyEffects) -> StyledFigure:
@@ -142,7 +142,7 @@ def plot_losses(effects: StudyEffects) -> StyledFigure | None:
     pooled = {
         part.arm: part.value
         for part in effects.summaries
-        if (part.measure, part.group, part.method) == ("loss_without", "all", "mixed model")
+        if (part.measure, part.group, part.method) == ("loss_without", "all", "t over targets")
     }
     by_id = name_questions(effects.plan)
     names = [by_id[part.contrast.id] for part in shown] + (["all together"] if pooled else [])

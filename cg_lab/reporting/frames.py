@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cg_lab.analysis.effects import StudyEffects, compute_effects
+from cg_lab.analysis.effects import StudyEffects
 from cg_lab.arms import CONTROLS
 from cg_lab.errors import UserError, suggest
 from cg_lab.planning.plan import Plan
@@ -18,6 +18,7 @@ from cg_lab.registration import read_registration
 from cg_lab.reporting.figures import StyledFigure
 from cg_lab.reporting.probabilities import Explored, explore_probabilities
 from cg_lab.reporting.read import Readings, read_scores
+from cg_lab.reporting.registered_family import judge_study
 from cg_lab.reporting.tables import (
     Row,
     list_cells,
@@ -129,8 +130,7 @@ class StudyView:
     def computed(self) -> StudyEffects:
         """All effects as the report has them, with intervals as objects."""
         registration = read_registration(self._layout, self.plan.study)
-        registered = registration.contrasts if registration else None
-        return compute_effects(self.plan, self._readings.scores, self._readings.reasons, registered)
+        return judge_study(self._layout, self.plan, self._readings, registration)
 
     @cached_property
     def explored(self) -> Explored:
