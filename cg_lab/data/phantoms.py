@@ -10,7 +10,7 @@ from PIL import Image
 
 from cg_lab.catalog import Catalog, PhantomData, build_catalog
 from cg_lab.data.phantom import (
-    DRAWING_VERSION,
+    DRAWING_VERSIONS,
     QUESTIONS,
     PhantomKey,
     World,
@@ -19,6 +19,7 @@ from cg_lab.data.phantom import (
 )
 from cg_lab.data.samples import Sample, Split
 from cg_lab.data_settings import PhantomSettings
+from cg_lab.errors import UserError
 from cg_lab.mat import Subset, count_options
 
 TEST_OFFSET = 1_000_000
@@ -35,7 +36,7 @@ def build_phantom_catalog(settings: PhantomSettings) -> Catalog:
 
     """
     data = PhantomData(
-        version=DRAWING_VERSION,
+        version=DRAWING_VERSIONS[World(settings.world)],
         world=settings.world,
         seed=settings.seed,
         image_size=settings.image_size,
@@ -121,7 +122,20 @@ class PhantomSource:
 
 
 def open_phantoms(data: PhantomData, subsets: tuple[Subset, ...]) -> PhantomSource:
-    """Open the phantoms of a plan's subsets."""
+    """Open the phantoms of a plan's subsets.
+
+    Raises
+    ------
+    UserError
+        If this cg_lab draws them otherwise than the one that planned them.
+
+    """
+    version = DRAWING_VERSIONS[World(data.world)]
+    if data.version != version:
+        raise UserError(
+            f"data: the plan's phantoms are drawn by version {data.version} of the {data.world} world, and this cg_lab "
+            f"has version {version}; plan and sweep again, or use the cg_lab of the study"
+        )
     keys = {
         subset.name: PhantomKey(modality=subset.own[0], area=subset.own[1], task=subset.own[2]) for subset in subsets
     }

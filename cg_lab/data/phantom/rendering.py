@@ -1,4 +1,4 @@
-"""Draw phantoms: anatomy, then finding or marks, then image formation."""
+"""Draw phantoms: anatomy with its finding as a modality forms it, or marks laid over that."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from cg_lab.data.phantom.anatomy import paint_anatomy
 from cg_lab.data.phantom.canvas import open_canvas
 from cg_lab.data.phantom.findings import paint_finding
-from cg_lab.data.phantom.marks import draw_looks, paint_marks
+from cg_lab.data.phantom.marks import draw_values, paint_marks
 from cg_lab.data.phantom.modality import TONES, form_image
+from cg_lab.data.phantom.readings import find_reading
 from cg_lab.data.phantom.streams import Streams
 from cg_lab.data.phantom.vocabulary import PhantomKey, World
 
-DRAWING_VERSION = 1
+DRAWING_VERSIONS = {World.COMPOSITIONAL: 1, World.FACTORED: 1, World.REDUNDANT: 1, World.ENTANGLED: 2}
 """Raised whenever the same arguments give other pixels, so that no finished work is taken for the new."""
 CHUNK = 256
 """Images drawn at a time, to stay in the processor's cache."""
@@ -72,7 +73,9 @@ def _render(
     field = paint_anatomy(canvas, key.area, streams)
     if world is World.COMPOSITIONAL:
         paint_finding(canvas, key.task, labels, field, streams)
+        formed = form_image(canvas.image, key.modality, key.area, streams)
     else:
-        paint_marks(canvas, draw_looks(key, labels, streams, seed), streams)
-    formed = form_image(canvas.image, key.modality, key.area, streams)
+        reading = find_reading(key, world, seed)
+        formed = form_image(canvas.image, key.modality, key.area, streams)
+        formed = paint_marks(formed, reading, draw_values(reading, labels, len(key.labels), streams), streams)
     return (np.clip(formed, 0, 1) * 255).astype(np.uint8)
