@@ -22,11 +22,14 @@ LOOKS = ("upright", "level", "checkered", "central")
 """What is bright in a mark of a high value and dark in one of a low value: its right half, its lower half, two of its
 quarters, its core; the rest is the other way round.
 
-No look has anything of another, so that marks of all values are the same to who knows but one look."""
+No look has anything of another. A mark has a little of those that are not its own as well, drawn without regard to the
+label, so that only a model that has learned the whole of a look reads it: parts of two looks can be alike."""
 _PITCH = 0.49
 _RADIUS = 0.21
 _RIM = 0.05
-_CONTRAST = 0.47
+_CONTRAST = 0.36
+_STRAY = 0.35
+"""Most that a mark has of a look that is not its own, as a share of its own at the highest value."""
 _SHIFT = 0.04
 """How far a mark may lie off its place."""
 _NOISE = 0.02
@@ -76,9 +79,11 @@ def paint_marks(
         x = axis[None, None, :] - np.float32((column - 1.5) * _PITCH) - streams.jitter("mark x", _SHIFT, number)
         y = axis[None, :, None] - np.float32((row - 1.5) * _PITCH) - streams.jitter("mark y", _SHIFT, number)
         reach = np.sqrt(x * x + y * y)
-        tone = np.float32(0.5) + np.float32(_CONTRAST) * shares[:, number, None, None] * _draw_look(
-            reading.look, x, y, reach, size
-        )
+        tone = np.full_like(reach, 0.5)
+        for look in range(len(LOOKS)):
+            own = look == reading.look
+            amount = shares[:, number, None, None] if own else streams.jitter(f"stray {look}", _STRAY, number)
+            tone += np.float32(_CONTRAST) * amount * _draw_look(look, x, y, reach, size)
         image += _soften(np.float32(_RADIUS + _RIM) - reach, size) * (np.float32(0.5) - image)
         image += _soften(np.float32(_RADIUS) - reach, size) * (tone - image)
     return image + streams.noise_pair("mark noise", size)[0] * np.float32(_NOISE)
