@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from cg_lab.analysis.bootstrap import Scores
 from cg_lab.catalog import PhantomData
 from cg_lab.data.phantom import PhantomKey, World, draw_phantom_labels
-from cg_lab.data.phantom.marks import draw_values
+from cg_lab.data.phantom.marks import show_labels
 from cg_lab.data.phantom.readings import MarkedWorld, Reading, find_reading
-from cg_lab.data.phantom.streams import Streams
 from cg_lab.data.phantoms import TEST_OFFSET, open_phantoms
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, Mixture
@@ -78,10 +77,9 @@ class Hall:
         if target not in self._tests:
             key, data = self.keys[target], self.data
             ids = np.arange(TEST_OFFSET, TEST_OFFSET + data.test_per_subset)
-            labels = draw_phantom_labels(key, ids, seed=data.seed)
+            labels = draw_phantom_labels(key, ids, world=self.world, seed=data.seed)
             reading = find_reading(key, self.world, data.seed)
-            streams = Streams.for_samples(ids, "image", data.seed, self.world, key.modality, key.area, key.task)
-            values = draw_values(reading, labels, len(key.labels), streams)
+            values = show_labels(reading, labels)
             names = tuple(f"{target}/test/{number}" for number in range(len(ids)))
             self._tests[target] = Test(reading=reading, labels_Q=labels, values_QP=values, names=names)
         return self._tests[target]

@@ -9,27 +9,27 @@ from cg_lab.data.phantom.readings import Reading
 from cg_lab.data.phantom.streams import Streams
 
 PLACES = (
-    ((1, 0), (1, 3), (3, 0), (2, 1)),
-    ((0, 2), (3, 2), (0, 0), (1, 1)),
-    ((2, 3), (2, 0), (0, 3), (1, 2)),
-    ((3, 1), (0, 1), (3, 3), (2, 2)),
+    ((1, 0), (1, 3)),
+    ((0, 2), (3, 2)),
+    ((2, 3), (2, 0)),
+    ((3, 1), (0, 1)),
 )
-"""Row and column in a grid of 4 x 4 of each place of each set: each set is the one before, turned by a quarter.
+"""Row and column in a grid of 4 x 4 of both places of each set: each set is the one before, turned by a quarter.
 
-So a model that has learned which place counts in one set is led by nearness to no place of its neighbours, and to the
+So who has learned which place counts in one set is led by nearness to neither place of the sets beside it, and to the
 wrong one of the set across."""
 LOOKS = ("upright", "level", "checkered", "central")
-"""What is bright in a mark of a high value and dark in one of a low value: its right half, its lower half, two of its
-quarters, its core; the rest is the other way round.
+"""What is bright in a mark of the second label and dark in one of the first: its right half, its lower half, two of
+its quarters, its core; the rest is the other way round.
 
 No look has anything of another. A mark has a little of those that are not its own as well, drawn without regard to the
 label, so that only a model that has learned the whole of a look reads it: parts of two looks can be alike."""
 _PITCH = 0.49
 _RADIUS = 0.21
 _RIM = 0.05
-_CONTRAST = 0.36
-_STRAY = 0.35
-"""Most that a mark has of a look that is not its own, as a share of its own at the highest value."""
+_CONTRAST = 0.26
+_STRAY = 0.7
+"""Most that a mark has of a look that is not its own, as a share of its own."""
 _SHIFT = 0.04
 """How far a mark may lie off its place."""
 _NOISE = 0.02
@@ -37,20 +37,16 @@ _BACKGROUND = 0.5
 """Contrast that is left to the anatomy behind the marks."""
 
 
-def draw_values(reading: Reading, labels: NDArray[np.int64], num_labels: int, streams: Streams) -> NDArray[np.int64]:
-    """Draw which label the mark at each place shows: the sample's own where it counts, the others in any order.
+def show_labels(reading: Reading, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Say which label the mark at each place shows: the sample's own where it counts, the other one elsewhere.
 
     Returns
     -------
     Positions in the labels of the task; (sample, place of the set).
 
     """
-    others = np.argsort(np.stack([streams.bits("order", rank) for rank in range(num_labels - 1)], axis=1), axis=1)
-    values = np.empty((len(labels), num_labels), dtype=np.int64)
-    values[:, reading.counting] = labels
-    rest = [place for place in range(num_labels) if place != reading.counting]
-    values[:, rest] = (labels[:, None] + 1 + others) % num_labels
-    return values
+    places = np.arange(len(PLACES[reading.places]))
+    return np.where(places == reading.counting, labels[:, None], 1 - labels[:, None])
 
 
 def paint_marks(
@@ -65,7 +61,7 @@ def paint_marks(
     reading
         Gives places and look.
     values
-        Positions in the labels, shaped (N, label): the label that each mark shows.
+        Positions in the labels, shaped (N, place): the label that each mark shows.
     streams
         Of the samples.
 
@@ -73,16 +69,15 @@ def paint_marks(
     size = image.shape[1]
     axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / size) - np.float32(1)
     image = np.float32(0.5) + np.float32(_BACKGROUND) * (np.clip(image, 0, 1).astype(np.float32) - np.float32(0.5))
-    shares = values.astype(np.float32) * np.float32(2 / (values.shape[1] - 1)) - np.float32(1)
-    for number in range(values.shape[1]):
-        row, column = PLACES[reading.places][number]
+    signs = values.astype(np.float32) * 2 - 1
+    for number, (row, column) in enumerate(PLACES[reading.places]):
         x = axis[None, None, :] - np.float32((column - 1.5) * _PITCH) - streams.jitter("mark x", _SHIFT, number)
         y = axis[None, :, None] - np.float32((row - 1.5) * _PITCH) - streams.jitter("mark y", _SHIFT, number)
         reach = np.sqrt(x * x + y * y)
         tone = np.full_like(reach, 0.5)
         for look in range(len(LOOKS)):
             own = look == reading.look
-            amount = shares[:, number, None, None] if own else streams.jitter(f"stray {look}", _STRAY, number)
+            amount = signs[:, number, None, None] if own else streams.jitter(f"stray {look}", _STRAY, number)
             tone += np.float32(_CONTRAST) * amount * _draw_look(look, x, y, reach, size)
         image += _soften(np.float32(_RADIUS + _RIM) - reach, size) * (np.float32(0.5) - image)
         image += _soften(np.float32(_RADIUS) - reach, size) * (tone - image)

@@ -1,8 +1,9 @@
 """How each world of marks is read: where a subset's marks lie, which of them counts, and what tells their values.
 
-An image of a subset shows each label of its task once, each as a mark at a place of its own; the answer is the label at
-the place that counts, and the look says by what feature a mark shows its value. So a reader needs both: one that does
-not know which place counts sees every label once, and one that does not know the look sees marks that are all alike.
+An image of a subset has two marks, each at a place of its own. One shows the sample's label, the other the other label
+of the task; which one counts, the place says, and by what feature a mark shows a label, the look. So a reader needs
+both: one that does not know which place counts sees either label once, and one that does not know the look sees marks
+that tell nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from cg_lab.data.phantom.vocabulary import AREAS, MODALITIES, TASKS, PhantomKey,
 
 MarkedWorld = Literal[World.FACTORED, World.REDUNDANT, World.ENTANGLED]
 NUM_SETS = 4
-"""Sets of places, and looks."""
+"""Pairs of places, and looks."""
 assert len(MODALITIES) == len(AREAS) == len(TASKS) == NUM_SETS
 
 
@@ -24,11 +25,11 @@ class Reading:
     """What has to be known to answer about a subset."""
 
     places: int
-    """Which set of places has the marks."""
+    """Which pair of places has the marks."""
     counting: int
-    """Position, in that set, of the place whose mark shows the label."""
+    """Position, in that pair, of the place whose mark shows the sample's label."""
     look: int
-    """The feature by which marks show their values."""
+    """The feature by which marks show labels."""
 
     @property
     def place(self) -> tuple[int, int]:
@@ -60,7 +61,7 @@ def find_reading(key: PhantomKey, world: MarkedWorld, seed: int) -> Reading:
         case World.REDUNDANT:
             return Reading(places=int(sets[0]), counting=0, look=int(looks[0]))
         case World.ENTANGLED:
-            counting = (modality + area + task) % len(key.labels)
+            counting = (modality + area + task) % 2
             return Reading(places=int(sets[area]), counting=counting, look=int(looks[modality ^ area ^ task]))
         case _:
             assert_never(world)

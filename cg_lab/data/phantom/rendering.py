@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cg_lab.data.phantom.anatomy import paint_anatomy
 from cg_lab.data.phantom.canvas import open_canvas
 from cg_lab.data.phantom.findings import paint_finding
-from cg_lab.data.phantom.marks import draw_values, paint_marks
+from cg_lab.data.phantom.marks import paint_marks, show_labels
 from cg_lab.data.phantom.modality import TONES, form_image
 from cg_lab.data.phantom.readings import find_reading
 from cg_lab.data.phantom.streams import Streams
@@ -20,18 +20,19 @@ CHUNK = 256
 """Images drawn at a time, to stay in the processor's cache."""
 
 
-def draw_phantom_labels(key: PhantomKey, sample_ids: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
+def draw_phantom_labels(
+    key: PhantomKey, sample_ids: NDArray[np.int64], *, world: World, seed: int
+) -> NDArray[np.int64]:
     """Give the label of each sample: balanced over any run of ids, in an order that seed and key shift.
 
     Returns
     -------
-    Positions in `key.labels`, shaped as `sample_ids`.
+    Positions in the key's labels, shaped as `sample_ids`.
 
     """
-    shift = np.uint64(Streams.for_samples(np.array([0]), "labels", seed, str(key)).states[0]) % np.uint64(
-        len(key.labels)
-    )
-    return (np.asarray(sample_ids) + int(shift)) % len(key.labels)
+    num_labels = len(key.list_labels(world))
+    state = Streams.for_samples(np.array([0]), "labels", seed, str(key)).states[0]
+    return (np.asarray(sample_ids) + int(state % np.uint64(num_labels))) % num_labels
 
 
 def render_phantoms(
@@ -77,5 +78,5 @@ def _render(
     else:
         reading = find_reading(key, world, seed)
         formed = form_image(canvas.image, key.modality, key.area, streams)
-        formed = paint_marks(formed, reading, draw_values(reading, labels, len(key.labels), streams), streams)
+        formed = paint_marks(formed, reading, show_labels(reading, labels), streams)
     return (np.clip(formed, 0, 1) * 255).astype(np.uint8)

@@ -16,7 +16,7 @@ PHANTOM_LABELS: dict[str, tuple[str, ...]] = {
     "Level": ("none", "mild", "moderate", "severe"),
     "Side": ("left", "right"),
 }
-"""The labels of each task in the order in which `render_phantoms` numbers them."""
+"""The labels of each task, in order; worlds of marks have the first and the last of them."""
 
 TASKS: tuple[str, ...] = tuple(PHANTOM_LABELS)
 
@@ -102,7 +102,7 @@ class PhantomKey:
         if faults:
             raise list_faults("phantom has an unknown element", faults)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels of the task, numbered as in `render_phantoms`."""
-        return PHANTOM_LABELS[self.task]
+    def list_labels(self, world: World) -> tuple[str, ...]:
+        """List the labels that the task has in a world, numbered as in `render_phantoms`."""
+        labels = PHANTOM_LABELS[self.task]
+        return labels if world is World.COMPOSITIONAL else (labels[0], labels[-1])

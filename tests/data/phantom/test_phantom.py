@@ -24,7 +24,7 @@ KEY = PhantomKey(modality="CT", area="Brain", task="Mass")
 
 def render(key: PhantomKey, count: int, world: World, start: int = 0, **options: int) -> tuple[np.ndarray, np.ndarray]:
     ids = np.arange(start, start + count)
-    labels = draw_phantom_labels(key, ids, seed=0)
+    labels = draw_phantom_labels(key, ids, world=world, seed=0)
     return render_phantoms(key, labels, ids, world=world, seed=0, **options), labels
 
 
@@ -51,9 +51,13 @@ def test_every_subset_is_drawn_at_every_size(size: int) -> None:
 
 
 def test_labels_are_balanced_over_any_run_of_ids() -> None:
-    for task, names in PHANTOM_LABELS.items():
-        labels = draw_phantom_labels(PhantomKey(modality="US", area="Lung", task=task), np.arange(500, 620), seed=3)
-        assert set(np.bincount(labels, minlength=len(names))) == {120 // len(names)}
+    for task, world in product(PHANTOM_LABELS, World):
+        key = PhantomKey(modality="US", area="Lung", task=task)
+        labels, num_labels = (
+            draw_phantom_labels(key, np.arange(500, 620), world=world, seed=3),
+            len(key.list_labels(world)),
+        )
+        assert set(np.bincount(labels, minlength=num_labels)) == {120 // num_labels}
 
 
 def test_there_are_six_instructions_for_each_task() -> None:
