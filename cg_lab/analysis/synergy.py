@@ -10,11 +10,11 @@ import numpy as np
 from cg_lab.analysis.arm_estimates import ArmEstimates, Key
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
-from cg_lab.arms import CONTROLS, MAIN_ARMS, Arm
+from cg_lab.arms import CONTROLS, Arm
 
-ALONE: frozenset[Arm] = frozenset()
+ALONE = frozenset(arm for arm in Arm if arm.traits.shows == "source")
 """Arms that train on one source alone, which their variant names."""
-CARRYING = frozenset({*MAIN_ARMS, *ALONE})
+CARRYING = frozenset(arm for arm in Arm if arm.traits.model == "own" and arm.traits.num_seeds is None)
 """Arms whose seeds are added from look to look."""
 MOST_SOURCES = 4
 """That can be taken alone; of more, a combination has no parts that a verdict could name."""
