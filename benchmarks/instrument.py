@@ -22,6 +22,7 @@ from itertools import product
 from answerers import Answerer, Hall, answer_study, open_hall
 
 from cg_lab.analysis.effects import compute_effects
+from cg_lab.analysis.family import RegisteredFamily
 from cg_lab.analysis.verdict import Verdict
 from cg_lab.config import read_study
 from cg_lab.data.phantom import World
@@ -67,7 +68,7 @@ def plan_world(world: str, overrides: tuple[str, ...]) -> Hall:
 def run_studies(world: str, answerer: Answerer, studies: range, overrides: tuple[str, ...]) -> Tally:
     """Let an answerer take a number of studies, and count the words of their verdicts."""
     hall = plan_world(world, overrides)
-    registered = {contrast.id for contrast in hall.plan.contrasts}
+    registered = RegisteredFamily(contrasts=[contrast.id for contrast in hall.plan.contrasts])
     tally = Tally(questions=Counter(), studies=Counter(), num_studies=0, num_questions=0)
     for study in studies:
         effects = compute_effects(hall.plan, answer_study(hall, answerer, study), {}, registered)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cg_lab.analysis.arm_estimates import ArmEstimates, ArmStacks, estimate_arms
 from cg_lab.analysis.bootstrap import Interval
+from cg_lab.analysis.gain_estimates import Part, estimate_gain
 from cg_lab.analysis.measuring import limit_seeds
 from cg_lab.analysis.seed_variance import SeedPrior
 from cg_lab.analysis.synergy import MOST_SOURCES, find_alone
@@ -51,9 +52,8 @@ def _list_seeds(part: ArmStacks) -> tuple[int, ...]:
 def _gather(plan: Plan, contrast: Contrast, part: ArmStacks, arms: ArmEstimates, *, is_complete: bool) -> Evidence:
     confidence, target = plan.rule.confidence, contrast.target
 
-    def gain(arm: Arm, over: Arm | None = None) -> Interval | None:
-        first = arms.main if over is None else (arm, "", target)
-        found = arms.gain(first, (over or arm, "", target))
+    def gain(over: Arm) -> Interval | None:
+        found = arms.gain(arms.main, (over, "", target))
         return found.to_interval(confidence) if found is not None else None
 
     over_alone = {source: arms.gain(arms.main, key) for source, key in find_alone(arms.stacks).items()}
@@ -66,7 +66,19 @@ def _gather(plan: Plan, contrast: Contrast, part: ArmStacks, arms: ArmEstimates,
         over_zero_shot=gain(Arm.ZERO_SHOT),
         over_unrelated=gain(Arm.UNRELATED),
         over_blind=gain(Arm.BLIND),
-        ceiling_over_zero_shot=gain(Arm.CEILING, Arm.ZERO_SHOT),
+        ceiling_over_zero_shot=_lift(arms, target, confidence),
         sources=contrast.related if 1 < len(contrast.related) <= MOST_SOURCES else (),
         over_alone={source: found.to_interval(confidence) for source, found in over_alone.items() if found},
     )
+
+
+def _lift(arms: ArmEstimates, target: str, confidence: float) -> Interval | None:
+    """Give what training on the target itself lifts these very models by: that one can learn it is enough to know."""
+    keys = ((Arm.CEILING, "", target), (Arm.ZERO_SHOT, "", target))
+    if not all(key in arms.parts for key in keys):
+        return None
+    parts = [
+        Part(scores=arms.parts[key].scores, seeds=None, weight=sign)
+        for key, sign in zip(keys, (1.0, -1.0), strict=True)
+    ]
+    return estimate_gain(parts).to_interval(confidence)

@@ -37,6 +37,8 @@ class ArmEffect:
     """Whose test questions were asked."""
     seeds: tuple[int, ...]
     """Seeds with a result; empty for the untouched backbone."""
+    means: tuple[float, ...]
+    """Accuracy of each of them; one of the untouched backbone."""
     num_questions: int
     """Questions of one seed."""
     chance: float
@@ -206,6 +208,7 @@ def _measure_arm(
         variant=key[1],
         subset=key[2],
         seeds=stack.seeds if stack else (),
+        means=tuple(float(mean) for mean in stack.means_S) if stack else (),
         num_questions=len(stack.scores.questions) if stack else plan.find_subset(contrast, key[2]).num_test,
         chance=cells[0].proof.chance,
         accuracy=estimate_accuracy(arms.accuracy(key), stack, confidence) if stack else None,
