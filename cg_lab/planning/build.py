@@ -200,7 +200,13 @@ def build_graph(catalog: Catalog, study: Study) -> MatGraph:
             f"design.kinds: the catalogue has no subset of kind {' or '.join(study.design.kinds)} that can be a target "
             "or a source"
         )
-    return MatGraph(members, catalog.factors, strict=study.twins == "shared", tied=catalog.tied)
+    return MatGraph(
+        members,
+        catalog.factors,
+        strict=study.twins == "shared",
+        tied=catalog.tied,
+        overlaps=catalog.overlaps or (),
+    )
 
 
 def find_targets(study: Study, catalog: Catalog, graph: MatGraph) -> tuple[Subset, ...]:

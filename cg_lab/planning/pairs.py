@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations as choose_factors, product
@@ -22,6 +22,8 @@ Prefer = Literal["sharing", "hash"]
 """Which combinations are asked about where there are more than are wanted."""
 ALL_RELATED = "all_related"
 """In place of a direction: every related subset."""
+Pairs = dict[tuple[str, ...], tuple[str, ...]]
+"""Pairs of sources, two names in order, each with the element of each factor that the target then stands for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,9 @@ def list_combinations(
         if direction not in known:
             raise UserError(f"design.directions: no factor '{direction}'; {suggest(direction, known)}")
     asked = [target for target in targets if graph.unrelated_pool(target).num_train]
-    chooser = _Chooser(graph, asked, directions, kinds) if prefer == "sharing" and combinations is not None else None
+    shared: dict[tuple[str, str], Pairs] = {}
+    if prefer == "sharing" and combinations is not None:
+        shared = _choose_to_share(graph, asked, directions, combinations, kinds)
     for target in asked:
         for direction in directions:
             if direction == ALL_RELATED:
@@ -83,53 +87,94 @@ def list_combinations(
                 if related:
                     yield Combination(target=target, sources=related, view=target.own, direction=direction)
                 continue
-            found = find_pairs(graph, target, direction, kinds)
-            key = [target.name, direction]
-            chosen = chooser.choose(found, combinations, key) if chooser else choose(found, combinations, key)
-            for pair in chosen:
-                yield Combination(target=target, sources=pair, view=found[pair], direction=direction)
+            pairs = shared.get((target.name, direction))
+            if pairs is None:
+                found = find_pairs(graph, target, direction, kinds)
+                pairs = {pair: found[pair] for pair in choose(found, combinations, [target.name, direction])}
+            for pair, view in pairs.items():
+                yield Combination(target=target, sources=pair, view=view, direction=direction)
 
 
-class _Chooser:
-    """Chooses pairs that share fine-tunes with those that it chose before, or that others may come to share.
+def _choose_to_share(
+    graph: MatGraph, targets: Sequence[Subset], directions: Sequence[str], count: int, kinds: frozenset[Kind] | None
+) -> dict[tuple[str, str], Pairs]:
+    """Choose pairs that share fine-tunes with those that others chose, or may come to choose.
 
     A pair trains one model for every target that it explains, such as both opposite corners of a square; each of its
-    sources alone serves every pair that it is part of; and what is trained on a target as its ceiling is that target as
-    a source alone.
+    sources alone serves every pair that it is part of, and is the ceiling of the target that it is itself. Starting
+    from pairs drawn by name, each target in turn takes others if they add fewer to those of all other targets, so that
+    there are never more than were drawn.
     """
+    places = [(target, direction) for target in targets for direction in directions if direction != ALL_RELATED]
+    places.sort(key=lambda place: place[0].name)
+    chosen: dict[tuple[str, str], Pairs] = {}
+    ledger = _Ledger(target.name for target in targets)
+    for target, direction in places:
+        found = find_pairs(graph, target, direction, kinds)
+        ledger.popular.update(list(found))
+        key = target.name, direction
+        chosen[key] = {pair: found[pair] for pair in choose(found, count, [*key])}
+        ledger.enter(chosen[key])
+    for target, direction in places:
+        key = target.name, direction
+        found = find_pairs(graph, target, direction, kinds)
+        if len(found) <= count:
+            continue
+        ledger.strike(chosen[key])
+        others = ledger.choose(found, count, [*key])
+        if ledger.rank(others) < ledger.rank(chosen[key]):
+            chosen[key] = {pair: found[pair] for pair in others}
+        ledger.enter(chosen[key])
+    return chosen
 
-    def __init__(
-        self, graph: MatGraph, targets: Sequence[Subset], directions: Sequence[str], kinds: frozenset[Kind] | None
-    ) -> None:
-        self._places = graph.index
-        self._popular: Counter[int] = Counter()
+
+class _Ledger:
+    """What pairs and sources alone are trained on, by how many targets."""
+
+    def __init__(self, targets: Iterable[str]) -> None:
+        self.popular: Counter[tuple[str, ...]] = Counter()
         """For each pair, how many targets it explains."""
-        for target in targets:
-            for direction in directions:
-                if direction != ALL_RELATED:
-                    self._popular.update(map(self._number, find_pairs(graph, target, direction, kinds)))
-        self._pairs: set[int] = set()
-        self._alone = {target.name for target in targets}
+        self._pairs: Counter[tuple[str, ...]] = Counter()
+        self._alone: Counter[str] = Counter(targets)
 
-    def choose(self, found: Iterable[tuple[str, ...]], count: int | None, key: list[str]) -> list[tuple[str, ...]]:
-        """Choose some pairs of one target; those that share alike are drawn by a hash of `key` and their names."""
-        scores: dict[tuple[int, int], list[tuple[str, ...]]] = defaultdict(list)
-        for pair in found:
-            number = self._number(pair)
-            shared = self._popular[number] + len(self._popular) * (number in self._pairs)
-            scores[shared, len(self._alone.intersection(pair))].append(pair)
+    def enter(self, pairs: Iterable[tuple[str, ...]]) -> None:
+        """Add the pairs of a target."""
+        for pair in pairs:
+            self._pairs[pair] += 1
+            self._alone.update(pair)
+
+    def strike(self, pairs: Iterable[tuple[str, ...]]) -> None:
+        """Take the pairs of a target out."""
+        for pair in pairs:
+            self._pairs[pair] -= 1
+            self._alone.subtract(pair)
+
+    def rank(self, pairs: Iterable[tuple[str, ...]]) -> tuple[int, int]:
+        """Say how much some pairs would add, and of equals how little they could come to share."""
+        listed = list(pairs)
+        new = sum(not self._pairs[pair] for pair in listed)
+        new += sum(not self._alone[name] for name in {name for pair in listed for name in pair})
+        return new, -sum(self.popular[pair] for pair in listed)
+
+    def choose(self, found: Pairs, count: int, key: list[str]) -> list[tuple[str, ...]]:
+        """Choose those that add fewest, one after the other; those that share alike are drawn."""
         chosen: list[tuple[str, ...]] = []
-        for score in sorted(scores, reverse=True):
-            chosen += choose(scores[score], None if count is None else count - len(chosen), key)
-            if count is not None and len(chosen) >= count:
-                break
-        self._pairs.update(map(self._number, chosen))
-        self._alone.update(name for pair in chosen for name in pair)
+        while len(chosen) < count:
+            best: tuple[int, int] | None = None
+            equal: list[tuple[str, ...]] = []
+            for pair in found:
+                if pair in chosen:
+                    continue
+                rank = self.rank([pair])
+                if best is None or rank < best:
+                    best, equal = rank, []
+                if rank == best:
+                    equal.append(pair)
+            (picked,) = choose(equal, 1, key)
+            chosen.append(picked)
+            self.enter([picked])
+        self.strike(chosen)
         return sorted(chosen)
-
-    def _number(self, pair: tuple[str, ...]) -> int:
-        first, second = pair
-        return self._places[first] * len(self._places) + self._places[second]
 
 
 def pose_combination(
