@@ -142,7 +142,7 @@ class Arm(StrEnum):
             meaning="trained on as many subsets of the target's task, none of which shows one of its elements",
             colour="#D55E00",
             shows="others",
-            num_seeds=1,
+            num_seeds=2,
             is_budgeted=True,
         ),
     )
