@@ -27,8 +27,8 @@ SHARES = {Arm.ZERO_SHOT: 0.3, Arm.UNRELATED: 0.32, Arm.RELATED: 0.6, Arm.CEILING
 
 
 @cache
-def plan_study(seeds: str = "[0,1,2,3,4]") -> Plan:
-    study = read_study(["experiment=phantom_two_source", "rule.resamples=100", f"seeds={seeds}"])
+def plan_study(seeds: str = "[0,1,2,3,4]", arms: str = "[zero_shot,unrelated,related,ceiling,blind]") -> Plan:
+    study = read_study(["experiment=phantom_two_source", "rule.resamples=100", f"seeds={seeds}", f"arms={arms}"])
     return plan_one(study, read_catalog(study.data))
 
 
@@ -65,7 +65,20 @@ def test_without_sources_alone_related_training_transfers_and_the_reason_says_wh
     effects = judge(plan_study(), answer(plan_study()))
     assert {part.word for part in effects.contrasts} == {"transfers"}
     first = effects.contrasts[0]
-    assert "no arm of ct-lung-mass, us-brain-mass alone" in first.reason
+    assert f"no arm of {', '.join(first.contrast.related)} alone" in first.reason
+
+
+def test_a_combination_that_beats_each_source_alone_composes_and_one_that_equals_its_better_source_does_not() -> None:
+    plan = plan_study(arms="null")
+    enough = plan.contrasts[0].related[0]
+    shares = {**SHARES, Arm.ALONE: 0.4, Arm.MISMATCHED: 0.35, Arm.SHUFFLED: 0.3, Arm.SOURCES: 0.9}
+    apart = judge(plan, answer(plan, lambda cell: shares[cell.arm])).contrasts
+    assert {part.word for part in apart} == {"composes"}
+    one = judge(plan, answer(plan, lambda cell: 0.6 if cell.variant == enough else shares[cell.arm])).contrasts
+    words = {part.word for part in one if enough in part.contrast.related}
+    assert words == {"transfers"}
+    assert {part.word for part in one if enough not in part.contrast.related} == {"composes"}
+    assert {part.combination.sufficient for part in one if enough in part.contrast.related} == {enough}
 
 
 def test_a_study_of_fewer_targets_over_results_that_are_there_keeps_the_family_of_before() -> None:
