@@ -44,7 +44,7 @@ def take_apart(
     ...     print(part.arm, part.variant, part.subsets)
     alone ct-lung-mass ('ct-lung-mass',)
     alone mri-brain-mass ('mri-brain-mass',)
-    mismatched modality ('mri-brain-mass', 'us-lung-mass')
+    mismatched area ('ct-lung-mass', 'us-lung-mass')
 
     """
     if not 1 < len(related) <= len(view):

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from cg_lab.cli import main, verbs
+from cg_lab.cli import main, show, verbs
 
 
 @pytest.mark.parametrize(
@@ -94,10 +95,26 @@ def test_cfg_prints_the_resolved_configuration(capsys: pytest.CaptureFixture[str
 def test_a_plan_is_printed_for_people_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", f"results_dir={tmp_path}"]) == 0
     printed = capsys.readouterr().out
-    for text in ("ct-brain-mass", "fine-tunes   48 distinct for 48 declared", "plan.json"):
+    for text in (
+        "ct-brain-mass",
+        "fine-tunes   66 distinct for 84 declared (sharing saves 18, 21%), 0 done",
+        "plan.json",
+    ):
         assert text in printed
     assert main(["plan", f"results_dir={tmp_path}", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["study"] == "phantom_compositional_two_source"
+
+
+def test_what_a_plan_takes_is_told_in_lines_of_eighty_columns_and_saves_nothing_below_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(show, "_console", lambda: Console(width=80, highlight=False))
+    assert main(["plan", f"results_dir={tmp_path}"]) == 0
+    lines = capsys.readouterr().out.split("\ncells ")[1].splitlines()
+    assert all(len(line) <= 80 for line in lines if str(tmp_path) not in line)
+    assert lines[1].startswith(" " * 13)
+    assert main(["plan", f"results_dir={tmp_path}", "arms=[blind]"]) == 0
+    assert "fine-tunes   15 distinct for 20 declared (sharing saves 5, 25%)" in capsys.readouterr().out
 
 
 def test_help_names_the_groups_and_their_choices() -> None:

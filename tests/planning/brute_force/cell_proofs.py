@@ -78,8 +78,13 @@ def check_cells(books: Books) -> None:
     require(used == {*books.finetunes} and len(used) == len(books.plan.finetunes), "fine-tunes are not those of cells")
     asked = {cell.eval_job for cell in books.plan.cells}
     require(asked == {*books.evals} and len(asked) == len(books.plan.evals), "evaluations are not those of cells")
-    declared = sum(cell.finetune_job is not None and cell.arm not in {"blind", "sources"} for cell in books.plan.cells)
-    require(books.plan.num_declared_finetunes == declared, "num_declared_finetunes")
+    reusing = {*MAIN, "blind", "sources"}
+    declared = {
+        (cell.contrast, "" if cell.arm in reusing else cell.arm, cell.variant, cell.seed)
+        for cell in books.plan.cells
+        if cell.finetune_job
+    }
+    require(books.plan.num_declared_finetunes == len(declared), "num_declared_finetunes")
 
 
 def _check_which_cells(books: Books, contrast: Contrast, cells: list[Cell]) -> None:
