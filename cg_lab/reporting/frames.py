@@ -35,7 +35,19 @@ from cg_lab.results import Layout, read_plan
 
 TEXT = ("seeds", "seed", "variant", "related", "unrelated")
 """Columns that are text even where all cells look like numbers."""
-MEASURED = ("accuracy", "gain_", "recovered_share", "mcnemar_p", "p_holm", "detectable_gain", "value", "needed_by_")
+MEASURED = (
+    "accuracy",
+    "gain_",
+    "recovered_share",
+    "mcnemar_p",
+    "p_holm",
+    "detectable_gain",
+    "value",
+    "needed_by_",
+    "p_composes",
+    "synergy",
+    "interaction",
+)
 """How columns begin that are numbers even where none is there yet."""
 GLANCE = ("target", "direction", "level", "accuracy", *(f"gain_over_{over}" for over in CONTROLS), "verdict")
 """Columns of effects that a study shows of itself."""

@@ -262,7 +262,7 @@ def _describe_combination(found: Combination | None) -> Row:
     return {
         **_interval("synergy", found.synergy if found else None),
         **_interval("interaction", found.interaction if found else None),
-        "gain_over_each_alone": ";".join(
+        "over_each_alone": ";".join(
             f"{source} {gain.estimate:.6f} [{gain.low:.6f}, {gain.high:.6f}] p={gain.p_value:.6g}"
             for source, gain in alone.items()
         ),

@@ -261,7 +261,7 @@ def test_two_worlds_whose_samples_have_the_same_ids_show_their_own_images(tmp_pa
 
     layout = Layout(tmp_path)
     runs = []
-    for world in ("compositional", "entangled"):
+    for world in ("factored", "redundant"):
         study = read_study(
             ["study=s", "seeds=[0]", ARMS, "targets=[ct-brain-mass]", f"data.world={world}", "data.test_per_subset=20"]
         )

@@ -26,6 +26,8 @@ RATES = {
     Arm.ZERO_SHOT: 0.3,
     Arm.UNRELATED: 0.35,
     Arm.RELATED: 0.8,
+    Arm.ALONE: 0.5,
+    Arm.MISMATCHED: 0.4,
     Arm.CEILING: 0.9,
     Arm.BLIND: 0.33,
     Arm.SOURCES: 0.95,
