@@ -17,7 +17,7 @@ from cg_lab.results import EvalResult, Layout, write_plan, write_result
 
 
 def make_plan(*overrides: str) -> Plan:
-    study = read_study(["study=s", "targets=[ct-brain-mass]", "seeds=[0]", *overrides])
+    study = read_study(["study=s", "targets=[ct-brain-mass]", "seeds=[0]", "design.prefer=hash", *overrides])
     catalog = read_catalog(study.data)
     return build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_backbone(study.model))])
 
