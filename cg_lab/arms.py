@@ -130,7 +130,7 @@ class Arm(StrEnum):
         Traits(
             words="alone",
             meaning="trained on as many samples of one of the related subsets alone",
-            colour="#005B8C",
+            colour="#7FB2D6",
             shows="source",
             is_budgeted=True,
         ),
