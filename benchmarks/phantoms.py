@@ -17,7 +17,7 @@ def measure(world: World, modality: str) -> float:
     """Give the median speed of several runs."""
     key = PhantomKey(modality=modality, area="Brain", task="Mass")
     ids = np.arange(NUM)
-    labels = draw_phantom_labels(key, ids, seed=0)
+    labels = draw_phantom_labels(key, ids, world=world, seed=0)
     speeds: list[float] = []
     for _ in range(RUNS):
         began = time.perf_counter()

@@ -9,10 +9,10 @@ from typing import Literal
 
 Model = Literal["untouched", "own", "main"]
 """Which model an arm asks: the untouched backbone, one trained for the arm, or that of the question's main arm."""
-Shows = Literal["anything", "nothing", "one", "combination", "others", "target"]
+Shows = Literal["anything", "nothing", "one", "combination", "source", "others", "target"]
 """What an arm's training subsets may show of the target: anything; no element of it; exactly one each; all of its
-elements between them, where the question claims so; none of the element that the arm's variant names; or the target and
-nothing else, by intent."""
+elements between them, where the question claims so; what the one subset shows that the arm's variant names; none of the
+element that the arm's variant names; or the target and nothing else, by intent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,9 @@ class Traits:
     image: Literal["original", "blank"] = "original"
     """What the model is shown."""
     shows: Shows = "anything"
+    num_seeds: int | None = None
+    """How many of the study's seeds it is trained with unless `arm_seeds` says otherwise; None for all of them, as the
+    arms do that carry a claim. An arm whose seeds hardly differ needs few."""
     is_budgeted: bool = False
     """Whether it trains on exactly as many samples as the question's other budgeted arms."""
     is_main: bool = False
@@ -53,6 +56,9 @@ class Traits:
             (not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour), f"colour {self.colour!r} is not of the form #rrggbb"),
             (not re.fullmatch(r"\w[\w -]*", self.words), "its words must be letters, digits, spaces and hyphens"),
             (not self.meaning.strip(), "it needs a meaning"),
+            (self.num_seeds is not None and self.num_seeds < 1, f"it can't be trained with {self.num_seeds} seeds"),
+            (self.model != "own" and self.num_seeds is not None, "only a training of its own has a number of seeds"),
+            (self.is_main and self.num_seeds is not None, "a main arm is trained with all seeds"),
             (
                 self.model != "own" and (self.is_budgeted or self.is_main or self.shows != "anything"),
                 "only a training of its own has a budget, is what a question is about, and shows elements",
@@ -101,6 +107,7 @@ class Arm(StrEnum):
             meaning="trained on as many samples that share no element with the target",  # Med-MAT's Baseline+
             colour="#E69F00",
             shows="nothing",
+            num_seeds=2,
             is_budgeted=True,
             is_reference=True,
             is_headline=True,
@@ -116,6 +123,27 @@ class Arm(StrEnum):
             is_budgeted=True,
             is_main=True,
             is_headline=True,
+        ),
+    )
+    ALONE = (
+        "alone",
+        Traits(
+            words="alone",
+            meaning="trained on as many samples of one of the related subsets alone",
+            colour="#7FB2D6",
+            shows="source",
+            is_budgeted=True,
+        ),
+    )
+    MISMATCHED = (
+        "mismatched",
+        Traits(
+            words="mismatched",
+            meaning="trained on as many subsets of the target's task, none of which shows one of its elements",
+            colour="#D55E00",
+            shows="others",
+            num_seeds=2,
+            is_budgeted=True,
         ),
     )
     ALL_DATA = (
@@ -165,6 +193,7 @@ class Arm(StrEnum):
             meaning="trained on the target itself",  # Med-MAT's Single-task Training
             colour="#009E73",
             shows="target",
+            num_seeds=1,
             is_headline=True,
         ),
     )
@@ -174,6 +203,7 @@ class Arm(StrEnum):
             words="shuffled",
             meaning="trained as related, with labels dealt anew: what images without truth do",
             colour="#b8b8b8",
+            num_seeds=1,
             is_budgeted=True,
         ),
     )

@@ -21,7 +21,7 @@ class PhantomData:
     source: Literal["phantom"] = "phantom"
     version: int
     """Of the drawing; raised whenever the same settings give other pixels."""
-    world: Literal["compositional", "entangled"]
+    world: Literal["compositional", "factored", "redundant", "entangled"]
     seed: int
     image_size: int
     train_per_subset: int

@@ -17,7 +17,7 @@ class PhantomSettings:
 
     source: Literal["phantom"]
     name: NonEmptyText
-    world: Literal["compositional", "entangled"]
+    world: Literal["compositional", "factored", "redundant", "entangled"]
     seed: NonNegativeInt
     image_size: Annotated[int, Field(ge=32, le=512)]
     """Pixels of one side."""

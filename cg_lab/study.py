@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Discriminator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cg_lab.arms import Arm
 from cg_lab.data_settings import DataSettings, NonEmptyText
@@ -17,6 +17,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Keep = Literal["full", "adapter", "nothing"]
 """All weights, only those of adapters, or none; what is gone and needed again is trained again."""
 TrainablePart = Literal["all", "language_model_and_projector", "vision_and_projector", "projector"]
+
+
+def _refuse_main(arm: Arm) -> Arm:
+    if arm.traits.model != "own" or arm.traits.is_main:
+        raise ValueError("only an arm that is trained beside the main one has a number of seeds of its own; set seeds")
+    return arm
+
+
+Control = Annotated[Arm, AfterValidator(_refuse_main)]
+"""An arm that is trained beside the one that a held-out question is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +267,13 @@ class Rule:
     resamples: Annotated[int, Field(ge=100)] = 10_000
     seed: NonNegativeInt = 0
     """Of the bootstrap."""
+    family: Literal["graphical", "false_discovery_rate"] = "graphical"
+    """What is held at `1 - confidence` over all held-out questions: the chance of any false claim, or the share of
+    false claims among those made."""
+    looks: tuple[PositiveInt, ...] = ()
+    """Seeds of the arms that carry the claim at each planned look; empty for a number of seeds that is fixed."""
+    matters: Share = 0.1
+    """Gain that matters, in accuracy: a question that can't reach it any more is stopped at a look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +287,9 @@ class Study:
     targets: tuple[str, ...] | None
     """Subsets to hold out; None for every subset that the design can use."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    arm_seeds: dict[Control, PositiveInt] | None
+    """How many of the seeds, the first ones, an arm is trained with; of those that it does not name, as many as
+    `cg_lab.arms` says."""
     arms: tuple[Arm, ...] | None
     """Arms to plan, of those that the design offers; None for all of them."""
     twins: Literal["shared", "equal"]

@@ -44,12 +44,14 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
 def train(arm: Arm, graph: MatGraph, target: Subset) -> Training:
     """Train an arm on what it may show."""
     related = graph.list_members(graph.related(target))
-    variant = graph.factors[0] if arm.traits.shows == "others" else ""
+    first = related[0].name
+    variant = {"others": graph.factors[0], "source": first}.get(arm.traits.shows, "")
     subsets = {
         "anything": (subset.name for subset in related),
         "nothing": graph.unrelated_pool(target).names,
         "one": (subset.name for subset in related if graph.count_shared(target, subset) == 1),
         "combination": (subset.name for subset in related),
+        "source": (first,),
         "others": (subset.name for subset in related if subset.own[0] != target.own[0]),
         "target": (target.name,),
     }[arm.traits.shows]

@@ -45,6 +45,9 @@ GOOD: dict[str, Any] = {"words": "nearest", "meaning": "trained on one subset", 
         ({"model": "untouched", "shows": "nothing"}, "only a training of its own"),
         ({"model": "main", "is_main": True}, "only a training of its own"),
         ({"is_main": True, "is_reference": True}, "reference of its own gain"),
+        ({"num_seeds": 0}, "can't be trained with 0 seeds"),
+        ({"model": "main", "num_seeds": 1}, "only a training of its own has a number of seeds"),
+        ({"is_main": True, "num_seeds": 2}, "a main arm is trained with all seeds"),
         ({"asks_target": False}, "only the main arm's model"),
         ({"asks_target": False, "model": "main", "is_reference": True}, "are about the target"),
         ({"asks_target": False, "model": "main", "is_headline": True}, "are about the target"),
@@ -119,16 +122,15 @@ def report(layout: Layout) -> Path:
     return layout.study("every")
 
 
-def test_every_arm_has_its_rows_and_is_named_explained_and_drawn(report: Path) -> None:
+def test_every_arm_has_its_rows_and_is_named_explained_and_drawn(layout: Layout, report: Path) -> None:
+    variants = {cell.arm: cell.variant for cell in read_plan(layout.plan("every")).cells}
     for name in ("effects.csv", "cells.csv"):
         assert set(pd.read_csv(report / name)["arm"]) == set(Arm)
     page = unescape((report / "report.html").read_text(encoding="utf-8"))
     figure = (report / "figures" / "arms.svg").read_text(encoding="utf-8")
     for arm in Arm:
         assert f"<dt>{arm.traits.words}</dt><dd>{arm.traits.meaning}</dd>" in page
-        assert (f">{name_arm(arm, 'modality' if arm.traits.shows == 'others' else '')}</text>" in figure) == (
-            arm.traits.asks_target
-        )
+        assert (f">{name_arm(arm, variants[arm])}</text>" in figure) == arm.traits.asks_target
         assert (f", {arm.traits.words}" in figure) == arm.traits.asks_target
 
 

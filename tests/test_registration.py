@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from cg_lab.analysis.verdict import Verdict
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.models.identity import identify_backbone
@@ -15,7 +17,7 @@ from cg_lab.results import EvalResult, Layout, write_plan, write_result
 
 
 def make_plan(*overrides: str) -> Plan:
-    study = read_study(["study=s", "targets=[ct-brain-mass]", "seeds=[0]", *overrides])
+    study = read_study(["study=s", "targets=[ct-brain-mass]", "seeds=[0]", "design.prefer=hash", *overrides])
     catalog = read_catalog(study.data)
     return build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_backbone(study.model))])
 
@@ -43,7 +45,7 @@ def test_what_comes_after_the_first_result_is_exploratory(tmp_path: Path) -> Non
     first = make_plan()
     freeze_plan(layout, first)
     finish_one(layout, first)
-    larger = make_plan("targets=[ct-brain-mass,us-breast-mass]", "seeds=[0,1]", "rule.confidence=0.9")
+    larger = make_plan("targets=[ct-brain-mass,mri-kidney-bleed]", "seeds=[0,1]", "rule.confidence=0.9")
     freeze_plan(layout, larger)
     registered = read_registration(layout, "s")
     assert registered is not None
@@ -81,5 +83,5 @@ def test_the_rule_and_the_comparisons_stand_in_the_plan(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     freeze_plan(layout, make_plan())
     text = layout.plan("s").read_text()
-    assert "composes: the related model beats the untouched backbone" in text
-    assert "related over zero-shot, unrelated and blind, on identical questions" in text
+    assert all(f"{word}: " in json.loads(text)["criterion"] for word in Verdict)
+    assert "related over zero-shot, unrelated and blind" in text

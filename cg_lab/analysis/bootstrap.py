@@ -60,11 +60,23 @@ def subtract(first: Scores, second: Scores) -> Scores:
     return Scores(questions=first.questions, groups=first.groups, correct_SQ=first.correct_SQ - second.correct_SQ)
 
 
-def resample_means(scores: Sequence[Scores], resampling: Resampling) -> list[FloatArray]:
+def resample_means(
+    scores: Sequence[Scores], resampling: Resampling, streams: Sequence[int] | None = None
+) -> list[FloatArray]:
     """Draw bootstrap replicates of means over seeds and questions.
 
     Questions are drawn by group (groups stay whole), seeds are drawn independently of them, and every drawn seed
-    meets every drawn question. What has the same groups has the same draws, and is computed together.
+    meets every drawn question. What has the same groups has the same draws of them, and is computed together.
+
+    Parameters
+    ----------
+    scores
+        Of arms; the replicates of a gain are the differences of two arms' replicates.
+    resampling
+        How often, and from which seed.
+    streams
+        Which scores draw their seeds together: those with the same number, whose rows are the same models. By default
+        all do.
 
     Returns
     -------
@@ -75,13 +87,16 @@ def resample_means(scores: Sequence[Scores], resampling: Resampling) -> list[Flo
     for place, part in enumerate(scores):
         alike.setdefault((part.groups, len(part.correct_SQ)), []).append(place)
     found: dict[int, FloatArray] = {}
-    for (groups, _), places in alike.items():
+    for (groups, num_seeds), places in alike.items():
         correct_KSQ = np.stack([scores[place].correct_SQ for place in places])
-        found |= zip(places, _resample_alike(correct_KSQ, groups, resampling), strict=True)
+        drawn = [_draw_seeds(num_seeds, streams[place] if streams else 0, resampling) for place in places]
+        found |= zip(places, _resample_alike(correct_KSQ, groups, drawn, resampling), strict=True)
     return [found[place] for place in range(len(scores))]
 
 
-def _resample_alike(correct_KSQ: FloatArray, groups: tuple[str, ...], resampling: Resampling) -> FloatArray:
+def _resample_alike(
+    correct_KSQ: FloatArray, groups: tuple[str, ...], drawn: Sequence[NDArray[np.int64]], resampling: Resampling
+) -> FloatArray:
     num_scores, num_seeds, num_questions = correct_KSQ.shape
     group_of = number_groups(groups)
     num_groups = int(group_of.max()) + 1
@@ -89,12 +104,12 @@ def _resample_alike(correct_KSQ: FloatArray, groups: tuple[str, ...], resampling
     rows = correct_KSQ.reshape(-1, num_questions)
     sums_NG = np.stack([np.bincount(group_of, weights=row, minlength=num_groups) for row in rows])
     counts_RG = draw_groups(num_groups, resampling)
-    drawn_RS = _draw_seeds(num_seeds, resampling)
     found_KR = np.empty((num_scores, resampling.num_resamples))
     for part in list_parts(resampling, max(sums_NG.shape)):
         counts_GR = counts_RG[part].astype(np.float64).T
         means_KSR = (sums_NG @ counts_GR / (sizes_G @ counts_GR)).reshape(num_scores, num_seeds, -1)
-        found_KR[:, part] = (means_KSR * drawn_RS[part].T).sum(axis=1) / num_seeds
+        for place, drawn_RS in enumerate(drawn):
+            found_KR[place, part] = (means_KSR[place] * drawn_RS[part].T).sum(axis=0) / num_seeds
     return found_KR
 
 
@@ -110,10 +125,10 @@ def number_groups(groups: tuple[str, ...]) -> NDArray[np.int64]:
     return np.unique(np.array(groups), return_inverse=True)[1].astype(np.int64)
 
 
-@lru_cache(maxsize=8)
-def _draw_seeds(num_seeds: int, resampling: Resampling) -> NDArray[np.int64]:
+@lru_cache(maxsize=64)
+def _draw_seeds(num_seeds: int, stream: int, resampling: Resampling) -> NDArray[np.int64]:
     """Draw seeds with replacement: how often each is in each resample."""
-    generator = np.random.default_rng([resampling.seed, num_seeds])
+    generator = np.random.default_rng([resampling.seed, num_seeds, *([stream] if stream else [])])
     return generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resampling.num_resamples)
 
 
@@ -139,18 +154,3 @@ def summarize(estimate: float, replicates_R: FloatArray, confidence: float) -> I
     below = (1 + int((replicates_R <= 0).sum())) / (count + 1)
     above = (1 + int((replicates_R >= 0).sum())) / (count + 1)
     return Interval(estimate=estimate, low=float(low), high=float(high), p_value=min(1.0, 2 * min(below, above)))
-
-
-def adjust_holm(p_values: tuple[float, ...]) -> tuple[float, ...]:
-    """Adjust p-values for their number (Holm 1979); the order is kept.
-
-    >>> adjust_holm((0.01, 0.04, 0.03))
-    (0.03, 0.06, 0.06)
-    """
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return tuple(adjusted)

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Scores, number_groups
-from cg_lab.analysis.proportions import is_binary
 from cg_lab.analysis.student import find_quantile, find_tail
 from cg_lab.wilson import wilson_interval
 
@@ -44,35 +43,6 @@ def estimate_mean(scores: Scores, confidence: float) -> Interval:
     else:
         p_value = 2.0 ** (1 - num_groups) if mean else 1.0
     return Interval(estimate=mean, low=max(-1.0, mean - half), high=min(1.0, mean + half), p_value=p_value)
-
-
-def estimate_accuracy(scores: Scores, confidence: float) -> Interval:
-    """Estimate an arm's accuracy: of one seed's right and wrong answers without groups by Wilson's interval (1927).
-
-    Limits beyond 0 and 1 are cut off.
-    """
-    found = estimate_mean(scores, confidence)
-    low, high = max(0.0, found.low), min(1.0, found.high)
-    if len(scores.correct_SQ) == 1 and scores.groups == scores.questions and is_binary(scores):
-        low, high = wilson_interval(int(scores.correct_SQ.sum()), scores.correct_SQ.size, confidence)
-    return Interval(estimate=found.estimate, low=low, high=high, p_value=found.p_value)
-
-
-def find_detectable(scores: Scores, confidence: float, power: float = 0.8) -> float | None:
-    """Find the smallest true mean that would have been resolved from zero, given how seeds and questions varied.
-
-    `(t(1 - level / 2) + t(power)) * standard error`, with the degrees of freedom of `estimate_mean`; None where nothing
-    is known of the variation.
-
-    >>> values_SQ = np.array([[1.0, 0, 0, 1, -1, 0, 1, 0, 1, 0]])
-    >>> names = tuple("abcdefghij")
-    >>> round(find_detectable(Scores(questions=names, groups=names, correct_SQ=values_SQ), 0.95) or 0, 3)
-    0.671
-    """
-    error, freedom = _find_error(take_groups(scores))
-    if math.isinf(error) or not error:
-        return None
-    return (find_quantile((1 + confidence) / 2, freedom) + find_quantile(power, freedom)) * error
 
 
 def take_groups(scores: Scores) -> FloatArray:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, summarize
 from cg_lab.analysis.curves import Curve, fit_slopes, trace_curves
-from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrasts
-from cg_lab.analysis.summary import Asked, Summary, pool_gains, summarize_study
+from cg_lab.analysis.evidence import gather_looks
+from cg_lab.analysis.family import RegisteredFamily, count_absent, find_departures
+from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrasts, stack_contrasts
+from cg_lab.analysis.partial_conjunction import count_at_least
+from cg_lab.analysis.pooled_gains import TargetGain, pool_gains
+from cg_lab.analysis.seed_variance import SeedPrior
+from cg_lab.analysis.summary import Asked, Summary, summarize_study
+from cg_lab.analysis.synergy import Combination
 from cg_lab.analysis.transfer import Transfer, measure_transfer
-from cg_lab.analysis.verdict import Evidence, Verdict, decide
+from cg_lab.analysis.verdict import Decision, Rules, Verdict, decide
 from cg_lab.arms import REFERENCES, Arm
 from cg_lab.mat import Subset
 from cg_lab.planning.plan import Cell, Contrast, Plan
@@ -40,16 +48,42 @@ class ContrastEffect:
     """Exact p-values of the main arm against others, where answers are right or wrong."""
     losses: Mapping[str, Interval]
     """Gain of the main arm over training without the element of a factor."""
+    combination: Combination
+    """What the sources do together beyond each alone."""
     detectable: float | None
-    """Smallest true gain over unrelated training that would have been resolved from zero with 80 % power."""
-    is_exploratory: bool
-    """Added to the study when results of it were there."""
-    p_holm: float | None
-    """Adjusted p-value behind the verdict; None where nothing could be tested."""
-    verdict: Verdict
-    reason: str
+    """Smallest true gain over unrelated training that would have been shown among all questions with 80 % power."""
+    departure: str
+    """What of the question was not registered before results were there; empty if all was, or if it is not known."""
+    decision: Decision
     check_mark: bool | None
     """The papers' own mark: related above zero-shot and unrelated, without intervals."""
+
+    @property
+    def is_exploratory(self) -> bool:
+        """Whether the question, seeds or rule came when results of the study were there."""
+        return bool(self.departure)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The word, without saying whether it is exploratory."""
+        return self.decision.verdict
+
+    @property
+    def word(self) -> str:
+        """The verdict as it is to be told."""
+        is_claim = self.verdict not in {Verdict.CANNOT_SAY, Verdict.NO_EVIDENCE}
+        return f"{self.verdict} (exploratory)" if self.is_exploratory and is_claim else str(self.verdict)
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        told = f"; exploratory, since {self.departure} came when results were there" if self.departure else ""
+        return self.decision.reason + told
+
+    @property
+    def p_holm(self) -> float | None:
+        """Adjusted p-value of the first claim; None where nothing could be tested."""
+        return self.decision.p_holm
 
     def arm(self, arm: Arm) -> ArmEffect | None:
         """Give one arm; None if it was not planned (the `sources` arm has several, the first is given)."""
@@ -73,6 +107,9 @@ class PooledEffect:
     over: Arm
     num_contrasts: int
     gain: Interval
+    """Over targets like these."""
+    over_these: Interval
+    """Over these very targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +121,8 @@ class StudyEffects:
     pooled: tuple[PooledEffect, ...]
     summaries: tuple[Summary, ...]
     """Over held-out questions whose main arm does not see the target."""
+    num_compose: int
+    """Held-out questions that compose at least, without saying which (partial conjunction)."""
     curves: tuple[Curve, ...]
     transfers: tuple[Transfer, ...]
     missing: tuple[MissingCell, ...]
@@ -96,7 +135,11 @@ class StudyEffects:
 
 
 def compute_effects(
-    plan: Plan, scores: Mapping[str, Scores], reasons: Mapping[str, str], registered: Collection[str] | None = None
+    plan: Plan,
+    scores: Mapping[str, Scores],
+    reasons: Mapping[str, str],
+    registered: RegisteredFamily | None = None,
+    priors: Mapping[str, SeedPrior] | None = None,
 ) -> StudyEffects:
     """Compute every effect of a plan from what has been scored so far.
 
@@ -109,14 +152,17 @@ def compute_effects(
     reasons
         For evaluations without scores, why; `not run yet` is said of the others.
     registered
-        Ids of the held-out questions that were planned before any result; None if that is not known.
+        What was planned before any result; None if that is not known.
+    priors
+        By setting, what earlier studies say of how much seeds differ.
 
     """
     resampling = Resampling(num_resamples=plan.rule.resamples, seed=plan.rule.seed, confidence=plan.rule.confidence)
     cells: dict[str, list[Cell]] = {contrast.id: [] for contrast in plan.contrasts}
     for cell in plan.cells:
         cells[cell.contrast].append(cell)
-    measured = measure_contrasts(plan, cells, scores, resampling)
+    stacked = stack_contrasts(plan, cells, scores)
+    measured = measure_contrasts(plan, cells, stacked, resampling, priors)
     missing = tuple(
         MissingCell(cell=cell.key, contrast=cell.contrast, reason=reasons.get(cell.eval_job, "not run yet"))
         for cell in plan.cells
@@ -134,11 +180,16 @@ def compute_effects(
         for part in measured
         if not part.contrast.sees_target
     ]
+    looks = gather_looks(plan, stacked, frozenset(cell.contrast for cell in missing), priors)
+    level, further = 1 - plan.rule.confidence, count_absent(registered, plan)
+    rules = Rules(level=level, family=plan.rule.family, further=further, looks=plan.rule.looks)
+    decisions = decide(looks, rules)
     return StudyEffects(
         plan=plan,
-        contrasts=_judge(plan, measured, missing, registered),
+        contrasts=tuple(_put_together(plan, *pair, registered) for pair in zip(measured, decisions, strict=True)),
         pooled=_pool(measured, resampling.confidence),
         summaries=(*summarize_study(asked, resampling), *fit_slopes(measured, resampling.confidence)),
+        num_compose=_count_composing(decisions, level),
         curves=trace_curves(measured, resampling.confidence),
         transfers=measure_transfer(plan, scores, resampling.confidence),
         missing=missing,
@@ -152,60 +203,33 @@ def _name_groups(plan: Plan, contrast: Contrast) -> tuple[str, ...]:
     return (*([f"direction={contrast.direction}"] if contrast.direction else []), *elements)
 
 
-def _judge(
-    plan: Plan, measured: list[Measured], missing: tuple[MissingCell, ...], registered: Collection[str] | None
-) -> tuple[ContrastEffect, ...]:
-    confidence = plan.rule.confidence
-    incomplete = {cell.contrast for cell in missing}
-    known = None if registered is None else frozenset(registered)
-    evidence = [
-        Evidence(
-            fully_covered=part.contrast.fully_covered,
-            sees_target=part.contrast.sees_target,
-            whole_sources=plan.whole_sources.get(part.contrast.id, ()),
-            complete=part.contrast.id not in incomplete,
-            num_seeds=_count_seeds(part),
-            over_zero_shot=_gain_of_main(part, Arm.ZERO_SHOT),
-            over_unrelated=_gain_of_main(part, Arm.UNRELATED),
-            over_blind=_gain_of_main(part, Arm.BLIND),
-            ceiling_over_zero_shot=_gain_of_ceiling(part),
-        )
-        for part in measured
-    ]
-    return tuple(
-        ContrastEffect(
-            contrast=part.contrast,
-            target=part.target,
-            arms=part.arms,
-            recovered=part.recovered,
-            bootstrap={
-                over: summarize(gain.interval.estimate, gain.replicates_R, confidence)
-                for over, gain in part.gains.items()
-            },
-            mcnemar=part.mcnemar,
-            losses={factor: loss.interval for factor, loss in part.losses.items()},
-            detectable=part.detectable,
-            is_exploratory=known is not None and part.contrast.id not in known,
-            p_holm=decision.p_holm,
-            verdict=decision.verdict,
-            reason=decision.reason,
-            check_mark=_check_mark(part),
-        )
-        for part, decision in zip(measured, decide(evidence, confidence), strict=True)
+def _put_together(
+    plan: Plan, part: Measured, decision: Decision, registered: RegisteredFamily | None
+) -> ContrastEffect:
+    seeds = next((effect.seeds for effect in part.arms if effect.arm.traits.is_main), ())
+    earlier = registered.decided.get(part.contrast.id) if registered else None
+    return ContrastEffect(
+        contrast=part.contrast,
+        target=part.target,
+        arms=part.arms,
+        recovered=part.recovered,
+        bootstrap={
+            over: summarize(gain.interval.estimate, gain.replicates_R, plan.rule.confidence)
+            for over, gain in part.gains.items()
+        },
+        mcnemar=part.mcnemar,
+        losses={factor: loss.interval for factor, loss in part.losses.items()},
+        combination=part.combination,
+        detectable=part.detectable,
+        departure=find_departures(registered, plan, part.contrast, seeds),
+        decision=earlier or decision,
+        check_mark=_check_mark(part),
     )
 
 
-def _count_seeds(part: Measured) -> int:
-    main = part.contrast.main
-    return max((len(effect.seeds) for effect in part.arms if main and effect.arm is main.arm), default=0)
-
-
-def _gain_of_main(part: Measured, over: Arm) -> Interval | None:
-    return part.gains[over].interval if over in part.gains else None
-
-
-def _gain_of_ceiling(part: Measured) -> Interval | None:
-    return next((effect.gains.get(Arm.ZERO_SHOT) for effect in part.arms if effect.arm is Arm.CEILING), None)
+def _count_composing(decisions: Sequence[Decision], level: float) -> int:
+    p_values = [decision.p_composes_alone for decision in decisions if decision.p_composes_alone is not None]
+    return count_at_least(np.array(p_values), level)
 
 
 def _check_mark(part: Measured) -> bool | None:
@@ -222,9 +246,19 @@ def _pool(measured: Sequence[Measured], confidence: float) -> tuple[PooledEffect
     held = [part for part in measured if not part.contrast.sees_target]
     pooled: list[PooledEffect] = []
     for over in REFERENCES:
-        parts = [part for part in held if over in part.gains]
-        targets = [part.contrast.target for part in parts]
-        gain = pool_gains([part.gains[over] for part in parts], targets, confidence)
-        if gain is not None:
-            pooled.append(PooledEffect(over=over, num_contrasts=len(parts), gain=gain))
+        gains = [(part.contrast.target, part.gains[over]) for part in held if over in part.gains]
+        if not gains:
+            continue
+        found = pool_gains(
+            [TargetGain(target=target, gain=gain.estimate, models=gain.models) for target, gain in gains]
+        )
+        if found.over_targets is not None:
+            pooled.append(
+                PooledEffect(
+                    over=over,
+                    num_contrasts=len(gains),
+                    gain=found.over_targets.to_interval(confidence),
+                    over_these=found.over_these.to_interval(confidence),
+                )
+            )
     return tuple(pooled)

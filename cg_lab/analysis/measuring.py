@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from cg_lab.analysis.arm_estimates import ArmEstimates, ArmStacks, Key, estimate_arms
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_means
-from cg_lab.analysis.components import estimate_accuracy, estimate_mean, find_detectable
+from cg_lab.analysis.gain_estimates import GainEstimate
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary
 from cg_lab.analysis.recovering import share_recovered
-from cg_lab.analysis.stacking import Stack, pair_stacks, stack_seeds
-from cg_lab.analysis.summary import Gain, measure_gain
+from cg_lab.analysis.seed_variance import SeedPrior
+from cg_lab.analysis.stacking import Stack, keep_seeds, stack_seeds
+from cg_lab.analysis.study_power import find_detectable
+from cg_lab.analysis.summary import Gain
+from cg_lab.analysis.synergy import CARRYING, Combination, combine_sources, find_alone
 from cg_lab.arms import CONTROLS, REFERENCES, Arm
 from cg_lab.mat import Subset
 from cg_lab.planning.plan import Cell, Contrast, Plan
+from cg_lab.wilson import wilson_interval
 
-Key = tuple[Arm, str, str]
-"""Arm, variant, subset whose questions are asked."""
 GAINS_OVER = tuple(arm for arm in Arm if arm in {*REFERENCES, Arm.RELATED, Arm.CEILING})
 """Arms over which other arms' gains are told."""
 
@@ -32,6 +37,8 @@ class ArmEffect:
     """Whose test questions were asked."""
     seeds: tuple[int, ...]
     """Seeds with a result; empty for the untouched backbone."""
+    means: tuple[float, ...]
+    """Accuracy of each of them; one of the untouched backbone."""
     num_questions: int
     """Questions of one seed."""
     chance: float
@@ -53,43 +60,54 @@ class Measured:
     """Of the main arm over another arm."""
     losses: Mapping[str, Gain]
     """Of the main arm over training without an element, by factor."""
+    combination: Combination
     means: Mapping[Arm, FloatArray]
     """Accuracy of each seed, by arm."""
     draws: Mapping[Arm, FloatArray]
-    """Bootstrap draws of each arm's accuracy, of the same questions and seeds; only for questions on a curve."""
+    """Bootstrap draws of each arm's accuracy, of the same questions."""
     recovered: Interval | None
     mcnemar: Mapping[Arm, float]
     detectable: float | None
-    """Gain over unrelated training that the question would have shown."""
+    """Gain over unrelated training that the question would have shown among all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stacked:
-    """The answers of one held-out question, before anything is drawn."""
+def stack_contrasts(plan: Plan, cells: Mapping[str, Sequence[Cell]], scores: Mapping[str, Scores]) -> list[ArmStacks]:
+    """Put the answers of every held-out question's arms together, as far as they are there."""
+    found: list[ArmStacks] = []
+    for contrast in plan.contrasts:
+        by_arm: dict[Key, list[Cell]] = {}
+        for cell in cells[contrast.id]:
+            by_arm.setdefault((cell.arm, cell.variant, cell.subset), []).append(cell)
+        stacks = {key: stack_seeds(group, scores) for key, group in by_arm.items()}
+        main = (contrast.main.arm, "", contrast.target) if contrast.main else None
+        kept = {key: stack for key, stack in stacks.items() if stack is not None}
+        found.append(ArmStacks(setting=contrast.setting, main=main, stacks=kept))
+    return found
 
-    contrast: Contrast
-    cells: Mapping[Key, Sequence[Cell]]
-    stacks: Mapping[Key, Stack | None]
-    own: Stack | None
-    """Of the main arm."""
-    whole: Mapping[Arm, Stack]
-    """Of the arms that are asked about the target."""
-    pairs: Mapping[Arm, Stack]
-    """The main arm less another one."""
-    without: Mapping[str, Stack]
-    """The main arm less training without an element, by factor."""
 
-    @property
-    def resampled(self) -> tuple[Stack, ...]:
-        """What replicates are drawn of: gains, losses, and on a curve the arms themselves."""
-        arms = self.whole.values() if self.contrast.level is not None else ()
-        return (*self.pairs.values(), *self.without.values(), *arms)
+def limit_seeds(stacked: Sequence[ArmStacks], num_seeds: int) -> list[ArmStacks]:
+    """Give what was there at a look, when the arms that carry the claim had so many seeds."""
+    return [
+        ArmStacks(
+            setting=part.setting,
+            main=part.main,
+            stacks={
+                key: keep_seeds(stack, num_seeds) if key[0].traits.model == "main" or key[0] in CARRYING else stack
+                for key, stack in part.stacks.items()
+            },
+        )
+        for part in stacked
+    ]
 
 
 def measure_contrasts(
-    plan: Plan, cells: Mapping[str, Sequence[Cell]], scores: Mapping[str, Scores], resampling: Resampling
+    plan: Plan,
+    cells: Mapping[str, Sequence[Cell]],
+    stacked: Sequence[ArmStacks],
+    resampling: Resampling,
+    priors: Mapping[str, SeedPrior] | None = None,
 ) -> list[Measured]:
-    """Measure the held-out questions of a plan from the scores there are.
+    """Measure the held-out questions of a plan from the answers there are.
 
     Parameters
     ----------
@@ -97,83 +115,129 @@ def measure_contrasts(
         Its questions are measured.
     cells
         By id of the question.
-    scores
-        By id of the evaluation.
+    stacked
+        The answers, in the order of the plan's questions.
     resampling
         Of the bootstrap; its confidence is that of all intervals.
+    priors
+        By setting, what earlier studies say of how much seeds differ.
 
     """
-    stacked = [_stack(contrast, cells[contrast.id], scores) for contrast in plan.contrasts]
-    drawn = iter(resample_means([stack.scores for part in stacked for stack in part.resampled], resampling))
-    return [_measure(plan, part, drawn, resampling.confidence) for part in stacked]
+    estimates = estimate_arms(stacked, priors)
+    draws = _draw_arms(stacked, resampling)
+    return [
+        _measure(plan, contrast, cells[contrast.id], arms, drawn, resampling.confidence)
+        for contrast, arms, drawn in zip(plan.contrasts, estimates, draws, strict=True)
+    ]
 
 
-def _stack(contrast: Contrast, cells: Sequence[Cell], scores: Mapping[str, Scores]) -> _Stacked:
-    by_arm: dict[Key, list[Cell]] = {}
-    for cell in cells:
-        by_arm.setdefault((cell.arm, cell.variant, cell.subset), []).append(cell)
-    stacks = {key: stack_seeds(group, scores) for key, group in by_arm.items()}
-    main = contrast.main.arm if contrast.main else None
-    whole = {arm: part for arm in Arm if arm.traits.asks_target and (part := stacks.get((arm, "", contrast.target)))}
-    own = whole.get(main) if main else None
-    without = {key[1]: part for key, part in stacks.items() if key[0] is Arm.WITHOUT}
-    return _Stacked(
-        contrast=contrast,
-        cells=by_arm,
-        stacks=stacks,
-        own=own,
-        whole=whole,
-        pairs={over: pair for over in REFERENCES if (pair := pair_stacks(own, whole.get(over)))},
-        without={factor: pair for factor, part in without.items() if (pair := pair_stacks(own, part))},
-    )
+def _draw_arms(stacked: Sequence[ArmStacks], resampling: Resampling) -> list[dict[Key, FloatArray]]:
+    """Draw replicates of every arm that is asked about its target: one model's guises share their seeds' draws."""
+    places: list[tuple[int, Key]] = []
+    streams: list[int] = []
+    for place, part in enumerate(stacked):
+        models: dict[tuple[str, ...], int] = {}
+        for key, stack in part.stacks.items():
+            if key[0].traits.asks_target:
+                places.append((place, key))
+                streams.append(models.setdefault(stack.models, len(models)))
+    drawn = resample_means([stacked[place].stacks[key].scores for place, key in places], resampling, streams)
+    found: list[dict[Key, FloatArray]] = [{} for _ in stacked]
+    for (place, key), replicates_R in zip(places, drawn, strict=True):
+        found[place][key] = replicates_R
+    return found
 
 
-def _measure(plan: Plan, part: _Stacked, drawn: Iterator[FloatArray], confidence: float) -> Measured:
-    """Measure one held-out question, whose replicates come next among those that were drawn."""
-    gains = {over: measure_gain(pair, next(drawn), confidence) for over, pair in part.pairs.items()}
-    losses = {factor: measure_gain(pair, next(drawn), confidence) for factor, pair in part.without.items()}
-    draws = {arm: next(drawn) for arm in part.whole} if part.contrast.level is not None else {}
-    own, whole, unrelated = part.own, part.whole, part.pairs.get(Arm.UNRELATED)
+def _measure(
+    plan: Plan, contrast: Contrast, cells: Sequence[Cell], arms: ArmEstimates, draws: Mapping[Key, FloatArray],
+    confidence: float,
+) -> Measured:  # fmt: skip
+    target = contrast.target
+    main, own = arms.main, arms.stacks.get(arms.main) if arms.main else None
+    whole = {arm: arms.stacks[arm, "", target] for arm in Arm if (arm, "", target) in arms.stacks}
+
+    def measure_gain(key: Key) -> Gain | None:
+        estimate = arms.gain(main, key)
+        if estimate is None or main is None:
+            return None
+        interval = estimate.to_interval(confidence)
+        apart_R = draws[main] - draws[key]
+        return Gain(interval=interval, estimate=estimate, models=arms.models(main, key), replicates_R=apart_R)
+
+    gains = {over: gain for over in REFERENCES if (gain := measure_gain((over, "", target)))}
+    without = [key for key in arms.stacks if key[0] is Arm.WITHOUT]
     return Measured(
-        contrast=part.contrast,
-        target=plan.find_subset(part.contrast, part.contrast.target),
-        arms=tuple(_measure_arm(plan, part, key, confidence) for key in part.stacks),
+        contrast=contrast,
+        target=plan.find_subset(contrast, target),
+        arms=tuple(_measure_arm(plan, contrast, group, arms, confidence) for group in _group_cells(cells)),
         gains=gains,
-        losses=losses,
-        means={arm: stack.means_S for arm, stack in whole.items()},
-        draws=draws,
-        recovered=_recover(part.pairs.get(Arm.ZERO_SHOT), whole, confidence),
+        losses={key[1]: gain for key in without if (gain := measure_gain(key))},
+        combination=combine_sources(arms, find_alone(arms.stacks), confidence),
+        means={arm: stack.means_S for arm, stack in whole.items() if arm.traits.asks_target},
+        draws={key[0]: replicates_R for key, replicates_R in draws.items() if key[1:] == ("", target)},
+        recovered=_recover(arms, target, confidence),
         mcnemar={
             over: compare_mcnemar(own.scores, other.scores)
             for over in CONTROLS
             if own and (other := whole.get(over)) and is_binary(own.scores) and is_binary(other.scores)
         },
-        detectable=find_detectable(unrelated.scores, confidence) if unrelated else None,
+        detectable=_detect(gains.get(Arm.UNRELATED), plan),
     )
 
 
-def _measure_arm(plan: Plan, stacked: _Stacked, key: Key, confidence: float) -> ArmEffect:
-    contrast, stacks, part, arm = stacked.contrast, stacked.stacks, stacked.stacks[key], key[0]
-    pairs = {
-        over: pair_stacks(part, stacks.get((over, "", contrast.target)))
+def _group_cells(cells: Sequence[Cell]) -> list[Sequence[Cell]]:
+    by_arm: dict[Key, list[Cell]] = {}
+    for cell in cells:
+        by_arm.setdefault((cell.arm, cell.variant, cell.subset), []).append(cell)
+    return list(by_arm.values())
+
+
+def _measure_arm(
+    plan: Plan, contrast: Contrast, cells: Sequence[Cell], arms: ArmEstimates, confidence: float
+) -> ArmEffect:
+    key: Key = (cells[0].arm, cells[0].variant, cells[0].subset)
+    arm, stack = key[0], arms.stacks.get(key)
+    gains = {
+        over: gain
         for over in GAINS_OVER
         if key[2] == contrast.target and key[:2] != (over, "") and (arm.traits.is_main or over.traits.model != "main")
-    }
+        and (gain := arms.gain(key, (over, "", contrast.target))) is not None
+    }  # fmt: skip
     return ArmEffect(
         arm=arm,
         variant=key[1],
         subset=key[2],
-        seeds=part.seeds if part else (),
-        num_questions=len(part.scores.questions) if part else plan.find_subset(contrast, key[2]).num_test,
-        chance=stacked.cells[key][0].proof.chance,
-        accuracy=estimate_accuracy(part.scores, confidence) if part else None,
-        gains={over: estimate_mean(pair.scores, confidence) for over, pair in pairs.items() if pair},
+        seeds=stack.seeds if stack else (),
+        means=tuple(float(mean) for mean in stack.means_S) if stack else (),
+        num_questions=len(stack.scores.questions) if stack else plan.find_subset(contrast, key[2]).num_test,
+        chance=cells[0].proof.chance,
+        accuracy=estimate_accuracy(arms.accuracy(key), stack, confidence) if stack else None,
+        gains={over: gain.to_interval(confidence) for over, gain in gains.items()},
     )
 
 
-def _recover(gain: Stack | None, whole: Mapping[Arm, Stack], confidence: float) -> Interval | None:
-    """Give the share of the ceiling's gain, if the ceiling gains at all."""
-    pair = pair_stacks(whole.get(Arm.CEILING), whole.get(Arm.ZERO_SHOT))
-    if gain is None or pair is None or estimate_mean(pair.scores, confidence).low <= 0:
+def estimate_accuracy(estimate: GainEstimate, stack: Stack, confidence: float) -> Interval:
+    """Give an arm's accuracy: of one seed's right and wrong answers without groups by Wilson's interval (1927)."""
+    found, scores = estimate.to_interval(confidence, within=(0.0, 1.0)), stack.scores
+    if len(scores.correct_SQ) > 1 or scores.groups != scores.questions or not is_binary(scores):
+        return found
+    low, high = wilson_interval(int(scores.correct_SQ.sum()), scores.correct_SQ.size, confidence)
+    return Interval(estimate=found.estimate, low=low, high=high, p_value=found.p_value)
+
+
+def _detect(gain: Gain | None, plan: Plan) -> float | None:
+    """Give the gain over unrelated training that is shown among all questions of the study with 80 % power."""
+    if gain is None or not np.isfinite(gain.estimate.error) or not gain.estimate.error:
         return None
-    return share_recovered(gain, pair, confidence)
+    asked = sum(not contrast.sees_target for contrast in plan.contrasts)
+    level = 1 - plan.rule.confidence
+    return find_detectable(float(gain.estimate.error), float(gain.estimate.freedom), level, max(1, asked))
+
+
+def _recover(arms: ArmEstimates, target: str, confidence: float) -> Interval | None:
+    """Give the share of the ceiling's gain, if the ceiling gains at all."""
+    ceiling, untouched = (arms.parts.get((arm, "", target)) for arm in (Arm.CEILING, Arm.ZERO_SHOT))
+    own = arms.parts.get(arms.main) if arms.main else None
+    if own is None or ceiling is None or untouched is None:
+        return None
+    return share_recovered(own, ceiling, untouched, confidence)

@@ -18,6 +18,8 @@ class Stack:
     seeds: tuple[int, ...]
     """Of the rows, ascending; empty for the one row of the untouched backbone."""
     scores: Scores
+    models: tuple[str, ...] = ()
+    """Ids of the rows' fine-tunes; empty without seeds."""
 
     @property
     def mean(self) -> float:
@@ -42,7 +44,19 @@ def stack_seeds(cells: Sequence[Cell], scores: Mapping[str, Scores]) -> Stack | 
         groups=parts[0].groups,
         correct_SQ=np.concatenate([part.correct_SQ for part in parts]),
     )
-    return Stack(seeds=tuple(cell.seed for cell in scored if cell.seed is not None), scores=together)
+    return Stack(
+        seeds=tuple(cell.seed for cell in scored if cell.seed is not None),
+        scores=together,
+        models=tuple(cell.finetune_job for cell in scored if cell.finetune_job is not None),
+    )
+
+
+def keep_seeds(stack: Stack, num_seeds: int) -> Stack:
+    """Give the first seeds alone."""
+    if len(stack.seeds) <= num_seeds:
+        return stack
+    seeds = stack.seeds[:num_seeds]
+    return Stack(seeds=seeds, scores=take_seeds(stack, seeds), models=stack.models[:num_seeds])
 
 
 def pair_stacks(first: Stack | None, second: Stack | None) -> Stack | None:

@@ -1,10 +1,12 @@
 # pyright: basic
 # (scipy has no types)
-"""Student's t distribution with any degrees of freedom."""
+"""Student's t distribution with any degrees of freedom, of numbers and of arrays."""
 
 from __future__ import annotations
 
-from scipy.special import stdtr, stdtrit  # scipy.stats takes five times as long to load
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import polygamma, stdtr, stdtrit  # scipy.stats takes five times as long to load
 
 
 def find_tail(t: float, freedom: float) -> float:
@@ -23,3 +25,36 @@ def find_quantile(share: float, freedom: float) -> float:
     (4.3027, 1.9699)
     """
     return float(stdtrit(freedom, share))
+
+
+def find_tails(t: ArrayLike, freedom: ArrayLike) -> NDArray[np.float64]:
+    """Give `find_tail` of arrays, broadcast against each other."""
+    return np.asarray(stdtr(freedom, -np.asarray(t)), dtype=np.float64)
+
+
+def find_quantiles(share: ArrayLike, freedom: ArrayLike) -> NDArray[np.float64]:
+    """Give `find_quantile` of arrays, broadcast against each other."""
+    return np.asarray(stdtrit(freedom, share), dtype=np.float64)
+
+
+def find_trigamma(value: ArrayLike) -> NDArray[np.float64]:
+    """Give the trigamma function: of half its degrees of freedom, it is the variance of a sample variance's logarithm.
+
+    >>> find_trigamma(1.0).round(4).item()
+    1.6449
+    """
+    return np.asarray(polygamma(1, value), dtype=np.float64)
+
+
+def invert_trigamma(value: ArrayLike) -> NDArray[np.float64]:
+    """Give what has a trigamma function of this value, by Newton's method (Smyth 2004, appendix).
+
+    >>> invert_trigamma(find_trigamma([0.2, 1.0, 30.0])).round(6).tolist()
+    [0.2, 1.0, 30.0]
+    """
+    wanted = np.asarray(value, dtype=np.float64)
+    found = 0.5 + 1 / wanted
+    for _ in range(12):
+        here = find_trigamma(found)
+        found = found + here * (1 - here / wanted) / np.asarray(polygamma(2, found), dtype=np.float64)
+    return found

@@ -8,13 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, draw_groups, list_parts, summarize
-from cg_lab.analysis.components import estimate_mean
-from cg_lab.analysis.stacking import Stack
+from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, draw_groups, list_parts, summarize
+from cg_lab.analysis.gain_estimates import GainEstimate
+from cg_lab.analysis.pooled_gains import TargetGain, pool_gains
 from cg_lab.arms import CONTROLS, REFERENCES, Arm
-
-FEWEST_TARGETS = 3
-"""Fewer say next to nothing about others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +19,11 @@ class Gain:
     """A paired gain of one held-out question, with what it takes to pool it."""
 
     interval: Interval
+    estimate: GainEstimate
+    models: tuple[tuple[str, ...], ...]
+    """Fine-tunes behind each of the estimate's seed variances."""
     replicates_R: FloatArray
     """Bootstrap draws of its test questions and seeds."""
-    seeds: tuple[int, ...]
-    means_S: FloatArray
-    """For each seed; one value without seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +37,9 @@ class Summary:
     group: str
     """Over which questions: `all`, `direction=modality`, `area=Lung`; of a slope the design."""
     num_questions: int
-    method: Literal["mixed model", "two-level bootstrap", "bootstrap of seeds", "least squares"]
+    method: Literal[
+        "t over targets", "these very targets", "two-level bootstrap", "bootstrap of seeds", "least squares"
+    ]
     value: Interval
 
 
@@ -61,21 +60,11 @@ class Asked:
     main: Arm | None
 
 
-def measure_gain(difference: Stack, replicates_R: FloatArray, confidence: float) -> Gain:
-    """Measure a paired gain, whose replicates are drawn."""
-    return Gain(
-        interval=estimate_mean(difference.scores, confidence),
-        replicates_R=replicates_R,
-        seeds=difference.seeds,
-        means_S=difference.means_S,
-    )
-
-
 def summarize_study(asked: Sequence[Asked], resampling: Resampling) -> tuple[Summary, ...]:
-    """Pool a study's questions, all together and by direction and element, by a mixed model and by bootstrap.
+    """Pool a study's questions, all together and by direction and element: over targets like these, and over these.
 
-    Groups of fewer than three questions, or of the same ones as another, say nothing new and are left out, as is the
-    mixed model of fewer than three targets.
+    Groups of fewer than three questions, or of the same ones as another, say nothing new and are left out, as are
+    targets like these where there are fewer than three.
     """
     found: list[Summary] = []
     seen: set[tuple[int, ...]] = set()
@@ -102,51 +91,17 @@ def _pool(
     kept = [(target, part) for target, part in parts if part is not None]
     if not kept:
         return []
-    gains, targets = [part for _, part in kept], [target for target, _ in kept]
-    mixed = pool_gains(gains, targets, resampling.confidence)
-    found = [
-        Summary(
-            measure=measure, arm=arm, group=group, num_questions=len(kept), method="two-level bootstrap",
-            value=bootstrap_gains(gains, resampling),
-        )
-    ]  # fmt: skip
-    if mixed is not None:
-        found.insert(0, replace(found[0], method="mixed model", value=mixed))
+    pooled = pool_gains([TargetGain(target=target, gain=part.estimate, models=part.models) for target, part in kept])
+    these = Summary(
+        measure=measure, arm=arm, group=group, num_questions=len(kept), method="these very targets",
+        value=pooled.over_these.to_interval(resampling.confidence),
+    )  # fmt: skip
+    drawn = bootstrap_gains([part for _, part in kept], resampling)
+    found = [these, replace(these, method="two-level bootstrap", value=drawn)]
+    if pooled.over_targets is not None:
+        value = pooled.over_targets.to_interval(resampling.confidence)
+        found.insert(0, replace(these, method="t over targets", value=value))
     return found
-
-
-def pool_gains(parts: Sequence[Gain], targets: Sequence[str], confidence: float) -> Interval | None:
-    """Average gains over all held-out questions there could be, by a mixed model; None if there are too few targets."""
-    if len(set(targets)) < FEWEST_TARGETS:
-        return None
-    return pool_means([part.seeds for part in parts], [part.means_S for part in parts], targets, confidence)
-
-
-def pool_means(
-    seeds: Sequence[tuple[int, ...]], means: Sequence[FloatArray], targets: Sequence[str], confidence: float
-) -> Interval:
-    """Average over held-out questions by a mixed model.
-
-    What a question and a seed give is taken as `mean + question + seed + rest`, all but the mean random. With as many
-    seeds for each question, the estimate and its standard error are those of restricted maximum likelihood. The
-    interval is that of `estimate_mean` with the questions of one target as a group. Seeds that
-    some question lacks are left out; without common seeds only questions vary.
-
-    Parameters
-    ----------
-    seeds, means
-        Of each question: its seeds, and the value of each.
-    targets
-        Of each question.
-    confidence
-        Of the interval.
-
-    """
-    common = [seed for seed in seeds[0] if all(seed in others for others in seeds)]
-    columns = [means_S[[own.index(seed) for seed in common]] for own, means_S in zip(seeds, means, strict=True)]
-    values_SC = np.stack(columns, axis=1) if common else np.array([[float(means_S.mean()) for means_S in means]])
-    names = tuple(map(str, range(len(means))))
-    return estimate_mean(Scores(questions=names, groups=tuple(targets), correct_SQ=values_SC), confidence)
 
 
 def bootstrap_gains(parts: Sequence[Gain], resampling: Resampling) -> Interval:

@@ -1,17 +1,27 @@
-"""From evidence to a verdict; the rule is written out in `cg_lab.planning.criterion` and printed with every verdict."""
+"""From evidence to a word; the rule is written out in `cg_lab.planning.criterion` and printed with every verdict."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cg_lab.analysis.bootstrap import Interval, adjust_holm
+import numpy as np
+
+from cg_lab.analysis.bootstrap import FloatArray, Interval
+from cg_lab.analysis.graphical_testing import Family, adjust_sequences
+from cg_lab.analysis.group_sequential import combine_looks, share_level
+from cg_lab.analysis.seed_variance import FEWEST_SEEDS
+
+ROUNDING = 1e-12
+MISSING = "cells are missing"
 
 
 class Verdict(StrEnum):
     """What one held-out question showed."""
 
     COMPOSES = "composes"
+    TRANSFERS = "transfers"
     NO_EVIDENCE = "no evidence"
     HARMS = "harms"
     CANNOT_SAY = "cannot say"
@@ -33,6 +43,33 @@ class Evidence:
     over_unrelated: Interval | None
     over_blind: Interval | None
     ceiling_over_zero_shot: Interval | None
+    sources: tuple[str, ...] = ()
+    """That the main arm combines, where they are few enough to be taken alone."""
+    over_alone: Mapping[str, Interval] = field(default_factory=dict[str, Interval])
+    """Gain over each source alone, as far as there are such arms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """At which level, and among how many, claims are tested."""
+
+    level: float
+    """Share of studies that may claim anything falsely, any word and direction."""
+    family: Family = "graphical"
+    further: int = 0
+    """Questions that share the level beside those that are judged here."""
+    looks: tuple[int, ...] = ()
+    """Seeds of the main arm at each planned look; none for a number of seeds that was fixed before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unresolved:
+    """A comparison that keeps a question from its next word."""
+
+    over: str
+    gain: Interval
+    is_resolved_alone: bool
+    """Before adjustment over questions and looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +79,44 @@ class Decision:
     verdict: Verdict
     reason: str
     p_holm: float | None
+    """Adjusted p-value of the first claim, that related training transfers or harms."""
+    p_composes: float | None = None
+    """Of the second claim; None where it can't be made."""
+    p_composes_alone: float | None = None
+    """The same before adjustment over questions."""
+    unresolved: tuple[Unresolved, ...] = ()
 
 
-def decide(evidence: list[Evidence], confidence: float) -> list[Decision]:
-    """Apply the rule to all held-out questions of a study together, since p-values are adjusted over them."""
-    testable = [index for index, part in enumerate(evidence) if _find_obstacle(part) is None]
-    adjusted = adjust_holm(tuple(_worst_p(evidence[index]) for index in testable))
-    p_holm = dict(zip(testable, adjusted, strict=True))
-    return [_decide_one(part, p_holm.get(index), 1 - confidence) for index, part in enumerate(evidence)]
+def decide(looks: Sequence[Sequence[Evidence]], rules: Rules) -> list[Decision]:
+    """Apply the rule to all held-out questions of a study together, since they share one level.
+
+    Parameters
+    ----------
+    looks
+        At each look so far, the evidence of every question; the last is that of now.
+    rules
+        At which level.
+
+    """
+    now = looks[-1]
+    obstacles = [_find_obstacle(part) for part in now]
+    testable = [place for place, obstacle in enumerate(obstacles) if obstacle is None]
+    size = rules.further + len(testable) + sum(obstacle == MISSING for obstacle in obstacles)
+    if not testable:
+        return [_say_nothing(obstacle) for obstacle in obstacles]
+    p_values = [_combine([look[place] for look in looks], rules.looks) for place in testable]
+    adjusted_TC = adjust_sequences(np.array([part[:2] for part in p_values]), rules.family, size)
+    judged = {
+        place: _decide_one(now[place], adjusted_C, part, rules, size)
+        for place, adjusted_C, part in zip(testable, adjusted_TC, p_values, strict=True)
+    }
+    return [judged.get(place) or _say_nothing(obstacle) for place, obstacle in enumerate(obstacles)]
 
 
 def _find_obstacle(part: Evidence) -> str | None:
     ceiling = part.ceiling_over_zero_shot
     obstacles = (
-        (not part.complete, "cells are missing"),
         (part.sees_target, "the target's own data are part of training or prompt, so that nothing is held out"),
-        (
-            None in {part.over_zero_shot, part.over_unrelated, part.over_blind},
-            "the design has no unrelated or no blind arm here",
-        ),
         (
             not part.fully_covered,
             "an element of the target is covered by no related subset, so a gain is transfer, not recombination",
@@ -70,49 +126,132 @@ def _find_obstacle(part: Evidence) -> str | None:
             f"each of {', '.join(part.whole_sources)} alone shows the whole combination, so a gain is transfer, not "
             "recombination",
         ),
+        (not part.complete, MISSING),
+        (
+            None in {part.over_zero_shot, part.over_unrelated, part.over_blind},
+            "the design has no unrelated or no blind arm here",
+        ),
         (
             ceiling is None or ceiling.low <= 0,
             "even training on the target itself does not lift the model above the untouched backbone",
         ),
+        (part.num_seeds == 1, f"one seed: numbers are about that very model; a verdict takes {FEWEST_SEEDS} seeds"),
         (
-            part.num_seeds == 2,
+            part.num_seeds < FEWEST_SEEDS,
             "two seeds tell too little about how trainings differ; a third makes a verdict possible",
         ),
     )
     return next((reason for holds, reason in obstacles if holds), None)
 
 
-def _signs(part: Evidence) -> tuple[float, ...]:
-    assert part.over_zero_shot is not None
-    assert part.over_unrelated is not None
-    assert part.over_blind is not None
-    return part.over_zero_shot.estimate, part.over_unrelated.estimate, part.over_blind.estimate
+def _say_nothing(obstacle: str | None) -> Decision:
+    return Decision(verdict=Verdict.CANNOT_SAY, reason=obstacle or "not tested", p_holm=None)
 
 
-def _worst_p(part: Evidence) -> float:
-    """Give the p-value of the claim as a whole: all its parts must hold (intersection-union test, Berger 1982)."""
-    assert part.over_zero_shot is not None
-    assert part.over_unrelated is not None
-    assert part.over_blind is not None
-    pair = max(part.over_zero_shot.p_value, part.over_unrelated.p_value)
-    zero_shot, unrelated, blind = _signs(part)
-    if zero_shot < 0 and unrelated < 0:
-        return pair
-    return max(pair, part.over_blind.p_value) if min(zero_shot, unrelated, blind) > 0 else 1.0
+def _list_first(part: Evidence) -> dict[str, Interval]:
+    """Give the comparisons of `transfers`."""
+    found = {"zero-shot": part.over_zero_shot, "unrelated": part.over_unrelated, "blind": part.over_blind}
+    return {name: gain for name, gain in found.items() if gain is not None}
 
 
-def _decide_one(part: Evidence, p_holm: float | None, level: float) -> Decision:
-    obstacle = _find_obstacle(part)
-    if obstacle is not None or p_holm is None:
-        return Decision(verdict=Verdict.CANNOT_SAY, reason=obstacle or "not tested", p_holm=None)
-    zero_shot, unrelated, blind = _signs(part)
-    shown = f"Holm-adjusted p = {p_holm:.2g}"
-    if p_holm <= level + 1e-12 and min(zero_shot, unrelated, blind) > 0:
-        return Decision(
-            verdict=Verdict.COMPOSES, reason=f"above zero-shot, unrelated and blind, {shown}", p_holm=p_holm
-        )
-    if p_holm <= level + 1e-12 and max(zero_shot, unrelated) < 0:
-        return Decision(verdict=Verdict.HARMS, reason=f"below zero-shot and unrelated, {shown}", p_holm=p_holm)
+def _list_alone(part: Evidence) -> dict[str, Interval]:
+    """Give the further comparisons of `composes`; none unless there is one for each source."""
+    if not part.sources or set(part.sources) - set(part.over_alone):
+        return {}
+    return {f"{source} alone": part.over_alone[source] for source in part.sources}
+
+
+def _test_all(gains: Mapping[str, Interval], sign: int) -> float:
+    """Give the p-value of all gains having a sign: the largest (intersection-union test, Berger 1982)."""
+    return max((gain.p_value if gain.estimate * sign > 0 else 1.0) for gain in gains.values())
+
+
+def _combine(looks: Sequence[Evidence], planned: Sequence[int]) -> tuple[float, float, float]:
+    """Give a question's p-values over its looks: of the first claim, of the second, and 1 if the first is harm.
+
+    A look counts once its seeds are there; a question that was stopped before has no part in it.
+    """
+    above: list[FloatArray] = []
+    below: list[FloatArray] = []
+    beyond: list[FloatArray] = []
+    for place, part in enumerate(looks):
+        is_taken = not planned or part.num_seeds >= planned[place]
+        first, alone = _list_first(part), _list_alone(part)
+        transfers = _test_all(first, 1) if len(first) == 3 else 1.0
+        harms = _test_all({name: gain for name, gain in first.items() if name != "blind"}, -1) if first else 1.0
+        composes = max(transfers, _test_all(alone, 1)) if alone else transfers
+        for found, p_value in ((above, transfers), (below, harms), (beyond, composes)):
+            found.append(np.asarray(p_value if is_taken else 1.0))
+    shares = share_level(max(1, len(planned)))
+    transfers, harms, composes = (float(combine_looks(p_values, shares)) for p_values in (above, below, beyond))
+    return (harms, harms, 1.0) if harms < transfers else (transfers, composes, 0.0)
+
+
+def _decide_one(
+    part: Evidence, adjusted_C: FloatArray, raw: tuple[float, float, float], rules: Rules, size: int
+) -> Decision:
+    first, last = (float(p_value) for p_value in adjusted_C)
+    level, shown, is_harm = rules.level + ROUNDING, f"adjusted p = {float(adjusted_C[0]):.2g}", raw[2] > 0
+    comparisons, alone = _list_first(part), _list_alone(part)
+    p_composes, p_alone = (last, raw[1]) if alone and not is_harm else (None, None)
+    left: tuple[Unresolved, ...] = ()
+    if first > level:
+        left = _find_unresolved(comparisons, rules.level, size)
+        verdict, reason = Verdict.NO_EVIDENCE, f"{_tell_unresolved(left, size)}; {shown}"
+    elif is_harm:
+        verdict, reason = Verdict.HARMS, f"below zero-shot and unrelated, {shown}"
+    elif alone and last <= level:
+        verdict = Verdict.COMPOSES
+        reason = f"above zero-shot, unrelated, blind and each source alone, adjusted p = {last:.2g}"
+    else:
+        left = _find_unresolved(alone, rules.level, size)
+        why = _tell_unresolved(left, size) if alone else _explain_no_sources(part)
+        verdict, reason = Verdict.TRANSFERS, f"above zero-shot, unrelated and blind, {shown}; {why}"
     return Decision(
-        verdict=Verdict.NO_EVIDENCE, reason=f"the gains are not all resolved from zero, {shown}", p_holm=p_holm
+        verdict=verdict, reason=reason, p_holm=first, p_composes=p_composes, p_composes_alone=p_alone, unresolved=left
     )
+
+
+def _find_unresolved(gains: Mapping[str, Interval], level: float, size: int) -> tuple[Unresolved, ...]:
+    """Give the comparisons that keep a claim from being made; if none does by itself, all of them."""
+    found = [
+        Unresolved(over=name, gain=gain, is_resolved_alone=gain.estimate > 0 and gain.p_value <= level)
+        for name, gain in gains.items()
+    ]
+    left = [part for part in found if not part.is_resolved_alone or part.gain.p_value * size > level]
+    return tuple(left or found)
+
+
+def _tell_unresolved(left: Sequence[Unresolved], size: int) -> str:
+    """Name what is not resolved, and whether it would be alone.
+
+    >>> _tell_unresolved(
+    ...     [
+    ...         Unresolved(
+    ...             over="blind",
+    ...             gain=Interval(estimate=0.03, low=-0.01, high=0.07, p_value=0.12),
+    ...             is_resolved_alone=False,
+    ...         )
+    ...     ],
+    ...     4,
+    ... )
+    'not resolved: over blind (+3 points, p = 0.12)'
+    """
+    never = [_tell_gain(part) for part in left if not part.is_resolved_alone]
+    alone = [_tell_gain(part) for part in left if part.is_resolved_alone]
+    said = [f"not resolved: {', '.join(never)}"] if never else []
+    if alone:
+        among = f"among {size} questions" if size > 1 else "at this look"
+        said.append(f"resolved by itself, but not {among}: {', '.join(alone)}")
+    return "; ".join(said)
+
+
+def _tell_gain(part: Unresolved) -> str:
+    return f"over {part.over} ({part.gain.estimate * 100:+.0f} points, p = {part.gain.p_value:.2g})"
+
+
+def _explain_no_sources(part: Evidence) -> str:
+    if not part.sources:
+        return "with so many sources none can be taken alone, so that no more can be said"
+    missing = ", ".join(source for source in part.sources if source not in part.over_alone)
+    return f"whether one source is enough is not measured: no arm of {missing} alone"

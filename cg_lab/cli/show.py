@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby, islice
 from pathlib import Path
+from textwrap import wrap
 from typing import assert_never
 
 from rich.console import Console
@@ -31,6 +32,8 @@ START_UP_S = 12.0
 """From the command to the first step of training: imports, and MLflow's first touch of its database."""
 
 
+NAME_WIDTH = 13
+"""Columns that the name of a line takes."""
 MOST_ROWS = 40
 """Held-out questions that a table shows."""
 
@@ -150,22 +153,32 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     groups = group_jobs(work, [job.id for job in (*pending.finetunes, *pending.evals)])
     longest = max((sum(work.seconds[job] for job in load) for load in balance(groups, slots)), default=0.0)
     samples = sum(job.mixture.num_samples * job.recipe.epochs for job in pending.finetunes)
-    console.print(f"\ncells        {len(plan.cells)} ({counted})")
-    console.print(
-        f"fine-tunes   {distinct} distinct for {declared} declared ({saved}), {distinct - len(pending.finetunes)} done"
+    console.print()
+    _print_line(console, "cells", f"{len(plan.cells)} ({counted})")
+    _print_line(
+        console,
+        "fine-tunes",
+        f"{distinct} distinct for {declared} declared ({saved}), {distinct - len(pending.finetunes)} done",
     )
-    console.print(
-        f"evaluations  {len(plan.evals)} distinct for {len(plan.cells)} cells, "
-        f"{len(plan.evals) - len(pending.evals)} done"
+    _print_line(
+        console,
+        "evaluations",
+        f"{len(plan.evals)} distinct for {len(plan.cells)} cells, {len(plan.evals) - len(pending.evals)} done",
     )
     if pending.num_jobs:
-        console.print(
-            f"to do        {samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}"
-        )
-        console.print(f"weights      {_tell_disk(plan, pending.finetunes)}; keep={study.keep} is set")
+        told = f"{samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}"
+        _print_line(console, "to do", told)
+        _print_line(console, "weights", f"{_tell_disk(plan, pending.finetunes)}; keep={study.keep} is set")
     else:
-        console.print("to do        nothing")
-    console.print(f"plan         {layout.plan(plan.study)} ({plan.id})")
+        _print_line(console, "to do", "nothing")
+    _print_line(console, "plan", f"{layout.plan(plan.study)} ({plan.id})")
+
+
+def _print_line(console: Console, name: str, text: str) -> None:
+    """Print something by name; what does not fit on the line stands below it, not below the name."""
+    parts = wrap(text, max(console.width - NAME_WIDTH, 20), break_long_words=False, break_on_hyphens=False)
+    told = f"\n{' ' * NAME_WIDTH}".join(parts)
+    console.print(f"{name:<{NAME_WIDTH}}{told}", markup=False, soft_wrap=True)
 
 
 def _tell_disk(plan: Plan, finetunes: Sequence[FinetuneJob]) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cg_lab.catalog import Catalog, PhantomData, build_catalog
 from cg_lab.data.phantom import (
-    DRAWING_VERSION,
+    DRAWING_VERSIONS,
     QUESTIONS,
     PhantomKey,
     World,
@@ -19,6 +19,7 @@ from cg_lab.data.phantom import (
 )
 from cg_lab.data.samples import Sample, Split
 from cg_lab.data_settings import PhantomSettings
+from cg_lab.errors import UserError
 from cg_lab.mat import Subset, count_options
 
 TEST_OFFSET = 1_000_000
@@ -35,13 +36,14 @@ def build_phantom_catalog(settings: PhantomSettings) -> Catalog:
 
     """
     data = PhantomData(
-        version=DRAWING_VERSION,
+        version=DRAWING_VERSIONS[World(settings.world)],
         world=settings.world,
         seed=settings.seed,
         image_size=settings.image_size,
         train_per_subset=settings.train_per_subset,
         test_per_subset=settings.test_per_subset,
     )
+    world = World(settings.world)
     keys = [
         PhantomKey(modality=modality, area=area, task=task)
         for modality, area, task in product(settings.modalities, settings.areas, settings.tasks)
@@ -50,8 +52,8 @@ def build_phantom_catalog(settings: PhantomSettings) -> Catalog:
         Subset(
             name=name_subset(key),
             elements=((key.modality,), (key.area,), (key.task,)),
-            labels=tuple(sorted(key.labels)),
-            num_options=count_options(key.labels),
+            labels=tuple(sorted(key.list_labels(world))),
+            num_options=count_options(key.list_labels(world)),
             num_train=settings.train_per_subset,
             num_test=settings.test_per_subset,
         )
@@ -81,15 +83,22 @@ class PhantomSource:
         """Decides the questions."""
         return self.data.seed
 
+    @property
+    def world(self) -> World:
+        """Decides how images are drawn."""
+        return World(self.data.world)
+
     def read_samples(self, subset: str, split: Split) -> tuple[Sample, ...]:
         """List a subset's samples on one side; labels are balanced."""
         key = self.keys[subset]
         start, count = (
             (0, self.data.train_per_subset) if split is Split.TRAIN else (TEST_OFFSET, self.data.test_per_subset)
         )
-        labels = draw_phantom_labels(key, np.arange(start, start + count), seed=self.data.seed)
+        numbers = np.arange(start, start + count)
+        labels = draw_phantom_labels(key, numbers, world=self.world, seed=self.data.seed)
+        names = key.list_labels(self.world)
         return tuple(
-            Sample(id=f"{subset}/{split}/{number}", subset=subset, label=key.labels[label], group=None)
+            Sample(id=f"{subset}/{split}/{number}", subset=subset, label=names[label], group=None)
             for number, label in enumerate(labels.tolist())
         )
 
@@ -97,13 +106,13 @@ class PhantomSource:
         """Draw the samples, subset by subset."""
         images: list[Image.Image] = []
         for subset, group in groupby(samples, key=lambda sample: sample.subset):
-            key = self.keys[subset]
+            key, names = self.keys[subset], self.read_labels(subset)
             members = list(group)
             pixels_NSS = render_phantoms(
                 key,
-                np.array([key.labels.index(sample.label) for sample in members]),
+                np.array([names.index(sample.label) for sample in members]),
                 np.array([_number(sample) for sample in members]),
-                world=World(self.data.world),
+                world=self.world,
                 seed=self.data.seed,
                 image_size=self.data.image_size,
             )
@@ -112,7 +121,7 @@ class PhantomSource:
 
     def read_labels(self, subset: str) -> tuple[str, ...]:
         """Give all labels of a subset."""
-        return self.keys[subset].labels
+        return self.keys[subset].list_labels(self.world)
 
     def read_instructions(self, subset: str) -> tuple[str, ...]:
         """Give the six wordings of a subset's question."""
@@ -121,7 +130,20 @@ class PhantomSource:
 
 
 def open_phantoms(data: PhantomData, subsets: tuple[Subset, ...]) -> PhantomSource:
-    """Open the phantoms of a plan's subsets."""
+    """Open the phantoms of a plan's subsets.
+
+    Raises
+    ------
+    UserError
+        If this cg_lab draws them otherwise than the one that planned them.
+
+    """
+    version = DRAWING_VERSIONS[World(data.world)]
+    if data.version != version:
+        raise UserError(
+            f"data: the plan's phantoms are drawn by version {data.version} of the {data.world} world, and this cg_lab "
+            f"has version {version}; plan and sweep again, or use the cg_lab of the study"
+        )
     keys = {
         subset.name: PhantomKey(modality=subset.own[0], area=subset.own[1], task=subset.own[2]) for subset in subsets
     }

@@ -16,7 +16,7 @@ from cg_lab.planning.compile import Compiler, Draft
 from cg_lab.planning.criterion import COMPARISONS, CRITERION
 from cg_lab.planning.designs import load_design
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.plan import PLAN_SCHEMA, Contrast, Plan, PlannedCatalog, Rates, Setting, Skipped
+from cg_lab.planning.plan import PLAN_SCHEMA, Cell, Contrast, Plan, PlannedCatalog, Rates, Setting, Skipped
 from cg_lab.planning.proof import Prover, is_askable
 from cg_lab.serialize import to_plain
 from cg_lab.study import Backbone, Study
@@ -123,7 +123,7 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         raise _refuse(runs, skipped)
     finetunes = {draft.finetune.id: draft.finetune for draft in drafts if draft.finetune}
     evaluations = {draft.evaluation.id: draft.evaluation for draft in drafts}
-    declared = sum(draft.finetune is not None and draft.cell.arm.traits.model == "own" for draft in drafts)
+    declared = {_name_training(draft.cell) for draft in drafts if draft.finetune}
     return Plan(
         schema=PLAN_SCHEMA,
         study=first.study,
@@ -137,8 +137,14 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         finetunes=tuple(finetunes[job_id] for job_id in sorted(finetunes)),
         evals=tuple(evaluations[job_id] for job_id in sorted(evaluations)),
         skipped=tuple(skipped),
-        num_declared_finetunes=declared,
+        num_declared_finetunes=len(declared),
     )
+
+
+def _name_training(cell: Cell) -> tuple[object, ...]:
+    """Tell the training that a cell needs from all others; the main one's model is asked by several cells."""
+    is_main = cell.arm.traits.is_main or cell.arm.traits.model == "main"
+    return cell.contrast, None if is_main else cell.arm, cell.variant, cell.seed
 
 
 def _describe_run(run: Run, place: int) -> Setting:
@@ -200,7 +206,13 @@ def build_graph(catalog: Catalog, study: Study) -> MatGraph:
             f"design.kinds: the catalogue has no subset of kind {' or '.join(study.design.kinds)} that can be a target "
             "or a source"
         )
-    return MatGraph(members, catalog.factors, strict=study.twins == "shared", tied=catalog.tied)
+    return MatGraph(
+        members,
+        catalog.factors,
+        strict=study.twins == "shared",
+        tied=catalog.tied,
+        overlaps=catalog.overlaps or (),
+    )
 
 
 def find_targets(study: Study, catalog: Catalog, graph: MatGraph) -> tuple[Subset, ...]:

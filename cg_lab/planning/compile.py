@@ -59,6 +59,7 @@ class Compiler:
     def __init__(self, study: Study, catalog: Catalog, graph: MatGraph, prover: Prover, backbone: Backbone) -> None:
         self._graph = graph
         self._seeds = study.seeds
+        self._num_seeds = {arm: arm.traits.num_seeds or len(study.seeds) for arm in Arm} | (study.arm_seeds or {})
         self._arms = frozenset(Arm) if study.arms is None else frozenset(study.arms)
         self._epochs = study.finetune.epochs
         self._samples_per_s = study.model.train_samples_per_s
@@ -99,8 +100,10 @@ class Compiler:
             )
         for arm in self._list_arms("untouched"):
             yield self._draft(question, arm, question.target, None, None)
-        for seed in self._seeds:
+        for place, seed in enumerate(self._seeds):
             for training in self._list_trained(contrast):
+                if place >= self._num_seeds[training.arm]:
+                    continue
                 job = self._make_finetune(training, question.target, seed)
                 if training.arm in self._arms:
                     yield self._draft(question, training.arm, question.target, training, job)

@@ -9,7 +9,8 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
-from cg_lab.mat import Elements, Subset
+from cg_lab.catalog import Overlap
+from cg_lab.mat import Elements, Kind, Subset
 from cg_lab.planning.members import Members, NameSet, join, pick
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class MatGraph:
         trained on; otherwise only subsets with equal elements do (a subset may count as several things, see `views`).
     tied
         Values of the first two factors that act as one element; None for those that occur only together.
+    overlaps
+        What training and test sides have in common.
 
     """
 
@@ -52,6 +55,7 @@ class MatGraph:
         *,
         strict: bool = True,
         tied: tuple[tuple[str, str], ...] | None = None,
+        overlaps: Iterable[Overlap] = (),
     ) -> None:
         self.subsets = subsets
         self.factors = factors
@@ -80,6 +84,14 @@ class MatGraph:
         """For each binary digit of a number of training samples, the subsets whose number has it."""
         self.filled: Members = join([number for number, subset in enumerate(subsets) if subset.num_train], len(subsets))
         """Subsets with training samples."""
+        self._kinds = {
+            kind: join([number for number, subset in enumerate(subsets) if subset.kind is kind], len(subsets))
+            for kind in Kind
+        }
+        self._copies: dict[str, Members] = defaultdict(int)
+        for overlap in overlaps:
+            if overlap.count and overlap.train in self.index:
+                self._copies[overlap.test] |= 1 << self.index[overlap.train]
         self._pool: tuple[str, Pool] | None = None
         self._neighbours: tuple[Subset, tuple[Members, ...]] | None = None
         self._tied = tied
@@ -165,6 +177,10 @@ class MatGraph:
             found &= self.sharing(target, factor)
         return found
 
+    def copying(self, target: Subset) -> Members:
+        """Give the subsets whose training side has samples, or patients, of a target's test side."""
+        return self._copies.get(target.name, 0)
+
     def list_twin_groups(self) -> list[Members]:
         """Give the sets of subsets that can't be told apart by elements, directly or over others; most hold one."""
         groups: list[Members] = []  # by hand: as a networkx graph, n equal subsets would have n * n edges
@@ -203,9 +219,28 @@ class MatGraph:
             self._pool = (target.name, pool)
         return self._pool[1]
 
+    def gather_kinds(self, kinds: Iterable[Kind]) -> Members:
+        """Give the subsets of some kinds."""
+        found = 0
+        for kind in kinds:
+            found |= self._kinds.get(kind, 0)
+        return found
+
     def count_train(self, members: Members) -> int:
         """Count the training samples of a set, in a few operations."""
         return sum((members & plane).bit_count() << digit for digit, plane in enumerate(self._planes))
+
+    def having(self, num_train: int) -> Members:
+        """Give the subsets with at least so many training samples."""
+        more, equal = 0, self.everything
+        for digit in range(max(len(self._planes), num_train.bit_length()) - 1, -1, -1):
+            plane = self._planes[digit] if digit < len(self._planes) else 0
+            if num_train >> digit & 1:
+                equal &= plane
+            else:
+                more |= equal & plane
+                equal &= ~plane
+        return more | equal
 
     def count_shared(self, target: Subset, other: Subset) -> int:
         """Count the factors of which two subsets share an element."""

@@ -31,7 +31,7 @@ class Training:
 
     arm: Arm
     variant: str = ""
-    """Tells arms of one kind apart: the factor of `without`."""
+    """Tells arms of one kind apart: the factor of `without` and `mismatched`, the source of `alone`."""
     subsets: Names
     num_samples: int
     """Of these subsets, spread evenly."""
@@ -202,7 +202,7 @@ class Plan:
     evals: tuple[EvalJob, ...]
     skipped: tuple[Skipped, ...]
     num_declared_finetunes: int
-    """Fine-tunes that the trained cells would take without sharing."""
+    """Fine-tunes that the cells would take if no two held-out questions, and no two arms of one, shared any."""
 
     def write_lines(self) -> Iterator[str]:
         """Write plan.json: a line for each cell, job, held-out question, proof and set, so that plans compare by line.

@@ -11,6 +11,7 @@ from cg_lab.arms import Arm
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.members import Members
+from cg_lab.planning.parts import take_apart
 from cg_lab.planning.plan import Contrast, Fact, Training
 from cg_lab.serialize import TextHasher
 
@@ -33,6 +34,7 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
     level: float | None = None,
     curve: str = "",
     more: Iterable[Training] = (),
+    takes_apart: bool = False,
     asks_sources: bool = False,
     has_unrelated: bool = True,
     facts: tuple[Fact, ...] = (),
@@ -56,6 +58,8 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
         See `Contrast`.
     more
         Further arms; their `num_samples` is replaced by the common budget.
+    takes_apart
+        Whether there are arms that show what a part of the combination does: see `cg_lab.planning.parts`.
     asks_sources
         Whether the related model is also asked about its sources.
     has_unrelated
@@ -86,11 +90,13 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
     if has_unrelated:
         trainings.insert(0, Training(arm=Arm.UNRELATED, subsets=unrelated.names, num_samples=budget))
     trainings += [replace(part, num_samples=budget) for part in further]
+    shown = view or target.own
+    if takes_apart:
+        trainings += take_apart(graph, target, shown, related, budget)
     if all(source.kind is Kind.CLASSIFICATION for source in sources):
         trainings.append(Training(arm=Arm.SHUFFLED, subsets=related, num_samples=budget, labels="shuffled"))
     if target.num_train:
         trainings.append(Training(arm=Arm.CEILING, subsets=(target.name,), num_samples=min(budget, target.num_train)))
-    shown = view or target.own
     return Contrast(
         id=f"{target.name}/{label}",
         design=design,

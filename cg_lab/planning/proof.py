@@ -41,6 +41,8 @@ class Proof:
     """Those of them that do count as the target."""
     whole_in: Names = ()
     """Training subsets that alone show every element that is asked for: then nothing needs to be recombined."""
+    only: str = ""
+    """The subset that is trained on beside the target itself, where it is just one."""
     coverage: tuple[Coverage, ...]
     """For each factor that is asked about."""
     shared_elements: int
@@ -140,6 +142,7 @@ class Prover:
             twins=graph.names(others & graph.sharing_all(target)),
             twins_counted=graph.names(trained_twins),
             whole_in=graph.names(whole),
+            only=graph.names(others)[0] if others.bit_count() == 1 else "",
             coverage=tuple(
                 Coverage(factor=graph.factors[number], value=split.view[number], subsets=graph.names(others & members))
                 for number, members in shown.items()

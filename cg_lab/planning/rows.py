@@ -60,6 +60,7 @@ def find_rows(
             max_samples=settings.max_samples,
             view=view,
             direction=row.direction,
+            takes_apart=True,
             asks_sources=True,
         )
         if contrast is None:

@@ -16,7 +16,7 @@ class Declaration:
 
     arm: Arm
     variant: str
-    """The factor that a `without` arm does without."""
+    """The factor that the arm does without, or the source that it is about."""
     is_covered: bool
     """The related subsets show every element that is asked for."""
     sees_target: bool
@@ -56,6 +56,10 @@ def _shares_element(proof: Proof, declared: Declaration) -> bool:
 
 def _shares_other_than_one(proof: Proof, declared: Declaration) -> bool:
     return declared.arm.traits.shows == "one" and proof.shared_by_each != (1, 1)
+
+
+def _is_not_its_source(proof: Proof, declared: Declaration) -> bool:
+    return declared.arm.traits.shows == "source" and (not proof.only or proof.only != declared.variant)
 
 
 def _shows_left_out(proof: Proof, declared: Declaration) -> bool:
@@ -119,6 +123,14 @@ VALIDITY_RULES = (
             *proof.shared_by_each
         ),
         repair="leave the subsets out that share none or several",
+    ),
+    ValidityRule(
+        name="alone is alone",
+        is_broken=_is_not_its_source,
+        describe=lambda proof: (
+            f"it is trained on {proof.only or 'several subsets'}, not just on what its variant names"
+        ),
+        repair="train it on that source alone, or name the source",
     ),
     ValidityRule(
         name="without means without",

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
+from cg_lab.analysis.measuring import ArmEffect
 from cg_lab.arms import REFERENCES, Arm
 from cg_lab.reporting.names import name_arm, name_questions
-from cg_lab.reporting.words import points, shares
+from cg_lab.reporting.words import percent, points, shares
 
 FACTOR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 """Of the palette that colour-blind readers can tell apart (Okabe and Ito 2008)."""
@@ -59,42 +60,49 @@ def styled(**further: Any) -> AbstractContextManager[None]:  # noqa: ANN401
 
 
 def plot_arms(effects: StudyEffects) -> StyledFigure:
-    """Plot accuracy by arm for each held-out question: dots with 95 % intervals, the chance line dashed."""
+    """Plot accuracy by arm for each held-out question, with its word.
+
+    Means with 95 % intervals, a small dot for each seed, the chance line dashed.
+    """
     with styled():
         names = name_questions(effects.plan)
         shown = effects.contrasts[:MOST_PANELS]
-        count = len(shown)
-        columns = min(2, count)
-        lines = -(-count // columns)
-        arms = _list_arms(shown)
-        figure = StyledFigure(figsize=(4.6 * columns, lines * (0.34 * len(arms) + 0.95)), layout="constrained")
+        columns = min(2, len(shown))
+        lines = -(-len(shown) // columns)
+        rows = max(len(_list_asked(contrast)) for contrast in shown)
+        figure = StyledFigure(figsize=(4.6 * columns, lines * (0.3 * rows + 0.95)), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
         for number, contrast in enumerate(shown, start=1):
             axes = figure.add_subplot(lines, columns, number)
-            _draw_contrast(axes, contrast, arms, names[contrast.contrast.id])
+            _draw_contrast(axes, contrast, names[contrast.contrast.id])
         return entitle(figure, "Accuracy by arm for each held-out question, with 95 percent intervals")
 
 
-def _list_arms(contrasts: Sequence[ContrastEffect]) -> list[tuple[Arm, str]]:
-    """List the arms that any of some questions has, with their variants, in the order of the arms."""
-    found = dict.fromkeys((part.arm, part.variant) for contrast in contrasts for part in contrast.arms)
-    return [key for arm in Arm if arm.traits.asks_target for key in found if key[0] is arm]
+def _list_asked(contrast: ContrastEffect) -> list[ArmEffect]:
+    """List what was asked about a question's target, in the order of the arms."""
+    places = {arm: place for place, arm in enumerate(Arm)}
+    asked = [part for part in contrast.arms if part.arm.traits.asks_target]
+    return sorted(asked, key=lambda part: (places[part.arm], part.variant))
 
 
-def _draw_contrast(axes: Axes, contrast: ContrastEffect, arms: Sequence[tuple[Arm, str]], name: str) -> None:
-    effects = {(part.arm, part.variant): part for part in contrast.arms if part.subset == contrast.target.name}
-    for row, key in enumerate(arms):
-        effect = effects.get(key)
-        if effect is None or effect.accuracy is None:
-            axes.text(0.01, row, "missing" if effect else "", va="center", color="#555555", fontsize=9)
+def _draw_contrast(axes: Axes, contrast: ContrastEffect, name: str) -> None:
+    asked = _list_asked(contrast)
+    for row, effect in enumerate(asked):
+        if effect.accuracy is None:
+            axes.text(0.01, row, "missing", va="center", color="#555555", fontsize=9)
             continue
-        accuracy = effect.accuracy
-        _draw_interval(axes, row, accuracy, key[0].traits.colour, text=f"{name}, {name_arm(*key)}: {shares(accuracy)}")
+        colour, said = effect.arm.traits.colour, f"{name}, {name_arm(effect.arm, effect.variant)}"
+        _draw_interval(axes, row, effect.accuracy, colour, text=f"{said}: {shares(effect.accuracy)}")
+        for seed, mean in zip(effect.seeds, effect.means, strict=False):
+            axes.plot(
+                mean, row + 0.3, "o", color=colour, markersize=2.6, alpha=0.75, clip_on=False,
+                gid=tip(f"{said}, seed {seed}: {percent(mean)}"),
+            )  # fmt: skip
     axes.axvline(contrast.chance, color="#555555", linewidth=1, linestyle=(0, (3, 3)), zorder=0)
     axes.set_xlim(0, 1)
     show_percent(axes.xaxis)
-    _name_rows(axes, [name_arm(*key) for key in arms])
-    axes.set_title(f"{name}: {contrast.verdict}", loc="left", fontsize=10, fontweight="bold")
+    _name_rows(axes, [name_arm(effect.arm, effect.variant) for effect in asked])
+    axes.set_title(f"{name}: {contrast.word}", loc="left", fontsize=10, fontweight="bold")
 
 
 def plot_forest(effects: StudyEffects) -> StyledFigure:
@@ -142,7 +150,7 @@ def plot_losses(effects: StudyEffects) -> StyledFigure | None:
     pooled = {
         part.arm: part.value
         for part in effects.summaries
-        if (part.measure, part.group, part.method) == ("loss_without", "all", "mixed model")
+        if (part.measure, part.group, part.method) == ("loss_without", "all", "t over targets")
     }
     by_id = name_questions(effects.plan)
     names = [by_id[part.contrast.id] for part in shown] + (["all together"] if pooled else [])

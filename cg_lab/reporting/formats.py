@@ -93,7 +93,7 @@ def _tabulate_one(part: ContrastEffect, name: str, arms: Sequence[Arm]) -> dict[
         row[arm.traits.words] = _write_accuracy(accuracy) if accuracy else "-"
     gain = part.main.gains.get(Arm.UNRELATED) if part.main else None
     row["gain over unrelated"] = signed(gain) if gain else "-"
-    return {**row, "verdict": str(part.verdict)}
+    return {**row, "verdict": part.word}
 
 
 def _write_accuracy(accuracy: Interval) -> str:
@@ -152,7 +152,7 @@ def _list_gains(view: StudyView) -> dict[tuple[str, str], tuple[Interval | None,
     return {
         (names[part.contrast.id], " + ".join(part.contrast.related)): (
             part.main.gains.get(Arm.UNRELATED) if part.main else None,
-            str(part.verdict),
+            part.word,
         )
         for part in effects.contrasts
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cg_lab.analysis.effects import StudyEffects, compute_effects
+from cg_lab.analysis.effects import StudyEffects
 from cg_lab.arms import CONTROLS
 from cg_lab.errors import UserError, suggest
 from cg_lab.planning.plan import Plan
@@ -18,6 +18,7 @@ from cg_lab.registration import read_registration
 from cg_lab.reporting.figures import StyledFigure
 from cg_lab.reporting.probabilities import Explored, explore_probabilities
 from cg_lab.reporting.read import Readings, read_scores
+from cg_lab.reporting.registered_family import judge_study
 from cg_lab.reporting.tables import (
     Row,
     list_cells,
@@ -34,7 +35,19 @@ from cg_lab.results import Layout, read_plan
 
 TEXT = ("seeds", "seed", "variant", "related", "unrelated")
 """Columns that are text even where all cells look like numbers."""
-MEASURED = ("accuracy", "gain_", "recovered_share", "mcnemar_p", "p_holm", "detectable_gain", "value", "needed_by_")
+MEASURED = (
+    "accuracy",
+    "gain_",
+    "recovered_share",
+    "mcnemar_p",
+    "p_holm",
+    "detectable_gain",
+    "value",
+    "needed_by_",
+    "p_composes",
+    "synergy",
+    "interaction",
+)
 """How columns begin that are numbers even where none is there yet."""
 GLANCE = ("target", "direction", "level", "accuracy", *(f"gain_over_{over}" for over in CONTROLS), "verdict")
 """Columns of effects that a study shows of itself."""
@@ -129,8 +142,7 @@ class StudyView:
     def computed(self) -> StudyEffects:
         """All effects as the report has them, with intervals as objects."""
         registration = read_registration(self._layout, self.plan.study)
-        registered = registration.contrasts if registration else None
-        return compute_effects(self.plan, self._readings.scores, self._readings.reasons, registered)
+        return judge_study(self._layout, self.plan, self._readings, registration)
 
     @cached_property
     def explored(self) -> Explored:

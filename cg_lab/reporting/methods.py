@@ -39,9 +39,9 @@ def explain_methods(plan: Plan) -> tuple[str, ...]:
     if plan.comparisons:
         paragraphs.append(f"Compared: {'; '.join(plan.comparisons)}. All else is exploratory.")
     paragraphs.append(
-        f"Statistics: {plan.rule.confidence:.0%} intervals with questions (patients or look-alike groups as wholes, where known) and seeds as "
-        f"crossed random effects, from a two-way analysis of variance with Satterthwaite's degrees of freedom; of one seed's accuracy Wilson's. "
-        f"Gains are paired on identical questions, and on the seed. Pooled gains come from a mixed model in which held-out questions and seeds are random; paired bootstrap "
+        f"Statistics: {plan.rule.confidence:.0%} intervals from the variance over seeds, which is moderated over held-out questions, and over "
+        f"questions (patients or look-alike groups as wholes, where known), with Satterthwaite's degrees of freedom; of one seed's accuracy Wilson's. "
+        f"Gains are paired on identical questions; seeds of different arms are independent. Pooled gains are over targets like these; paired bootstrap "
         f"intervals in effects.csv from {plan.rule.resamples:,} draws."
     )
     return tuple(paragraphs)

@@ -11,6 +11,9 @@ from cg_lab.analysis.summary import Summary
 from cg_lab.arms import Arm
 from cg_lab.reporting.words import percent
 
+LEFT_OUT = frozenset({"two-level bootstrap", "these very targets"})
+"""Ways to pool that stand in summary.csv alone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
@@ -26,7 +29,7 @@ class Told:
 def list_told(summaries: Iterable[Summary]) -> list[Told]:
     """Put numbers over several held-out questions in words: shares in percent, differences in points."""
     told: list[Told] = []
-    for part in (part for part in summaries if part.method != "two-level bootstrap"):
+    for part in (part for part in summaries if part.method not in LEFT_OUT):
         over = Arm(part.arm.removeprefix("over ")) if part.arm.removeprefix("over ") in set(Arm) else None
         name = over.traits.words if over else part.arm
         is_gain = part.measure in {"gain", "loss_without", "slope"}

@@ -11,6 +11,7 @@ from cg_lab.analysis.curves import GROWING
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.analysis.measuring import GAINS_OVER, ArmEffect
 from cg_lab.analysis.pairs import MEASURES
+from cg_lab.analysis.synergy import Combination
 from cg_lab.arms import CONTROLS, REFERENCES, Arm
 from cg_lab.planning.plan import Contrast
 from cg_lab.planning.work import Mixture
@@ -243,13 +244,29 @@ def _describe_effect(contrast: ContrastEffect, arm: ArmEffect, gone: list[str]) 
         **_interval("recovered_share", contrast.recovered if is_main else None, with_p=False),
         **{f"mcnemar_p_over_{over}": _p_value(contrast.mcnemar.get(over) if is_main else None) for over in CONTROLS},
         "p_holm": _p_value(contrast.p_holm) if is_main else "",
-        "verdict": contrast.verdict if is_main else "",
+        "p_composes": _p_value(contrast.decision.p_composes) if is_main else "",
+        "verdict": contrast.word if is_main else "",
         "verdict_reason": contrast.reason if is_main else "",
         "check_mark": _flag(contrast.check_mark) if is_main else "",
         "exploratory": _flag(contrast.is_exploratory) if is_main else "",
         "detectable_gain_over_unrelated": _number(contrast.detectable) if is_main else "",
+        **_describe_combination(contrast.combination if is_main else None),
         "missing": str(len(gone)),
         "missing_reasons": "; ".join(dict.fromkeys(gone)),
+    }
+
+
+def _describe_combination(found: Combination | None) -> Row:
+    """Give what the sources do together; gains over each alone as `source gain [low, high]`."""
+    alone = found.over_alone if found else {}
+    return {
+        **_interval("synergy", found.synergy if found else None),
+        **_interval("interaction", found.interaction if found else None),
+        "over_each_alone": ";".join(
+            f"{source} {gain.estimate:.6f} [{gain.low:.6f}, {gain.high:.6f}] p={gain.p_value:.6g}"
+            for source, gain in alone.items()
+        ),
+        "sufficient_source": found.sufficient if found else "",
     }
 
 

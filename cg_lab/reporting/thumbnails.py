@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
-from cg_lab.catalog import PhantomData
 from cg_lab.data.samples import DataSource, Split
 from cg_lab.data.sources import open_source
 from cg_lab.errors import UserError
@@ -64,7 +63,7 @@ def read_thumbnails(catalog: PlannedCatalog, folder: Path, wanted: Mapping[str, 
 
     """
     try:
-        source = _open(catalog, folder)
+        source = open_source(catalog, folder)
     except (UserError, OSError) as error:
         return Thumbnails(found={}, reasons={sample: str(error) for ids in wanted.values() for sample in ids})
     parts = [_read_subset(source, subset, ids) for subset, ids in wanted.items()]
@@ -116,15 +115,3 @@ def _encode(image: Image.Image, form: str, **settings: int) -> bytes:
     buffer = BytesIO()
     image.save(buffer, form, **settings)
     return buffer.getvalue()
-
-
-def _open(catalog: PlannedCatalog, folder: Path) -> DataSource:
-    if isinstance(catalog.data, PhantomData):
-        from cg_lab.data.phantom import DRAWING_VERSION
-
-        if catalog.data.version != DRAWING_VERSION:
-            raise UserError(
-                f"data: the plan's phantoms are drawn by version {catalog.data.version}, and this cg_lab has version "
-                f"{DRAWING_VERSION}; plan and sweep again, or report with the cg_lab of the study"
-            )
-    return open_source(catalog, folder)

@@ -104,7 +104,8 @@ def _ask(plan: Plan) -> str:
 
 
 def _answer(effects: StudyEffects) -> str:
-    counts = Counter(contrast.verdict for contrast in effects.contrasts)
+    """Say first what was registered, then what came later: claims of both are never counted together."""
+    counts = Counter(contrast.word for contrast in effects.contrasts)
     total = len(effects.contrasts)
     asked = f"{total} held-out questions" if total > 1 else "one held-out question"
     if counts[Verdict.COMPOSES] == total:
@@ -116,14 +117,24 @@ def _answer(effects: StudyEffects) -> str:
     else:
         start = f"No evidence: recombination was found in none of {asked}." if total > 1 else f"No evidence in {asked}."
     others = [
-        f"{counts[verdict]} {'are' if counts[verdict] > 1 else 'is'} '{verdict}'"
-        for verdict in (Verdict.NO_EVIDENCE, Verdict.HARMS, Verdict.CANNOT_SAY)
-        if 0 < counts[verdict] < total
+        f"{count} {'are' if count > 1 else 'is'} '{word}'"
+        for word, count in sorted(counts.items(), key=lambda part: _rank(part[0]))
+        if word != Verdict.COMPOSES and (count < total or word not in ALREADY_SAID)
     ]
     pooled = [f"{points(part.gain)} over {part.over.traits.words}" for part in effects.pooled if part.over in CONTROLS]
     lead = "Of the others" if counts[Verdict.COMPOSES] else "Of these"
     mean = f" Over all of them, related training changed accuracy by {' and '.join(pooled)}." if pooled else ""
     return start + (f" {lead}, {', '.join(others)}." if others else "") + mean
+
+
+ALREADY_SAID = frozenset({str(Verdict.NO_EVIDENCE), str(Verdict.CANNOT_SAY)})
+"""By the start of the answer, where it is so of all questions."""
+
+
+def _rank(word: str) -> int:
+    """Give the order in which words are told."""
+    order = (Verdict.COMPOSES, Verdict.TRANSFERS, Verdict.NO_EVIDENCE, Verdict.HARMS, Verdict.CANNOT_SAY)
+    return next(place for place, verdict in enumerate(order) if word.startswith(verdict))
 
 
 def tell_registration(plan: Plan, registration: Registration | None) -> tuple[str, ...]:
@@ -148,9 +159,9 @@ def tell_registration(plan: Plan, registration: Registration | None) -> tuple[st
 
 
 FEW_SEEDS = {
-    1: "One seed says nothing about how results vary from training to training: intervals are about this very model.",
-    2: "Two seeds tell little about how results vary from training to training: intervals are wide, and still too narrow where seeds differ much, so that there is no verdict.",
-    3: "So few seeds make intervals wide where results vary from training to training; five seeds halve those of three.",
+    1: "One seed says nothing about how results vary from training to training: numbers are about this very model, and there is no verdict.",
+    2: "Two seeds tell little about how results vary from training to training, so that there is no verdict.",
+    3: "So few seeds make intervals wide where results vary from training to training.",
 }
 MOST_TOLD = 24
 """Held-out questions that are put in words; the tables have all."""
@@ -166,9 +177,9 @@ def _tell_contrasts(effects: StudyEffects) -> tuple[str, ...]:
 def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
     related, ceiling = contrast.main, contrast.arm(Arm.CEILING)
     if related is None or related.accuracy is None:
-        return f"{name}: {contrast.verdict} ({contrast.reason})."
+        return f"{name}: {contrast.word} ({contrast.reason})."
     said = [
-        f"{name}: {contrast.verdict}. The {related.arm.traits.words} model reached {percent(related.accuracy.estimate)}"
+        f"{name}: {contrast.word}. The {related.arm.traits.words} model reached {percent(related.accuracy.estimate)}"
     ]
     gains = related.gains
     if related.arm is Arm.MULTI_TASK and Arm.CEILING in gains:

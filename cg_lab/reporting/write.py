@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from cg_lab.analysis.effects import StudyEffects, compute_effects
+from cg_lab.analysis.effects import StudyEffects
 from cg_lab.arms import CONTROLS
 from cg_lab.planning.criterion import CRITERION
 from cg_lab.registration import read_registration
@@ -23,6 +23,7 @@ from cg_lab.reporting.matrices import plot_reliability, plot_transfer
 from cg_lab.reporting.names import name_arm, name_questions
 from cg_lab.reporting.probabilities import Explored, explore_probabilities
 from cg_lab.reporting.read import read_scores
+from cg_lab.reporting.registered_family import judge_study
 from cg_lab.reporting.rows import list_savings, list_told
 from cg_lab.reporting.tables import (
     list_cells,
@@ -75,8 +76,7 @@ def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFi
     plan = read_plan(layout.plan(study))
     readings = read_scores(plan, layout)
     registration = read_registration(layout, study)
-    registered = registration.contrasts if registration else None
-    effects = compute_effects(plan, readings.scores, readings.reasons, registered)
+    effects = judge_study(layout, plan, readings, registration)
     explored = explore_probabilities(plan, layout, readings)
     folder = layout.study(study)
     files = ReportFiles(

@@ -10,7 +10,11 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
 from cg_lab.analysis.bootstrap import Interval, Scores
-from cg_lab.analysis.components import estimate_accuracy, estimate_mean, find_detectable
+from cg_lab.analysis.components import estimate_mean
+from cg_lab.analysis.gain_estimates import Part, estimate_gain
+from cg_lab.analysis.measuring import estimate_accuracy
+from cg_lab.analysis.seed_variance import ModeratedVariance, moderate_variance, reduce_scores
+from cg_lab.analysis.stacking import Stack
 from cg_lab.analysis.student import find_quantile, find_tail
 from cg_lab.wilson import wilson_interval
 
@@ -20,6 +24,14 @@ def make_scores(values: NDArray[np.float64], group: int = 1) -> Scores:
     return Scores(
         questions=names, groups=tuple(str(number // group) for number in range(len(names))), correct_SQ=values
     )
+
+
+def measure_accuracy(scores: Scores) -> Interval:
+    reduced = reduce_scores(scores)
+    found = moderate_variance(reduced.variance[None], reduced.floor[None], reduced.freedom)
+    seeds = ModeratedVariance(variance=found.variance[0], freedom=found.freedom[0])
+    part = Part(scores=reduced, seeds=seeds if reduced.freedom else None)
+    return estimate_accuracy(estimate_gain([part]), Stack(seeds=(), scores=scores), 0.95)
 
 
 def test_students_distribution_is_scipys() -> None:
@@ -65,10 +77,9 @@ def test_mean_squares_are_those_of_statsmodels() -> None:
 def test_a_single_seeds_accuracy_has_wilsons_interval_and_stays_between_0_and_1() -> None:
     values = np.zeros((1, 40))
     values[0, :39] = 1
-    found = estimate_accuracy(make_scores(values), 0.95)
+    found = measure_accuracy(make_scores(values))
     assert (found.low, found.high) == pytest.approx(wilson_interval(39, 40, 0.95))
-    several = estimate_accuracy(make_scores(np.repeat(values, 3, axis=0)), 0.95)
-    assert several.high <= 1
+    assert measure_accuracy(make_scores(np.repeat(values, 3, axis=0))).high <= 1
     assert estimate_mean(make_scores(np.zeros((3, 40))), 0.95).p_value == 1
     assert estimate_mean(make_scores(np.ones((2, 6)), 6), 0.95).p_value == 1  # one patient says nothing about others
 
@@ -101,8 +112,8 @@ def test_answers_that_are_all_alike_leave_room_for_what_was_not_seen() -> None:
     found = estimate_mean(make_scores(np.zeros((3, 73))), 0.95)
     assert found.high == pytest.approx(wilson_interval(0, 73, 0.95)[1])
     assert (found.low, found.p_value) == (-found.high, 1.0)
-    perfect = estimate_accuracy(make_scores(np.ones((3, 240))), 0.95)
-    assert (perfect.low, perfect.high) == pytest.approx((wilson_interval(240, 240, 0.95)[0], 1.0))
+    perfect = measure_accuracy(make_scores(np.ones((3, 240))))
+    assert 0.98 < perfect.low < perfect.high == 1.0
 
 
 def test_limits_are_possible_values() -> None:
@@ -126,18 +137,10 @@ def test_unequal_groups_have_the_cluster_robust_error_of_statsmodels() -> None:
 def test_one_patient_says_nothing_about_others() -> None:
     alone = make_scores(np.array([[1.0, 0.0, 1.0, 1.0]] * 2), 4)
     assert estimate_mean(alone, 0.95) == Interval(estimate=0.75, low=-1.0, high=1.0, p_value=1.0)
-    assert estimate_accuracy(alone, 0.95) == Interval(estimate=0.75, low=0.0, high=1.0, p_value=1.0)
-    assert find_detectable(alone, 0.95) is None
+    assert measure_accuracy(alone) == Interval(estimate=0.75, low=0.0, high=1.0, p_value=1.0)
 
 
 def test_answers_that_are_all_alike_have_the_p_value_of_a_sign_test() -> None:
     found = estimate_mean(make_scores(np.ones((2, 5))), 0.95)
     assert found.p_value == stats.binomtest(5, 5).pvalue
     assert (found.low, found.high) == (pytest.approx(1 - wilson_interval(0, 5, 0.95)[1]), 1.0)
-    assert find_detectable(make_scores(np.ones((2, 5))), 0.95) is None
-
-
-def test_an_accuracy_keeps_the_mean_and_the_p_value() -> None:
-    scores = make_scores(np.array([[1.0, 0, 1, 1, 1, 0, 1, 1]]))
-    found, mean = estimate_accuracy(scores, 0.95), estimate_mean(scores, 0.95)
-    assert (found.estimate, found.p_value) == (0.75, mean.p_value)

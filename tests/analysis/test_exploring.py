@@ -3,66 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.formula.api import ols
-from statsmodels.regression.mixed_linear_model import MixedLM
 
 from cg_lab.analysis.calibration import Bin, _measure, find_error
-from cg_lab.analysis.components import _find_error
 from cg_lab.analysis.curves import find_needed, fit_line
 from cg_lab.analysis.pairs import Answers, measure_curve, read_answer, trace_bias
-from cg_lab.analysis.summary import pool_means
 from cg_lab.arms import Arm
-
-
-def test_pooled_gains_are_those_of_statsmodels_mixed_model() -> None:
-    generator = np.random.default_rng(3)
-    seeds, questions = 6, 12
-    values_SC = (
-        0.2
-        + generator.normal(0, 0.1, (seeds, 1))
-        + generator.normal(0, 0.15, (1, questions))
-        + generator.normal(0, 0.05, (seeds, questions))
-    )
-    rows = pd.DataFrame(
-        [{"seed": s, "question": q, "gain": values_SC[s, q], "all": 1} for s in range(seeds) for q in range(questions)]
-    )
-    parts = {"seed": "0 + C(seed)", "question": "0 + C(question)"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = MixedLM.from_formula("gain ~ 1", groups="all", vc_formula=parts, re_formula="0", data=rows).fit(
-            reml=True
-        )
-    found = pool_means(
-        [tuple(range(seeds))] * questions, list(values_SC.T), [str(q) for q in range(questions)], 0.95
-    )  # fmt: skip
-    assert found.estimate == pytest.approx(float(model.params["Intercept"]), abs=1e-6)
-    error, freedom = _find_error(values_SC)
-    assert error == pytest.approx(float(model.bse["Intercept"]), rel=1e-3)
-    assert (found.high - found.low) / 2 == pytest.approx(stats.t.ppf(0.975, freedom) * error)
-    assert seeds - 1 < freedom < seeds + questions
-
-
-def test_a_seed_that_some_question_lacks_is_left_out_and_targets_count_once() -> None:
-    means = [np.array([0.1, 0.3]), np.array([0.3, 0.5, 0.9]), np.array([0.2, 0.4])]
-    seeds = [(0, 1), (0, 1, 2), (0, 1)]
-    apart = pool_means(seeds, means, ["a", "b", "c"], 0.95)
-    assert apart.estimate == pytest.approx(0.3)
-    together = pool_means(seeds, means, ["a", "b", "b"], 0.95)
-    assert together.estimate == pytest.approx(0.3)
-    assert together.high - together.low > apart.high - apart.low
-
-
-def test_without_common_seeds_only_questions_vary() -> None:
-    means = [np.array([0.1]), np.array([0.3]), np.array([0.2]), np.array([0.4])]
-    found = pool_means([(0,), (1,), (2,), (3,)], means, list("abcd"), 0.95)
-    expected = stats.ttest_1samp([0.1, 0.3, 0.2, 0.4], 0).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_slopes_are_those_of_scipy() -> None:

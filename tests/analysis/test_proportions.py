@@ -8,11 +8,12 @@ from scipy.stats import binomtest, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from cg_lab.analysis.bootstrap import Resampling, Scores, adjust_holm, summarize
-from cg_lab.analysis.components import estimate_mean
+from cg_lab.analysis.bootstrap import Resampling, Scores, summarize
+from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
+from cg_lab.analysis.graphical_testing import adjust_sequences, adjust_steps
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary, sign_test
 from cg_lab.analysis.recovering import share_recovered
-from cg_lab.analysis.stacking import Stack
+from cg_lab.analysis.seed_variance import ModeratedVariance, moderate_variance, reduce_scores
 from cg_lab.analysis.summary import Asked, Gain, _interquartile_mean, _probability_of_improvement, summarize_study
 from cg_lab.arms import Arm
 
@@ -49,34 +50,50 @@ def test_a_question_that_one_arm_answers_by_halves_counts_for_neither() -> None:
     assert compare_mcnemar(second, first) == binomtest(5, 5).pvalue
 
 
-def test_holm_is_that_of_statsmodels() -> None:
-    p_values = tuple(np.random.default_rng(1).random(12) ** 3)
-    assert adjust_holm(p_values) == pytest.approx(tuple(multipletests(p_values, method="holm")[1]))
+def test_adjusted_p_values_are_those_of_statsmodels_where_each_question_has_one_claim() -> None:
+    p_values = np.random.default_rng(1).random(12) ** 3
+    holm = multipletests(p_values, method="holm")[1]
+    assert adjust_steps(p_values) == pytest.approx(holm)
+    assert adjust_sequences(p_values[:, None])[:, 0] == pytest.approx(holm)
+    found = adjust_sequences(p_values[:, None], "false_discovery_rate")[:, 0]
+    assert found == pytest.approx(multipletests(p_values, method="fdr_bh")[1])
+
+
+def make_part(values: np.ndarray, *, is_trained: bool = True) -> Part:
+    reduced = reduce_scores(make_scores(values), is_trained=is_trained)
+    found = moderate_variance(reduced.variance[None], reduced.floor[None], reduced.freedom)
+    seeds = ModeratedVariance(variance=found.variance[0], freedom=found.freedom[0])
+    return Part(scores=reduced, seeds=seeds if is_trained else None)
 
 
 def test_a_recovered_share_covers_what_is_true_and_agrees_with_the_gains_own_interval() -> None:
     generator = np.random.default_rng(0)
-    covered = agreeing = 0
+    covered = agreeing = told = 0
     for _ in range(300):
-        first_S1, second_S1 = generator.normal(0, 0.05, (2, 3, 1))
         related, ceiling = (
-            Stack(seeds=(0, 1, 2), scores=make_scores(gain + seeds_S1 + generator.normal(0, 0.6, (3, 150))))
-            for gain, seeds_S1 in ((0.2, first_S1), (0.4, second_S1))
+            make_part(gain + generator.normal(0, 0.05, (5, 1)) + generator.normal(0, 0.6, (5, 150)))
+            for gain in (0.2, 0.4)
         )
-        if estimate_mean(ceiling.scores, 0.95).low <= 0:
+        untouched = make_part(generator.normal(0, 0.1, (1, 150)), is_trained=False)
+        share = share_recovered(related, ceiling, untouched, 0.95)
+        if share is None:
             continue
-        share, gain = share_recovered(related, ceiling, 0.95), estimate_mean(related.scores, 0.95)
-        assert share is not None
-        assert share.estimate == pytest.approx(related.mean / ceiling.mean)
+        gains = [
+            estimate_gain([part, Part(scores=untouched.scores, seeds=None, weight=-1.0)]) for part in (related, ceiling)
+        ]
+        assert share.estimate == pytest.approx(float(gains[0].estimate / gains[1].estimate))
+        told += 1
         covered += share.low <= 0.5 <= share.high
-        agreeing += (share.low > 0) == (gain.low > 0)
-    assert covered / 300 > 0.92
-    assert agreeing / 300 > 0.98
+        agreeing += (share.low > 0) == (gains[0].to_interval(0.95).low > 0)
+    assert told > 290
+    assert covered / told > 0.92
+    assert agreeing / told > 0.97
 
 
-def test_a_share_needs_a_common_seed() -> None:
-    first, second = (Stack(seeds=(seed,), scores=make_scores(np.array([[1.0, 0, 1, 1]]))) for seed in (0, 1))
-    assert share_recovered(first, second, 0.95) is None
+def test_a_ceiling_that_gains_nothing_has_no_share() -> None:
+    flat = make_part(np.random.default_rng(0).normal(0, 0.6, (5, 150)))
+    untouched = make_part(np.random.default_rng(1).normal(0, 0.6, (1, 150)), is_trained=False)
+    assert share_recovered(flat, flat, untouched, 0.95) is None
 
 
 def test_robust_means_are_those_of_scipy_and_chances_those_of_counting() -> None:
@@ -93,8 +110,8 @@ def test_questions_are_pooled_all_together_and_by_what_they_share() -> None:
     def make(gain: float) -> Gain:
         replicates_R = gain + np.random.default_rng(0).normal(0, 0.01, 2000)
         return Gain(
-            interval=summarize(gain, replicates_R, 0.95), replicates_R=replicates_R, seeds=(0, 1),
-            means_S=np.array([gain - 0.01, gain + 0.01]),
+            interval=summarize(gain, replicates_R, 0.95), replicates_R=replicates_R, models=(),
+            estimate=GainEstimate(estimate=np.array(gain), variance=np.array(1e-4), freedom=np.array(9.0)),
         )  # fmt: skip
 
     def ask(gain: float, *groups: str) -> Asked:
@@ -112,7 +129,7 @@ def test_questions_are_pooled_all_together_and_by_what_they_share() -> None:
     found = {
         (part.measure, part.arm, part.group): part
         for part in summarize_study(asked, RESAMPLING)
-        if part.method != "two-level bootstrap"
+        if part.method in {"t over targets", "bootstrap of seeds"}
     }
     assert found["gain", "over zero_shot", "all"].value.estimate == pytest.approx(0.2)
     assert found["gain", "over zero_shot", "area=Lung"].value.estimate == pytest.approx(0.2)

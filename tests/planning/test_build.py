@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from cg_lab.arms import MAIN_ARMS, Arm
+from cg_lab.config import read_study
 from cg_lab.errors import UserError
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.designs import size_curve
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.plan import Contrast, parse_plan
+from cg_lab.planning.plan import Contrast, Plan, parse_plan
 from cg_lab.planning.posing import pose
 from cg_lab.planning.rows import SourceRow
 from cg_lab.planning.work import EvalJob, FinetuneJob
@@ -73,7 +74,7 @@ def test_two_source_pairs_cover_the_target_one_element_each() -> None:
 def test_equal_work_is_one_job() -> None:
     plan = plan_one(replace(with_design("two_source"), targets=("a-x-k",)), cube())
     ceilings = {cell.finetune_job for cell in plan.cells if cell.arm is Arm.CEILING}
-    assert len(ceilings) == 2  # one for each seed, over six held-out questions
+    assert len(ceilings) == 1  # of the first seed, over six held-out questions
     unrelated = {cell.finetune_job for cell in plan.cells if cell.arm is Arm.UNRELATED}
     assert len(unrelated) == 2  # drawn for target, size and seed, so that all directions share it
     assert len(plan.finetunes) < plan.num_declared_finetunes
@@ -94,6 +95,31 @@ def test_one_more_seed_adds_only_its_own_jobs() -> None:
     assert {job.seed for job in more.finetunes if job not in few.finetunes} == {2}
 
 
+def test_controls_take_the_first_few_seeds_and_as_many_as_the_study_says() -> None:
+    study = replace(with_design("two_source", max_samples=40), targets=("a-x-k",), seeds=(4, 2, 9))
+    found = {arm: seeds_of(plan_one(study, cube()), arm) for arm in Arm}
+    for arm in (Arm.RELATED, Arm.ALONE, Arm.BLIND, Arm.SOURCES):
+        assert found[arm] == {4, 2, 9}
+    assert found[Arm.UNRELATED] == found[Arm.MISMATCHED] == {4, 2}
+    assert found[Arm.CEILING] == found[Arm.SHUFFLED] == {4}
+    assert found[Arm.ZERO_SHOT] == {None}
+    plan = plan_one(replace(study, arm_seeds={Arm.ALONE: 1, Arm.CEILING: 5}), cube())
+    assert seeds_of(plan, Arm.ALONE) == {4}
+    assert seeds_of(plan, Arm.CEILING) == {4, 2, 9}
+    assert seeds_of(plan, Arm.UNRELATED) == {4, 2}
+
+
+@pytest.mark.parametrize("arm", ["related", "multi_task", "blind", "sources", "zero_shot"])
+def test_arms_without_a_training_beside_the_main_one_have_no_seeds_of_their_own(arm: str) -> None:
+    assert read_study(["arm_seeds={unrelated: 3}"]).arm_seeds == {Arm.UNRELATED: 3}
+    with pytest.raises(UserError, match=f"arm_seeds.{arm}.*only an arm that is trained beside the main one"):
+        read_study([f"arm_seeds={{{arm}: 3}}"])
+
+
+def seeds_of(plan: Plan, arm: Arm) -> set[int | None]:
+    return {cell.seed for cell in plan.cells if cell.arm is arm}
+
+
 def test_only_the_wanted_arms_are_planned_and_trained() -> None:
     plan = plan_one(replace(with_design("two_source"), arms=(Arm.ZERO_SHOT, Arm.RELATED)), cube())
     assert {cell.arm for cell in plan.cells} == {Arm.ZERO_SHOT, Arm.RELATED}
@@ -103,22 +129,27 @@ def test_only_the_wanted_arms_are_planned_and_trained() -> None:
 def test_blind_alone_still_trains_what_it_shows_blank_images_to() -> None:
     plan = plan_one(replace(with_design("two_source"), arms=(Arm.BLIND,)), cube())
     assert {cell.arm for cell in plan.cells} == {Arm.BLIND}
-    assert plan.num_declared_finetunes == 0
+    assert plan.num_declared_finetunes == len(plan.contrasts) * 2  # seeds
     assert plan.finetunes
     assert all(part.arm in MAIN_ARMS for contrast in plan.contrasts for part in contrast.trainings)
 
 
-OFFERED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.RELATED, Arm.SHUFFLED, Arm.CEILING, Arm.BLIND, Arm.SOURCES)
+OFFERED = (
+    Arm.ZERO_SHOT, Arm.UNRELATED, Arm.RELATED, Arm.ALONE, Arm.MISMATCHED, Arm.SHUFFLED, Arm.CEILING, Arm.BLIND,
+    Arm.SOURCES,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("size", range(1, len(OFFERED) + 1))
 def test_any_subset_of_the_arms_plans_the_very_cells_that_all_arms_plan(size: int) -> None:
-    study = replace(with_design("two_source"), targets=("a-x-k",), seeds=(0,))
+    study = replace(with_design("two_source", max_samples=40), targets=("a-x-k",), seeds=(0,))
     whole = plan_one(study, cube())
+    assert {cell.arm for cell in whole.cells} == {*OFFERED}
     for arms in combinations(OFFERED, size):
         plan = plan_one(replace(study, arms=arms), cube())
         assert plan.cells == tuple(cell for cell in whole.cells if cell.arm in arms)
         assert {job.id for job in plan.finetunes} == {cell.finetune_job for cell in plan.cells} - {None}
+        assert len(plan.finetunes) <= plan.num_declared_finetunes <= whole.num_declared_finetunes
 
 
 def test_arms_that_a_design_does_not_offer_are_refused() -> None:
@@ -324,7 +355,8 @@ RECORDED = {
 
 
 def test_ids_of_jobs_do_not_change_unnoticed() -> None:
-    plan = plan_one(replace(with_design("two_source"), targets=("a-x-k",), seeds=(0,)), cube())
-    jobs: dict[str, FinetuneJob | EvalJob] = {"finetune": plan.finetunes[0], "eval": plan.evals[0]}
-    for kind, job in jobs.items():
-        assert (job.id, sorted(json.loads(canonical_json(omit_defaults(job))))) == RECORDED[kind]
+    study = replace(with_design("two_source", prefer="hash"), targets=("a-x-k",), seeds=(0,))
+    plan = plan_one(study, cube())
+    jobs: dict[str, FinetuneJob | EvalJob] = {job.id: job for job in (*plan.finetunes, *plan.evals)}
+    for name, fields in RECORDED.values():
+        assert sorted(json.loads(canonical_json(omit_defaults(jobs[name])))) == fields

@@ -17,6 +17,7 @@ from cg_lab.planning.plan import Contrast, Training
 from cg_lab.planning.proof import Proof, Prover, compute_detectable_gain
 from cg_lab.planning.validity import VALIDITY_RULES
 from cg_lab.planning.work import Protocol
+from cg_lab.study import Study
 from tests.planning.cases import BACKBONE, STUDY, make_catalog, make_subset
 
 TARGET = make_subset(("CT", "Lung", "Mass"))
@@ -33,12 +34,18 @@ def train(arm: Arm, *subsets: Subset, num: int = 40, **more: Any) -> Training:
 
 
 def compile_all(
-    *trainings: Training, catalog: Catalog = CATALOG, strict: bool = True, target: Subset = TARGET, **more: Any
+    *trainings: Training,
+    catalog: Catalog = CATALOG,
+    strict: bool = True,
+    target: Subset = TARGET,
+    study: Study = STUDY,
+    **more: Any,
 ) -> list[Draft]:
-    graph = MatGraph(catalog.subsets, catalog.factors, strict=strict)
+    members = tuple(part for part in catalog.subsets if part.kind is not Kind.FILLER)
+    graph = MatGraph(members, catalog.factors, strict=strict)
     settings: dict[str, Any] = {"view": target.own, "fully_covered": True, **more}
     contrast = Contrast(id="q", design="test", target=target.name, trainings=trainings, unrelated=(), **settings)
-    return list(Compiler(STUDY, catalog, graph, Prover(catalog, graph), BACKBONE).compile(contrast))
+    return list(Compiler(study, catalog, graph, Prover(catalog, graph), BACKBONE).compile(contrast))
 
 
 def proof_of(arm: Arm, drafts: list[Draft]) -> Proof:
@@ -52,6 +59,10 @@ WRONG: dict[str, tuple[Training, str]] = {
     "elements covered": (train(Arm.RELATED, BRAIN), "no training subset shows area Lung"),
     "unrelated shares nothing": (train(Arm.UNRELATED, FAR, NEAR), "shows Mass (us-breast-mass)"),
     "one element each": (train(Arm.PARTIAL, NEAR, MRI), "shows 1 and another 2 of the target's elements"),
+    "alone is alone": (
+        train(Arm.ALONE, BRAIN, MRI, variant=BRAIN.name),
+        "it is trained on several subsets, not just on what its variant names",
+    ),
     "without means without": (
         train(Arm.WITHOUT, BRAIN, MRI, variant="area"),
         "shows the element that it should do without",
@@ -88,6 +99,29 @@ def test_an_arm_that_does_without_an_element_names_its_factor() -> None:
     compile_all(*GOOD, train(Arm.WITHOUT, BRAIN, NEAR, variant="area"))
     with pytest.raises(UserError, match="without means without"):
         compile_all(*GOOD, train(Arm.WITHOUT, BRAIN, NEAR))
+
+
+@pytest.mark.parametrize(("source", "variant"), [(MRI, BRAIN.name), (BRAIN, "")])
+def test_an_arm_of_one_source_names_it(source: Subset, variant: str) -> None:
+    compile_all(*GOOD, train(Arm.ALONE, BRAIN, variant=BRAIN.name))
+    with pytest.raises(UserError, match=f"alone is alone: it is trained on {source.name}, not just on what"):
+        compile_all(*GOOD, train(Arm.ALONE, source, variant=variant))
+
+
+def test_a_source_alone_may_have_samples_of_the_target_and_a_filler_beside_it() -> None:
+    alone = train(Arm.ALONE, BRAIN, variant=BRAIN.name, num=30, num_target=10)
+    related = train(Arm.RELATED, BRAIN, MRI, num=30, num_target=10)
+    filler = Subset(name="wiki", elements=((), (), ()), num_options=4, num_train=9, num_test=0, kind=Kind.FILLER)
+    study = replace(STUDY, filler=replace(STUDY.filler, subset="wiki", share=0.1))
+    catalog = make_catalog([*CATALOG.subsets, filler])
+    proof = proof_of(Arm.ALONE, compile_all(related, alone, catalog=catalog, study=study))
+    assert (proof.only, proof.target_samples) == (BRAIN.name, 10)
+
+
+def test_a_mismatched_arm_shows_nothing_of_the_element_that_it_names() -> None:
+    compile_all(*GOOD, train(Arm.MISMATCHED, BRAIN, NEAR, variant="area"))
+    with pytest.raises(UserError, match="mismatched/area is not valid:\n  - without means without"):
+        compile_all(*GOOD, train(Arm.MISMATCHED, BRAIN, MRI, variant="area"))
 
 
 def test_every_rule_about_designs_is_tried_on_a_wrong_mixture() -> None:

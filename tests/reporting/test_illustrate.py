@@ -13,6 +13,8 @@ from cg_lab.analysis.effects import compute_effects
 from cg_lab.arms import Arm
 from cg_lab.cli import main
 from cg_lab.cli.arguments import parse_arguments
+from cg_lab.data.phantom import World
+from cg_lab.data.phantom.rendering import DRAWING_VERSIONS
 from cg_lab.planning.plan import Cell, Plan
 from cg_lab.questions import AnyQuestion, Question
 from cg_lab.reporting.illustrate import Section, illustrate
@@ -165,8 +167,11 @@ def test_phantoms_of_another_version_are_not_drawn_as_if_they_were_the_same(
     phantoms: tuple[Layout, Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout, plan = phantoms
-    monkeypatch.setattr("cg_lab.data.phantom.DRAWING_VERSION", 99)
-    assert "phantoms are drawn by version 1, and this cg_lab has version 99" in show(plan, layout).no_images
+    monkeypatch.setitem(DRAWING_VERSIONS, World.COMPOSITIONAL, 99)
+    assert (
+        "phantoms are drawn by version 1 of the compositional world, and this cg_lab has version 99"
+        in show(plan, layout).no_images
+    )
 
 
 def test_options_of_unequal_number_keep_their_own_probabilities(tmp_path: Path) -> None:
@@ -256,7 +261,7 @@ def test_two_worlds_whose_samples_have_the_same_ids_show_their_own_images(tmp_pa
 
     layout = Layout(tmp_path)
     runs = []
-    for world in ("compositional", "entangled"):
+    for world in ("factored", "redundant"):
         study = read_study(
             ["study=s", "seeds=[0]", ARMS, "targets=[ct-brain-mass]", f"data.world={world}", "data.test_per_subset=20"]
         )

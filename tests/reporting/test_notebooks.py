@@ -25,9 +25,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "notebooks.md"
 EXAMPLE = re.compile(r"```python\n(.*?)```\n(?:```text\n(.*?)```)?", re.DOTALL)
 SMALL = (
     "targets=[ct-brain-mass,us-breast-mass]", "seeds=[0,1,2]", "data.test_per_subset=60", "rule.resamples=500",
-    "arms=[zero_shot,unrelated,related,ceiling,blind,sources]",
+    "arms=[zero_shot,unrelated,related,alone,ceiling,blind,sources]",
 )  # fmt: skip
-RATES = {Arm.ZERO_SHOT: 0.3, Arm.UNRELATED: 0.35, Arm.CEILING: 0.95, Arm.BLIND: 0.33, Arm.SOURCES: 0.95}
+RATES = {Arm.ZERO_SHOT: 0.3, Arm.UNRELATED: 0.35, Arm.ALONE: 0.4, Arm.CEILING: 0.95, Arm.BLIND: 0.33, Arm.SOURCES: 0.95}
 
 
 def answer_at(related: float) -> Answer:
@@ -57,7 +57,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_study(layout, "phantom_entangled", "data.world=entangled", related=0.5)
     running = make_study(layout, "running", "data.seed=1", "targets=[us-breast-mass]")
     for cell in running.cells:
-        if cell.arm is Arm.CEILING and cell.seed:
+        if cell.arm is Arm.UNRELATED and cell.seed:
             layout.result(cell.eval_job).unlink()
     return root
 

@@ -1,78 +1,105 @@
-"""Findings of the entangled world: how a label looks in one subset says nothing about how it looks in another.
-
-Every image carries a mark at each of 16 sites, in one of four looks. Each (modality, area) has, for each task, a site
-of its own, no two the same; and there each label has a look of its own, drawn independently for each (modality, area,
-task). At all other sites the looks are drawn independently of the label and of each other. Hence within a subset the
-look at its site decides the label, and whatever was learned about another subset of the task looks at another site,
-where this subset's looks are independent of its labels: read exactly, on a
-held-out subset it is right as often as a guess. (A model that reads places loosely can gain or lose a little on one
-target by looks that two subsets share; over targets and worlds that averages out.)
-A permutation of labels would not do: a model that reads the same sign would be always right or always wrong by luck.
-"""
+"""Marks: discs at places of a grid, each of which shows a value by its look."""
 
 from __future__ import annotations
-
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cg_lab.data.phantom.canvas import Canvas
-from cg_lab.data.phantom.streams import Streams, shuffle_range
-from cg_lab.data.phantom.vocabulary import AREAS, MODALITIES, PhantomKey
+from cg_lab.data.phantom.readings import Reading
+from cg_lab.data.phantom.streams import Streams
 
-GRID = 4
-NUM_SITES = GRID * GRID
-LOOKS = ("plain", "bright", "dark", "ring")
-_PITCH = 0.36
-_RADIUS = 0.125
+PLACES = (
+    ((1, 0), (1, 3)),
+    ((0, 2), (3, 2)),
+    ((2, 3), (2, 0)),
+    ((3, 1), (0, 1)),
+)
+"""Row and column in a grid of 4 x 4 of both places of each set: each set is the one before, turned by a quarter.
+
+So who has learned which place counts in one set is led by nearness to neither place of the sets beside it, and to the
+wrong one of the set across."""
+LOOKS = ("upright", "level", "checkered", "central")
+"""What is bright in a mark of the second label and dark in one of the first: its right half, its lower half, two of
+its quarters, its core; the rest is the other way round.
+
+No look has anything of another. A mark has a little of those that are not its own as well, drawn without regard to the
+label, so that only a model that has learned the whole of a look reads it: parts of two looks can be alike."""
+_PITCH = 0.49
+_RADIUS = 0.21
+_RIM = 0.05
+_CONTRAST = 0.26
+_STRAY = 0.7
+"""Most that a mark has of a look that is not its own, as a share of its own."""
+_SHIFT = 0.04
+"""How far a mark may lie off its place."""
+_NOISE = 0.02
+_BACKGROUND = 0.5
+"""Contrast that is left to the anatomy behind the marks."""
 
 
-def find_site(key: PhantomKey, seed: int) -> int:
-    """Give the site that decides the labels of a subset, in a world."""
-    pairs = list(product(MODALITIES, AREAS))
-    assert len(pairs) <= NUM_SITES
-    return int(shuffle_range(NUM_SITES, "site", seed, key.task)[pairs.index((key.modality, key.area))])
+def show_labels(reading: Reading, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Say which label the mark at each place shows: the sample's own where it counts, the other one elsewhere.
 
+    Returns
+    -------
+    Positions in the labels of the task; (sample, place of the set).
 
-def find_looks(key: PhantomKey, seed: int) -> NDArray[np.int64]:
-    """Give the look of each label of a subset at its site, in a world."""
-    order = shuffle_range(len(LOOKS), "look", seed, key.modality, key.area, key.task)
-    return order[: len(key.labels)]
-
-
-def draw_looks(key: PhantomKey, labels: NDArray[np.int64], streams: Streams, seed: int) -> NDArray[np.int64]:
-    """Draw the look at every site; (sample, site), positions in `LOOKS`."""
-    looks = np.stack([streams.integers("look", len(LOOKS), site) for site in range(NUM_SITES)], axis=1)
-    looks[:, find_site(key, seed)] = find_looks(key, seed)[labels]
-    return looks
-
-
-def paint_marks(canvas: Canvas, looks: NDArray[np.int64], streams: Streams) -> None:
-    """Paint a mark at every site, each on a gray ground, so that it is seen on every tissue.
-
-    Every pixel looks at its nearest site alone, since marks do not reach into each other's cells.
     """
-    middle = (GRID - 1) / 2
-    column = np.clip(np.rint(canvas.x * (1 / _PITCH) + middle), 0, GRID - 1)
-    row = np.clip(np.rint(canvas.y * (1 / _PITCH) + middle), 0, GRID - 1)
-    site = (row * GRID + column).astype(np.intp).reshape(len(looks), -1)
+    places = np.arange(len(PLACES[reading.places]))
+    return np.where(places == reading.counting, labels[:, None], 1 - labels[:, None])
 
-    def at_site(values: NDArray[np.floating]) -> NDArray[np.floating]:
-        return np.take_along_axis(values, site, axis=1).reshape(canvas.image.shape)
 
-    shift_x, shift_y = (
-        np.concatenate([streams.jitter(name, 0.015, number)[:, :, 0] for number in range(NUM_SITES)], axis=1)
-        for name in ("mark x", "mark y")
-    )
-    dx = canvas.x - (column - middle) * np.float32(_PITCH) - at_site(shift_x)
-    dy = canvas.y - (row - middle) * np.float32(_PITCH) - at_site(shift_y)
-    distance = np.sqrt(dx * dx + dy * dy)
+def paint_marks(
+    image: NDArray[np.floating], reading: Reading, values: NDArray[np.int64], streams: Streams
+) -> NDArray[np.floating]:
+    """Lay marks over formed images; in the frame of the image, so that they look alike in every modality and area.
 
-    def disc(radius: float) -> NDArray[np.floating]:
-        return np.clip((radius - distance) * np.float32(1 / canvas.pixel) + np.float32(0.5), 0, 1)
+    Parameters
+    ----------
+    image
+        Grey values, shaped (N, S, S).
+    reading
+        Gives places and look.
+    values
+        Positions in the labels, shaped (N, place): the label that each mark shows.
+    streams
+        Of the samples.
 
-    canvas.paint(disc(1.4 * _RADIUS), 0.5)
-    outer = disc(_RADIUS) * at_site((looks != LOOKS.index("plain")).astype(np.float32))
-    outer -= outer * disc(0.5 * _RADIUS) * at_site((looks == LOOKS.index("ring")).astype(np.float32))
-    canvas.paint(outer, at_site(np.where(looks == LOOKS.index("dark"), np.float32(0.02), np.float32(0.98))))
+    """
+    size = image.shape[1]
+    axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / size) - np.float32(1)
+    image = np.float32(0.5) + np.float32(_BACKGROUND) * (np.clip(image, 0, 1).astype(np.float32) - np.float32(0.5))
+    signs = values.astype(np.float32) * 2 - 1
+    for number, (row, column) in enumerate(PLACES[reading.places]):
+        x = axis[None, None, :] - np.float32((column - 1.5) * _PITCH) - streams.jitter("mark x", _SHIFT, number)
+        y = axis[None, :, None] - np.float32((row - 1.5) * _PITCH) - streams.jitter("mark y", _SHIFT, number)
+        reach = np.sqrt(x * x + y * y)
+        tone = np.full_like(reach, 0.5)
+        for look in range(len(LOOKS)):
+            own = look == reading.look
+            amount = signs[:, number, None, None] if own else streams.jitter(f"stray {look}", _STRAY, number)
+            tone += np.float32(_CONTRAST) * amount * _draw_look(look, x, y, reach, size)
+        image += _soften(np.float32(_RADIUS + _RIM) - reach, size) * (np.float32(0.5) - image)
+        image += _soften(np.float32(_RADIUS) - reach, size) * (tone - image)
+    return image + streams.noise_pair("mark noise", size)[0] * np.float32(_NOISE)
+
+
+def _draw_look(
+    look: int, x: NDArray[np.floating], y: NDArray[np.floating], reach: NDArray[np.floating], size: int
+) -> NDArray[np.floating]:
+    """Give the sign of each pixel of a mark under a look, with slopes of a pixel between."""
+    across, down = 2 * _soften(x, size) - 1, 2 * _soften(y, size) - 1
+    match LOOKS[look]:
+        case "upright":
+            return across
+        case "level":
+            return down
+        case "checkered":
+            return across * down
+        case _:
+            return 2 * _soften(np.float32(_RADIUS / np.sqrt(2)) - reach, size) - 1
+
+
+def _soften(distance: NDArray[np.floating], size: int) -> NDArray[np.floating]:
+    """Turn a signed distance from an outline into a mask: 1 inside, 0 outside, a pixel of slope between."""
+    return np.clip(distance * np.float32(size / 2) + np.float32(0.5), 0, 1)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cg_lab.data.phantom.rendering import render_phantoms
-from cg_lab.data.phantom.vocabulary import AREAS, MODALITIES, PHANTOM_LABELS, PhantomKey, World
+from cg_lab.data.phantom.vocabulary import AREAS, MODALITIES, TASKS, PhantomKey, World
 
 ZOOM = 2
 SIZE = 48
@@ -18,7 +18,8 @@ LEFT, TOP = 130, 36
 
 def build_sheet(world: World, seed: int) -> Image.Image:
     """Draw one image of every label of every subset: rows are task and label, columns modality and area."""
-    rows = [(task, label) for task, labels in PHANTOM_LABELS.items() for label in range(len(labels))]
+    labels = {task: PhantomKey(modality=MODALITIES[0], area=AREAS[0], task=task).list_labels(world) for task in TASKS}
+    rows = [(task, label) for task, names in labels.items() for label in range(len(names))]
     columns = [(modality, area) for modality in MODALITIES for area in AREAS]
     cell = SIZE * ZOOM + 2
     sheet = Image.new("L", (LEFT + cell * len(columns), TOP + cell * len(rows)), 255)
@@ -33,7 +34,7 @@ def build_sheet(world: World, seed: int) -> Image.Image:
             sheet.paste(image, (LEFT + column * cell, TOP + row * cell))
     for row, (task, label) in enumerate(rows):
         pen.text((6, TOP + row * cell + 26), task, fill=0, font_size=14)
-        pen.text((6, TOP + row * cell + 44), PHANTOM_LABELS[task][label], fill=0, font_size=14)
+        pen.text((6, TOP + row * cell + 44), labels[task][label], fill=0, font_size=14)
     return sheet
 
 

@@ -1,4 +1,4 @@
-"""The words of the phantoms: modalities, areas, tasks with their labels, instructions and the two worlds."""
+"""The words of the phantoms: modalities, areas, tasks with their labels, instructions and the worlds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PHANTOM_LABELS: dict[str, tuple[str, ...]] = {
     "Level": ("none", "mild", "moderate", "severe"),
     "Side": ("left", "right"),
 }
-"""The labels of each task in the order in which `render_phantoms` numbers them."""
+"""The labels of each task, in order; worlds of marks have the first and the last of them."""
 
 TASKS: tuple[str, ...] = tuple(PHANTOM_LABELS)
 
@@ -58,12 +58,16 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 
 
 class World(StrEnum):
-    """How the look of a label depends on modality and area."""
+    """How what a label looks like depends on modality and area; `readings` says it for the worlds of marks."""
 
     COMPOSITIONAL = "compositional"
-    """A label is the same finding everywhere: the positive control."""
+    """A label is the same finding everywhere, drawn into anatomy: the nearest to medicine."""
+    FACTORED = "factored"
+    """The area says which mark counts, the modality how marks are read: both sources are needed."""
+    REDUNDANT = "redundant"
+    """The same mark counts and is read alike everywhere: either source is enough."""
     ENTANGLED = "entangled"
-    """A label looks different, by chance, in each pair of modality and area: the negative control."""
+    """Each combination is read in a way of its own: no source helps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +102,7 @@ class PhantomKey:
         if faults:
             raise list_faults("phantom has an unknown element", faults)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels of the task, numbered as in `render_phantoms`."""
-        return PHANTOM_LABELS[self.task]
+    def list_labels(self, world: World) -> tuple[str, ...]:
+        """List the labels that the task has in a world, numbered as in `render_phantoms`."""
+        labels = PHANTOM_LABELS[self.task]
+        return labels if world is World.COMPOSITIONAL else (labels[0], labels[-1])

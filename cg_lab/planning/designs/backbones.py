@@ -67,5 +67,6 @@ def select(rows: tuple[SourceRow, ...], settings: Settings) -> Iterator[SourceRo
 
 
 def _list_rows(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[SourceRow]:
-    for part in list_combinations(graph, targets, settings.directions, None):
+    ordered = tuple(sorted(targets, key=lambda target: target.name))
+    for part in list_combinations(graph, ordered, settings.directions, None):
         yield SourceRow(target=part.target.name, sources=part.sources, direction=part.direction)

@@ -10,7 +10,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from cg_lab.arms import Arm
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.pairs import list_combinations, pose_combination
+from cg_lab.planning.pairs import Prefer, list_combinations, pose_combination
 from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.study import DesignSettings
@@ -22,6 +22,7 @@ class Settings(DesignSettings):
 
     directions: tuple[str, ...]
     combinations: PositiveInt | None
+    prefer: Prefer = "sharing"
     target_samples: NonNegativeInt
     """Samples of a detection target in every arm: boxes can't be learned from none (section 5)."""
     rows: tuple[SourceRow, ...] | None = None
@@ -69,7 +70,9 @@ def _list_contrasts(graph: MatGraph, targets: tuple[Subset, ...], settings: Sett
         yield from find_rows(graph, targets, settings.rows, settings)
         return
     kinds = frozenset({Kind.DETECTION, Kind.CLASSIFICATION})
-    for part in list_combinations(graph, targets, settings.directions, settings.combinations, kinds=kinds):
+    for part in list_combinations(
+        graph, targets, settings.directions, settings.combinations, prefer=settings.prefer, kinds=kinds
+    ):
         contrast = pose_combination(graph, part, settings, asks_sources=True)
         if contrast is not None:
             yield contrast

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.pairs import list_combinations, pose_combination
+from cg_lab.planning.pairs import Prefer, list_combinations, pose_combination
 from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.planning.work import Protocol
@@ -25,6 +25,7 @@ class Settings(DesignSettings):
     """Example images for each label, of the target's training side."""
     directions: tuple[str, ...]
     combinations: PositiveInt | None
+    prefer: Prefer = "sharing"
     rows: tuple[SourceRow, ...] | None = None
 
 
@@ -71,7 +72,7 @@ def _list_contrasts(graph: MatGraph, targets: tuple[Subset, ...], settings: Sett
         for row in find_rows(graph, targets, settings.rows, settings):
             yield row if isinstance(row, Skipped) else replace(row, asks_sources=False)
         return
-    for part in list_combinations(graph, targets, settings.directions, settings.combinations):
+    for part in list_combinations(graph, targets, settings.directions, settings.combinations, prefer=settings.prefer):
         contrast = pose_combination(graph, part, settings)
         if contrast is not None:
             yield contrast

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.pairs import list_combinations, pose_combination
+from cg_lab.planning.pairs import Prefer, list_combinations, pose_combination
 from cg_lab.planning.plan import Contrast
 from cg_lab.study import DesignSettings
 
@@ -24,6 +24,7 @@ class Settings(DesignSettings):
     directions: tuple[str, ...]
     """As in `two_source`; `all_related` takes every related subset."""
     combinations: PositiveInt | None
+    prefer: Prefer = "sharing"
 
 
 def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
@@ -45,7 +46,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     [4, 8]
 
     """
-    for part in list_combinations(graph, targets, settings.directions, settings.combinations):
+    for part in list_combinations(graph, targets, settings.directions, settings.combinations, prefer=settings.prefer):
         for size in sorted(settings.sizes):
             most = min(size, settings.max_samples)
             contrast = pose_combination(graph, part, settings, level=size, max_samples=most)

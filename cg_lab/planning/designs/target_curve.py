@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from cg_lab.arms import Arm
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.pairs import list_combinations, pose_combination
+from cg_lab.planning.pairs import Prefer, list_combinations, pose_combination
 from cg_lab.planning.plan import Contrast, Training
 from cg_lab.study import DesignSettings
 
@@ -25,6 +25,7 @@ class Settings(DesignSettings):
     directions: tuple[str, ...]
     """As in `two_source`; `all_related` takes every related subset."""
     combinations: PositiveInt | None
+    prefer: Prefer = "sharing"
 
 
 def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
@@ -44,10 +45,10 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     ... )
     >>> found = list(find(graph, graph.subsets[:1], settings))
     >>> [(str(part.arm), part.num_samples, part.num_target) for part in found[1].trainings]
-    [('unrelated', 8, 4), ('related', 8, 4), ('ceiling', 4, 0)]
+    [('unrelated', 8, 4), ('related', 8, 4), ('alone', 8, 4), ('alone', 8, 4), ('ceiling', 4, 0)]
 
     """
-    for part in list_combinations(graph, targets, settings.directions, settings.combinations):
+    for part in list_combinations(graph, targets, settings.directions, settings.combinations, prefer=settings.prefer):
         for amount in sorted(settings.target_samples):
             if amount > part.target.num_train:
                 continue
@@ -62,8 +63,8 @@ def explain_absence(_: Settings) -> str:
 
 
 def _add_target(contrast: Contrast, amount: int) -> tuple[Training, ...]:
-    """Give the related and unrelated arms target data; the ceiling gets it alone, or goes where there is none."""
-    kept = [part for part in contrast.trainings if part.arm in {Arm.UNRELATED, Arm.RELATED}]
+    """Give each arm of other subsets target data; the ceiling gets it alone, or goes where there is none."""
+    kept = [part for part in contrast.trainings if part.arm is not Arm.CEILING and part.labels == "true"]
     grown = [replace(part, num_target=amount) for part in kept]
     alone = [Training(arm=Arm.CEILING, subsets=(contrast.target,), num_samples=amount)] if amount else []
     return (*grown, *alone)

@@ -53,6 +53,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
                 label="+".join(sources),
                 max_samples=settings.max_samples,
                 view=found[sources],
+                takes_apart=True,
                 asks_sources=True,
             )
             if contrast is not None and graph.unrelated_pool(target).num_train:

@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.pairs import list_combinations, pose_combination
+from cg_lab.planning.pairs import Prefer, list_combinations, pose_combination
 from cg_lab.planning.plan import Contrast, Skipped
 from cg_lab.planning.rows import SourceRow, find_rows
 from cg_lab.study import DesignSettings
@@ -23,6 +23,7 @@ class Settings(DesignSettings):
     """Factors that target and sources all share, in turn; `pair` takes values that occur only together as one."""
     combinations: PositiveInt | None
     """Source pairs for each target and direction; None for all."""
+    prefer: Prefer = "sharing"
     rows: tuple[SourceRow, ...] | None = None
     """Just these combinations."""
 
@@ -48,7 +49,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     if settings.rows is not None:
         yield from find_rows(graph, targets, settings.rows, settings)
         return
-    for part in list_combinations(graph, targets, settings.directions, settings.combinations):
+    for part in list_combinations(graph, targets, settings.directions, settings.combinations, prefer=settings.prefer):
         contrast = pose_combination(graph, part, settings, asks_sources=True)
         if contrast is not None:
             yield contrast

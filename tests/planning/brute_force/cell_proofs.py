@@ -18,7 +18,9 @@ from tests.planning.brute_force.neighbourhood import Neighbourhood
 
 MAIN = ("related", "multi_task")
 """Arms that a question is about; blind and sources ask their models."""
-BUDGETED = ("unrelated", "partial", "related", "without", "all_data", "shuffled")
+BUDGETED = ("unrelated", "partial", "related", "alone", "mismatched", "without", "all_data", "shuffled")
+NUM_SEEDS = {"unrelated": 2, "mismatched": 2, "ceiling": 1, "shuffled": 1}
+"""With how many of the seeds an arm is trained by default; the others with all."""
 Z_TOTAL = 1.959963984540054 + 0.8416212335729143
 """Normal quantiles of a two-sided level of 5 % and of a power of 80 %."""
 
@@ -76,8 +78,13 @@ def check_cells(books: Books) -> None:
     require(used == {*books.finetunes} and len(used) == len(books.plan.finetunes), "fine-tunes are not those of cells")
     asked = {cell.eval_job for cell in books.plan.cells}
     require(asked == {*books.evals} and len(asked) == len(books.plan.evals), "evaluations are not those of cells")
-    declared = sum(cell.finetune_job is not None and cell.arm not in {"blind", "sources"} for cell in books.plan.cells)
-    require(books.plan.num_declared_finetunes == declared, "num_declared_finetunes")
+    reusing = {*MAIN, "blind", "sources"}
+    declared = {
+        (cell.contrast, "" if cell.arm in reusing else cell.arm, cell.variant, cell.seed)
+        for cell in books.plan.cells
+        if cell.finetune_job
+    }
+    require(books.plan.num_declared_finetunes == len(declared), "num_declared_finetunes")
 
 
 def _check_which_cells(books: Books, contrast: Contrast, cells: list[Cell]) -> None:
@@ -87,9 +94,10 @@ def _check_which_cells(books: Books, contrast: Contrast, cells: list[Cell]) -> N
     expected: Counter[tuple[Any, ...]] = Counter()
     if "zero_shot" in wanted:
         expected["zero_shot", "", contrast.target, None] += 1
-    for seed in books.study.seeds:
+    num_seeds = {**NUM_SEEDS, **(books.study.arm_seeds or {})}
+    for number, seed in enumerate(books.study.seeds, start=1):
         for training in contrast.trainings:
-            if training.arm in wanted:
+            if training.arm in wanted and number <= num_seeds.get(training.arm, number):
                 expected[training.arm, training.variant, contrast.target, seed] += 1
         if contrast.main is None:
             continue
@@ -204,6 +212,7 @@ def _prove(books: Books, contrast: Contrast, cell: Cell, training: Training | No
         target_examples=examples,
         twins=tuple(name for name in others if near.shares_all(target, name)),
         twins_counted=tuple(name for name in others if near.is_twin(target, name)),
+        only="".join(others) if len(others) == 1 else "",
         whole_in=tuple(name for name in others if all(near.shows(name, place, view[place]) for place in places)),
         coverage=tuple(
             Coverage(
@@ -241,7 +250,7 @@ def _count_overlaps(books: Books, cell: Cell, seen: set[str]) -> int | None:
 
 def _check_arms(books: Books, contrast: Contrast, cells: list[Cell]) -> None:
     """Hold what each arm is really trained on against the table of arms and the rules of docs/designs.md."""
-    near, target = books.near, contrast.target
+    near = books.near
     mixtures = {
         (cell.arm, cell.variant, cell.seed): books.finetunes[cell.finetune_job].mixture
         for cell in cells
@@ -250,21 +259,16 @@ def _check_arms(books: Books, contrast: Contrast, cells: list[Cell]) -> None:
     sizes = {cell.proof.num_train for cell in cells if cell.arm in BUDGETED}
     require(len(sizes) <= 1, contrast.id, "has budgeted arms of several sizes:", sizes)
     for cell in cells:
-        proof, training = cell.proof, _find_training(contrast, cell)
-        is_seen = (training is not None and (training.sees_target or training.num_target > 0)) or cell.arm == "ceiling"
-        require(proof.num_test > 0, cell.key, "asks nothing")
-        require(not proof.overlaps, cell.key, "trains on what it tests")
-        if not is_seen:
-            require(proof.target_samples == 0, cell.key, "trains on the target")
-        if training is not None and not training.sees_target:
-            twins = near.twins(target) & {part.subset for part in mixtures[cell.arm, cell.variant, cell.seed].parts}
-            require(not twins, cell.key, "trains on twins:", twins)
+        proof = cell.proof
+        _check_sides(near, contrast, cell, mixtures.get((cell.arm, cell.variant, cell.seed)))
         match cell.arm:
             case "unrelated":
                 require(proof.shared_elements == 0, cell.key, "shares an element")
             case "partial":
                 require(proof.shared_by_each == (1, 1), cell.key, "shares", proof.shared_by_each)
-            case "without":
+            case "alone":
+                require(proof.only == cell.variant, cell.key, "is trained on", proof.only)
+            case "without" | "mismatched":
                 shown = next(part for part in proof.coverage if part.factor == cell.variant)
                 require(not shown.subsets, cell.key, "shows what it should do without")
             case "ceiling":
@@ -280,3 +284,16 @@ def _check_arms(books: Books, contrast: Contrast, cells: list[Cell]) -> None:
                 require(covered or not contrast.fully_covered, cell.key, "claims to cover what it does not")
             case _:
                 pass
+
+
+def _check_sides(near: Neighbourhood, contrast: Contrast, cell: Cell, mixture: Mixture | None) -> None:
+    """A cell asks something that is not trained on, and trains on the target or its twins only by intent."""
+    proof, training = cell.proof, _find_training(contrast, cell)
+    is_seen = (training is not None and (training.sees_target or training.num_target > 0)) or cell.arm == "ceiling"
+    require(proof.num_test > 0, cell.key, "asks nothing")
+    require(not proof.overlaps, cell.key, "trains on what it tests")
+    if not is_seen:
+        require(proof.target_samples == 0, cell.key, "trains on the target")
+    if training is not None and mixture is not None and not training.sees_target:
+        twins = near.twins(contrast.target) & {part.subset for part in mixture.parts}
+        require(not twins, cell.key, "trains on twins:", twins)

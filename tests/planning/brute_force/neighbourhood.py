@@ -44,6 +44,8 @@ class Neighbourhood:
             for other in self.subsets
         }
         self._twins: dict[str, Names] = {}
+        self.copies = {(part.train, part.test) for part in catalog.overlaps or () if part.count}
+        """Who is trained on samples, or patients, that whose tests have."""
         self.tied = catalog.tied if catalog.tied is not None else self._find_tied()
 
     def _find_tied(self) -> tuple[tuple[str, str], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cg_lab.arms import Arm as ArmName
@@ -13,6 +13,7 @@ from cg_lab.mat import Kind
 from cg_lab.planning.plan import Contrast, Plan
 from tests.planning.brute_force.budgets import check_budget
 from tests.planning.brute_force.cell_proofs import MAIN, Books, check_cells, open_books, require
+from tests.planning.brute_force.mismatches import find_best, is_mismatched, list_stays
 from tests.planning.brute_force.neighbourhood import Neighbourhood
 from tests.planning.brute_force.plan_symmetries import check_invariances
 from tests.planning.brute_force.random_studies import Case, lift_budget, plan_cases
@@ -231,6 +232,8 @@ def _check_question(books: Books, contrast: Contrast, question: Question) -> Non
     }
     require(len(trainings) == len(contrast.trainings), contrast.id, "has an arm twice")
     wanted = {key: arm for key, arm in question.arms.items() if key[0] in arms or key[0] in MAIN}
+    mismatched = {key: trainings.pop(key) for key in [*trainings] if key[0] == "mismatched"}
+    _check_mismatched(books, contrast, question, mismatched)
     for key in trainings.keys() | wanted.keys():
         require(trainings.get(key) == wanted.get(key), contrast.id, key, trainings.get(key), "is not", wanted.get(key))
     require(contrast.view == question.view, contrast.id, "stands for", contrast.view, "and not", question.view)
@@ -240,3 +243,19 @@ def _check_question(books: Books, contrast: Contrast, question: Question) -> Non
     require(contrast.asks_sources == (question.asks_sources and "sources" in arms), contrast.id, "asks its sources")
     for part in contrast.trainings:
         require(list(part.subsets) == sorted({*part.subsets}), contrast.id, part.arm, "names subsets in disorder")
+
+
+def _check_mismatched(books: Books, contrast: Contrast, question: Question, found: dict[tuple[str, str], Arm]) -> None:
+    """A mismatched arm is one of those that there may be, and is there if one may be."""
+    require(len(found) <= 1, contrast.id, "has several mismatched arms")
+    related = next(arm for key, arm in question.arms.items() if key[0] in MAIN)
+    may_be = question.is_apart and (books.study.arms is None or "mismatched" in books.study.arms)
+    best = find_best(books.near, question) if may_be else None
+    require(bool(found) is (best is not None), contrast.id, "has the mismatched arm", found, "where it is", best)
+    for (_, factor), arm in found.items():
+        place = books.near.factors.index(factor)
+        require(replace(arm, subsets=related.subsets) == related, contrast.id, "trains otherwise:", arm)
+        stays = list_stays(books.near, question, place)
+        require(stays is not None and len(stays) == best, contrast.id, factor, "does not leave", best, "sources")
+        is_one = is_mismatched(books.near, question, place, arm.subsets)
+        require(is_one, contrast.id, "is not mismatched in", factor, "by", arm.subsets)

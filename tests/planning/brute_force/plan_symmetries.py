@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from cg_lab.planning.plan import Contrast, Plan, parse_plan
 from tests.planning.brute_force.cell_proofs import require
@@ -23,6 +24,8 @@ def check_invariances(case: Case, plan: Plan) -> None:
     match case.seed // 16 % 4:
         case 0:
             require(plan_cases(shuffle(case)).text == plan.text, "another order of lines gives another plan")
+            _check_reversed(case, plan)
+            _check_sharing(case, plan)
         case 1:
             read = parse_plan(json.loads(plan.text), where="plan")
             require((read, read.id) == (plan, plan.id), "its file gives another plan")
@@ -42,9 +45,14 @@ def _check_renamed(case: Case, plan: Plan) -> None:
     plan_of_renamed = plan_cases(renamed)
     if case.study.arms is not None and not all(map(_trains_on_all, (plan, plan_of_renamed))):
         return  # which sources are trained on is drawn by name, and where an arm asks only them, so is the question
-    rewritten = [_rename(contrast, names) for contrast in plan.contrasts]
-    found = [replace(contrast, id="", curve="") for contrast in plan_of_renamed.contrasts]
+    rewritten = [_rename(_forget_drawn(contrast), names) for contrast in plan.contrasts]
+    found = [replace(_forget_drawn(contrast), id="", curve="") for contrast in plan_of_renamed.contrasts]
     require(found == rewritten, "other names give other questions")
+
+
+def _forget_drawn(contrast: Contrast) -> Contrast:
+    """Leave the mismatched arm out, which is drawn by names."""
+    return replace(contrast, trainings=tuple(part for part in contrast.trainings if part.arm != "mismatched"))
 
 
 def _trains_on_all(plan: Plan) -> bool:
@@ -63,8 +71,34 @@ def _rename(contrast: Contrast, names: dict[str, str]) -> Contrast:
         curve="",
         target=names[contrast.target],
         unrelated=put(contrast.unrelated),
-        trainings=tuple(replace(part, subsets=put(part.subsets)) for part in contrast.trainings),
+        trainings=tuple(
+            replace(part, variant=names.get(part.variant, part.variant), subsets=put(part.subsets))
+            for part in contrast.trainings
+        ),
     )
+
+
+def _check_reversed(case: Case, plan: Plan) -> None:
+    """Targets in another order have the same cells."""
+    if case.study.targets is not None:
+        other = plan_cases(replace(case, study=replace(case.study, targets=case.study.targets[::-1])))
+        require({*other.cells} == {*plan.cells}, "another order of targets gives other cells")
+
+
+def _check_sharing(case: Case, plan: Plan) -> None:
+    """To prefer sharing gives no more pairs and sources alone than a draw by names."""
+    design: Any = case.study.design
+    if getattr(design, "prefer", "hash") == "hash" or plan.skipped or getattr(design, "rows", None):
+        return
+    drawn = plan_cases(replace(case, study=replace(case.study, design=replace(design, prefer="hash"))))
+    if not drawn.skipped:
+        require(_count_trained(plan) <= _count_trained(drawn), "sharing takes more than a draw:", plan.contrasts)
+
+
+def _count_trained(plan: Plan) -> int:
+    """Count pairs, and their sources that are no targets themselves: a target alone is the ceiling."""
+    pairs = {contrast.related for contrast in plan.contrasts}
+    return len(pairs) + len({name for pair in pairs for name in pair} - {part.target for part in plan.contrasts})
 
 
 def _check_merged(case: Case, plan: Plan) -> None:

@@ -26,6 +26,8 @@ VALUES = (
 )  # fmt: skip
 LABELS: tuple[tuple[str, ...], ...] = (("no", "yes"), ("a", "b", "c"), ("no", "perhaps", "yes"), ("1", "2", "3", "4"))
 COUNTS = (0, 1, 2, 7, 40, 1000)
+CONTROLS = [arm for arm in Arm if arm not in {"zero_shot", "related", "multi_task", "blind", "sources"}]
+"""Arms that are trained beside the one that a question is about."""
 DESIGNS = (
     "two_source", "three_source", "all_related", "disrupt", "multi_task", "size_curve", "target_curve", "backbones",
     "few_shot", "cross_kind", "crossmed", "coverage", "divergence", "distance", "folds", "attribute_split",
@@ -149,11 +151,12 @@ def _make_study(random: Random, design: str, catalog: Catalog) -> Study:
         STUDY,
         design=parse_design(raw, where="brute force"),
         targets=targets,
-        seeds=random.choice(((0,), (0,), (1, 0), (7, 3))),
+        seeds=random.choice(((0,), (0,), (1, 0), (7, 3, 5))),
         arms=arms,
         twins=random.choice(("shared", "equal")),
         filler=filler,
         budget=random.choice(budgets) if random.random() < 0.1 else STUDY.budget,
+        arm_seeds={arm: random.randint(1, 3) for arm in _some(random, CONTROLS)} if random.random() < 0.5 else None,
     )
 
 
@@ -175,12 +178,14 @@ def _make_settings(random: Random, design: str, catalog: Catalog) -> dict[str, A
                 "backbones": {"directions": directions, "per_direction": random.randint(1, 3),
                               "seed": random.randint(0, 9)},
             }  # fmt: skip
-            return {**chosen[design], "rows": rows}
+            prefer = {"prefer": random.choice(("sharing", "hash"))} if "combinations" in chosen[design] else {}
+            return {**chosen[design], "rows": rows, **({} if design == "three_source" else prefer)}
         case "size_curve" | "target_curve":
             directions = _some(random, [*factors, "pair", "all_related"], 3)
             key = "sizes" if design == "size_curve" else "target_samples"
             amounts = _some(random, [1, 2, 3, 8, 30, 100, 2000] if design == "size_curve" else [0, 1, 2, 8, 100])
-            return {"directions": directions, "combinations": combinations, key: amounts}
+            prefer = random.choice(("sharing", "hash"))
+            return {"directions": directions, "combinations": combinations, "prefer": prefer, key: amounts}
         case "all_related":
             return {"asks_sources": random.random() < 0.5}
         case "disrupt":

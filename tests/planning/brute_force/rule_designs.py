@@ -36,6 +36,8 @@ class Question:
     """By name and variant."""
     is_covered: bool
     shots: int = 0
+    is_apart: bool = False
+    """Whether there are arms that take the combination apart."""
     asks_sources: bool = False
     tag: str = ""
     """Tells questions apart that differ in nothing else."""
@@ -64,9 +66,13 @@ def pose(
     view: tuple[str, ...] | None = None,
     more: dict[tuple[str, str], Names] | None = None,
     has_unrelated: bool = True,
+    is_named: bool = False,
     **fields: Any,
 ) -> Question | None:
-    """Give every arm as many samples as the poorest has; None if that is none."""
+    """Give every arm as many samples as the poorest has; None if that is none.
+
+    Of few sources that are asked about by name, each that has so many is trained on alone too.
+    """
     names, unrelated, subset = frozenset(sources), near.unrelated(target), near.subsets[target]
     pools = {("related", ""): names, **(more or {})}
     if has_unrelated and near.count_train(unrelated):
@@ -80,9 +86,14 @@ def pose(
     if subset.num_train:
         arms["ceiling", ""] = Arm(subsets=frozenset({target}), num_samples=min(budget, subset.num_train))
     shown = view or subset.own
+    is_apart = is_named and 2 <= len(names) <= len(near.factors)
+    if is_apart:
+        rich = (name for name in names if near.subsets[name].num_train >= budget)
+        arms |= {("alone", name): Arm(subsets=frozenset({name}), num_samples=budget) for name in rich}
     return Question(
         target=target,
         sources=names,
+        is_apart=is_apart,
         view=shown,
         arms=arms,
         is_covered=near.is_sure_to_show(shown, names, budget),
@@ -182,21 +193,32 @@ def _list_options(
 
 
 def _ask_once(near: Neighbourhood, target: str, pair: Names, view: Any, direction: str, settings: Any) -> Any:
-    yield pose(near, target, pair, settings.max_samples, view=view, direction=direction, asks_sources=True)
+    yield _pose_named(near, target, pair, settings.max_samples, view, direction, asks_sources=True)
+
+
+def _pose_named(
+    near: Neighbourhood, target: str, pair: Names, most: int, view: Any, direction: str | None, **fields: Any
+) -> Question | None:
+    is_named = direction != "all_related"
+    return pose(near, target, pair, most, view=view, direction=direction, is_named=is_named, **fields)
 
 
 def _ask_at_sizes(near: Neighbourhood, target: str, pair: Names, view: Any, direction: str, settings: Any) -> Any:
     for size in sorted({*settings.sizes}):
-        question = pose(near, target, pair, min(size, settings.max_samples), view=view, direction=direction, level=size)
+        question = _pose_named(near, target, pair, min(size, settings.max_samples), view, direction, level=size)
         if question is not None and question.arms["related", ""].num_samples == size:
             yield question
 
 
 def _ask_with_target(near: Neighbourhood, target: str, pair: Names, view: Any, direction: str, settings: Any) -> Any:
     for amount in sorted({*settings.target_samples}):
-        question = pose(near, target, pair, settings.max_samples, view=view, direction=direction, level=amount)
+        question = _pose_named(near, target, pair, settings.max_samples, view, direction, level=amount)
         if question is not None and amount <= near.subsets[target].num_train:
-            arms = {key: replace(question.arms[key], num_target=amount) for key in (("related", ""), ("unrelated", ""))}
+            arms = {
+                key: replace(arm, num_target=amount)
+                for key, arm in question.arms.items()
+                if key[0] in {"related", "unrelated", "alone"}
+            }
             if amount:
                 arms["ceiling", ""] = Arm(subsets=frozenset({target}), num_samples=amount)
             yield replace(question, arms=arms)
@@ -206,12 +228,12 @@ def _ask_with_examples(near: Neighbourhood, target: str, pair: Names, view: Any,
     subset = near.subsets[target]
     for shots in sorted({*settings.shots}):
         if shots * max(1, len(subset.labels)) <= subset.num_train:
-            question = pose(near, target, pair, settings.max_samples, view=view, direction=direction)
+            question = _pose_named(near, target, pair, settings.max_samples, view, direction)
             yield question and replace(question, level=shots, shots=shots)
 
 
 def _ask_boxes(near: Neighbourhood, target: str, pair: Names, view: Any, direction: Any, settings: Any) -> Any:
-    question = pose(near, target, pair, settings.max_samples, view=view, direction=direction, asks_sources=True)
+    question = _pose_named(near, target, pair, settings.max_samples, view, direction, asks_sources=True)
     subset = near.subsets[target]
     if question is None or subset.kind is not Kind.DETECTION:
         yield question
@@ -313,7 +335,8 @@ def _list_source_sets(near: Neighbourhood, targets: Sequence[str], settings: Any
                 if len({*pick}) == len(pick) and near.filled & {*pick}:
                     found.setdefault(frozenset(pick), view)
         questions = (
-            pose(near, target, pick, settings.max_samples, view=view, asks_sources=True) for pick, view in found.items()
+            _pose_named(near, target, pick, settings.max_samples, view, None, asks_sources=True)
+            for pick, view in found.items()
         )
         yield replace(_offer(questions), count=settings.combinations)
 

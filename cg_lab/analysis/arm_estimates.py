@@ -1,0 +1,157 @@
+"""Arms and the gains between them, with seed variances that are moderated over a study's held-out questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cg_lab.analysis.bootstrap import FloatArray
+from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
+from cg_lab.analysis.seed_variance import (
+    FEWEST_SEEDS,
+    ModeratedVariance,
+    SeedPrior,
+    SeedScores,
+    borrow_variance,
+    moderate_variance,
+    reduce_scores,
+)
+from cg_lab.analysis.stacking import Stack, pair_stacks
+from cg_lab.arms import Arm
+
+Key = tuple[Arm, str, str]
+"""Arm, variant, subset whose questions are asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmStacks:
+    """The answers of one held-out question's arms, as far as they are there."""
+
+    setting: str
+    """Questions of one setting lend each other their seeds' variance: one backbone, recipe and data."""
+    main: Key | None
+    stacks: Mapping[Key, Stack]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmEstimates:
+    """What a held-out question's arms reached, ready to be compared."""
+
+    stacks: Mapping[Key, Stack]
+    parts: Mapping[Key, Part]
+    differences: Mapping[Key, Part]
+    """The main arm's model less itself in another guise, by that arm."""
+    main: Key | None
+
+    def accuracy(self, key: Key) -> GainEstimate:
+        """Estimate an arm's own accuracy."""
+        return estimate_gain([self.parts[key]])
+
+    def gain(self, first: Key | None, second: Key) -> GainEstimate | None:
+        """Estimate the gain of one arm over another; None where one of them has no answers."""
+        if first is None or first not in self.parts or second not in self.parts:
+            return None
+        if first == self.main and second in self.differences:
+            return estimate_gain([self.differences[second]])
+        return estimate_gain([self.parts[first], weigh(self.parts[second], -1.0)])
+
+    def models(self, first: Key, second: Key) -> tuple[tuple[str, ...], ...]:
+        """Name the fine-tunes behind each of a gain's seed variances."""
+        if first == self.main and second in self.differences:
+            return (self.stacks[first].models,) if self.differences[second].seeds else ()
+        return tuple(self.stacks[key].models for key in (first, second) if self.parts[key].seeds is not None)
+
+
+def weigh(part: Part, weight: float) -> Part:
+    """Give a part another weight in a sum of arms."""
+    return Part(scores=part.scores, seeds=part.seeds, weight=weight)
+
+
+def estimate_arms(asked: Sequence[ArmStacks], priors: Mapping[str, SeedPrior] | None = None) -> list[ArmEstimates]:
+    """Reduce every arm of every question, and moderate the variance over seeds by arm.
+
+    An arm of one seed has the other questions' variance, and where none has a second seed the main arm's. The main arm
+    never does: one seed of it gives numbers about that very model.
+
+    Parameters
+    ----------
+    asked
+        Held-out questions.
+    priors
+        By setting, what earlier studies say of the main arm's seeds; used where there are too few targets.
+
+    """
+    reduced = [{key: _reduce(stack) for key, stack in part.stacks.items()} for part in asked]
+    guises = [_find_guises(part) for part in asked]
+    places: dict[tuple[str, str], list[tuple[int, Key, bool]]] = {}
+    for place, part in enumerate(asked):
+        for key in part.stacks:
+            places.setdefault((part.setting, str(key[0])), []).append((place, key, False))
+        for key in guises[place]:
+            places.setdefault((part.setting, f"main less {key[0]}"), []).append((place, key, True))
+    mains = {part.setting: str(part.main[0]) for part in asked if part.main}
+    found: list[dict[tuple[Key, bool], Part]] = [{} for _ in asked]
+    lent: dict[str, SeedPrior] = {}
+    for setting, arm in sorted(places, key=lambda name: name[1] != mains.get(name[0])):
+        members = places[setting, arm]
+        is_main = arm == mains.get(setting) or arm.startswith("main less")
+        scores = [(guises if apart else reduced)[place][key] for place, key, apart in members]
+        prior = (priors or {}).get(setting) if is_main else lent.get(setting)
+        seeds = _moderate(scores, prior, is_main=is_main)
+        if arm == mains.get(setting) and (known := [one for one in seeds if one is not None]):
+            lent[setting] = borrow_variance(_join(known))
+        for (place, key, apart), own, variance in zip(members, scores, seeds, strict=True):
+            found[place][key, apart] = Part(scores=own, seeds=variance)
+    return [
+        ArmEstimates(
+            stacks=part.stacks,
+            parts={key: found[place][key, False] for key in part.stacks},
+            differences={key: found[place][key, True] for key in guises[place]},
+            main=part.main,
+        )
+        for place, part in enumerate(asked)
+    ]
+
+
+def _reduce(stack: Stack) -> SeedScores:
+    return reduce_scores(stack.scores, is_trained=bool(stack.seeds))
+
+
+def _find_guises(asked: ArmStacks) -> dict[Key, SeedScores]:
+    """Subtract what the main arm's own model answers in another guise, seed by seed."""
+    own = asked.stacks.get(asked.main) if asked.main else None
+    if own is None or asked.main is None:
+        return {}
+    pairs = {
+        key: pair_stacks(own, stack)
+        for key, stack in asked.stacks.items()
+        if key != asked.main and key[2] == asked.main[2] and stack.models and set(stack.models) & set(own.models)
+    }
+    return {key: _reduce(pair) for key, pair in pairs.items() if pair is not None}
+
+
+def _moderate(
+    scores: Sequence[SeedScores], prior: SeedPrior | None, *, is_main: bool
+) -> list[ModeratedVariance | None]:
+    """Moderate one arm's variances over questions; None where seeds are left out."""
+    freedom_T = np.array([float(part.freedom) for part in scores])
+    variance_T, floor_T = (np.array([float(getattr(part, name)) for part in scores]) for name in ("variance", "floor"))
+    few = all(part.num_seeds < FEWEST_SEEDS for part in scores)
+    moderated = moderate_variance(variance_T, floor_T, freedom_T, prior if is_main or few else None)
+    return [
+        None
+        if part.num_seeds == 0 or (is_main and part.num_seeds == 1) or moderated.freedom[place] == 0
+        else ModeratedVariance(variance=moderated.variance[place], freedom=moderated.freedom[place])
+        for place, part in enumerate(scores)
+    ]
+
+
+def _join(parts: Sequence[ModeratedVariance]) -> ModeratedVariance:
+    def join(values: list[FloatArray]) -> FloatArray:
+        return np.array([float(value) for value in values])
+
+    return ModeratedVariance(
+        variance=join([part.variance for part in parts]), freedom=join([part.freedom for part in parts])
+    )

@@ -1,0 +1,113 @@
+"""The gain of one arm over another on the same questions, from seeds that are not paired.
+
+The variance of a gain has a part for each arm's seeds and one for the questions. Seeds that share no more than their
+number are independent; questions are the same for both arms, so that only how differently they are answered counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cg_lab.analysis.bootstrap import FloatArray, Interval
+from cg_lab.analysis.seed_variance import ModeratedVariance, SeedScores
+from cg_lab.analysis.student import find_quantiles, find_tails
+
+Side = Literal["both", "above", "below"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One arm in a gain."""
+
+    scores: SeedScores
+    seeds: ModeratedVariance | None
+    """None leaves seeds out: the untouched backbone, or numbers about these very models."""
+    weight: float = 1.0
+    """-1 for the arm that is compared with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GainEstimate:
+    """One gain, or an array of them."""
+
+    estimate: FloatArray
+    variance: FloatArray
+    """Of the estimate; infinite of a single patient."""
+    freedom: FloatArray
+    seed_variances: tuple[FloatArray, ...] = ()
+    """What the seeds of each part add to the variance."""
+
+    @property
+    def error(self) -> FloatArray:
+        """Standard error."""
+        return np.sqrt(self.variance)
+
+    def test(self, side: Side = "both") -> FloatArray:
+        """Give p-values of t tests of no gain."""
+        t = np.where(self.estimate == 0, 0.0, self.estimate / self.error)
+        match side:
+            case "both":
+                return np.minimum(1.0, 2 * find_tails(np.abs(t), self.freedom))
+            case "above":
+                return find_tails(t, self.freedom)
+            case "below":
+                return find_tails(-t, self.freedom)
+
+    def find_limits(self, confidence: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Give both ends of the two-sided intervals."""
+        half = find_quantiles((1 + np.asarray(confidence)) / 2, self.freedom) * self.error
+        return self.estimate - half, self.estimate + half
+
+    def to_interval(self, confidence: float, within: tuple[float, float] = (-1.0, 1.0)) -> Interval:
+        """Give a single gain with its interval, cut off at what it can be, and its two-sided p-value."""
+        low, high = self.find_limits(confidence)
+        return Interval(
+            estimate=float(self.estimate),
+            low=max(within[0], float(low)),
+            high=min(within[1], float(high)),
+            p_value=float(self.test()),
+        )
+
+
+def estimate_gain(parts: Sequence[Part]) -> GainEstimate:
+    """Estimate a weighted sum of arms, paired by question.
+
+    The variance is that of each arm's seeds, over their number, plus that of the questions: of the summed means of
+    groups, over the number of groups, less what the seeds' own noise adds to it. Degrees of freedom are Satterthwaite's
+    (1946); since those of seeds are bounded, seeds that happen to agree don't raise them.
+
+    Parameters
+    ----------
+    parts
+        One part for an arm's own mean, two for a gain. A model that is asked twice (with and without the image) is one
+        part, of differences.
+
+    """
+    means_G = parts[0].weight * parts[0].scores.means_G
+    for part in parts[1:]:
+        means_G = means_G + part.weight * part.scores.means_G
+    num_groups, estimate = means_G.shape[-1], means_G.mean(axis=-1)
+    if num_groups < 2:
+        return GainEstimate(estimate=estimate, variance=estimate * 0 + np.inf, freedom=estimate * 0 + 1)
+    spread = means_G.var(axis=-1, ddof=1) / num_groups
+    questions, floor = spread, np.zeros_like(estimate)
+    squares, own = spread**2 / (num_groups - 1), list[FloatArray]()
+    for part in parts:
+        share = part.weight**2 / max(1, part.scores.num_seeds)
+        questions = questions - share * part.scores.noise
+        floor = np.maximum(floor, share * part.scores.floor)
+        if part.seeds is not None:
+            own.append(share * part.seeds.variance)
+            squares = squares + own[-1] ** 2 / np.maximum(part.seeds.freedom, TINY)
+    whole = np.maximum(np.maximum(questions, 0.0) + sum(own), floor)
+    freedom = np.maximum(whole**2 / np.maximum(squares, TINY), 1.0)
+    return GainEstimate(estimate=estimate, variance=whole, freedom=freedom, seed_variances=tuple(own))
+
+
+TINY = 1e-300
+"""In the place of zero below a fraction whose numerator is zero too."""

@@ -1,0 +1,91 @@
+"""The family that a study's questions are judged in, read from its registration and from earlier studies' plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from cg_lab.analysis.effects import StudyEffects, compute_effects
+from cg_lab.analysis.family import RegisteredFamily
+from cg_lab.analysis.verdict import Decision
+from cg_lab.errors import UserError
+from cg_lab.planning.plan import Plan
+from cg_lab.registration import Registration, read_registration
+from cg_lab.reporting.read import Readings, read_scores
+from cg_lab.results import Layout, read_plan
+
+
+def judge_study(layout: Layout, plan: Plan, readings: Readings, registration: Registration | None) -> StudyEffects:
+    """Compute the effects of a study within the family that was registered.
+
+    A study that was planned when an earlier, larger one had left its results asks nothing new of them: where both have
+    a question, the decision that it has among all questions of the larger one stands.
+
+    Parameters
+    ----------
+    layout, plan, readings
+        The study and its answers.
+    registration
+        None if nothing was registered.
+
+    """
+    if registration is None:
+        return compute_effects(plan, readings.scores, readings.reasons)
+    earlier = _find_earlier(layout, plan, registration)
+    decided: dict[str, Decision] = {}
+    if earlier is not None:
+        before = read_scores(earlier, layout)
+        known = read_registration(layout, earlier.study)
+        judged = compute_effects(earlier, before.scores, before.reasons, describe(known) if known else None)
+        same = set(_list_same(plan, earlier))
+        decided = {part.contrast.id: part.decision for part in judged.contrasts if part.contrast.id in same}
+    family = describe(registration, earlier.study if earlier else "", decided)
+    return compute_effects(plan, readings.scores, readings.reasons, family)
+
+
+def describe(
+    registration: Registration, earlier: str = "", decided: Mapping[str, Decision] | None = None
+) -> RegisteredFamily:
+    """Say what was registered in the terms of the analysis."""
+    return RegisteredFamily(
+        contrasts=registration.contrasts,
+        seeds=registration.seeds,
+        rule=registration.rule,
+        criterion=registration.criterion,
+        decided=decided or {},
+        earlier=earlier,
+    )
+
+
+def _find_earlier(layout: Layout, plan: Plan, registration: Registration) -> Plan | None:
+    """Find the largest study that was frozen before and asks more questions of the same answers."""
+    if not registration.num_known:
+        return None
+    plans = [other for other in _read_others(layout, plan.study, registration.frozen) if _list_same(plan, other)]
+    return max(plans, key=lambda other: (len(other.contrasts), other.study), default=None)
+
+
+def _read_others(layout: Layout, study: str, before: str) -> Iterator[Plan]:
+    for path in sorted(layout.study("x").parent.glob("*/plan.json")):
+        known = read_registration(layout, path.parent.name) if path.parent.name != study else None
+        if known is None or known.frozen >= before:
+            continue
+        try:
+            yield read_plan(path)
+        except UserError:
+            continue  # of a version that this one can't read
+
+
+def _list_same(plan: Plan, earlier: Plan) -> list[str]:
+    """List the questions whose main arm has the same answers in an earlier study that asks more questions."""
+    if len(earlier.contrasts) <= len(plan.contrasts):
+        return []
+    jobs = [_list_jobs(part) for part in (plan, earlier)]
+    return [name for name, own in jobs[0].items() if own and own <= jobs[1].get(name, frozenset())]
+
+
+def _list_jobs(plan: Plan) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {contrast.id: set() for contrast in plan.contrasts}
+    for cell in plan.cells:
+        if cell.arm.traits.is_main:
+            found[cell.contrast].add(cell.eval_job)
+    return {name: frozenset(jobs) for name, jobs in found.items()}
