@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from cg_lab.analysis.effects import StudyEffects
+from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import CONTROLS
 from cg_lab.planning.criterion import CRITERION
 from cg_lab.registration import read_registration
@@ -139,6 +140,7 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "story": tell_story(effects),
         "figures": figures,
         "rule": CRITERION,
+        "words": tuple(map(str, Verdict)),
         "controls": [arm for arm in CONTROLS if arm in effects.arms],
         "names": name_questions(effects.plan),
         "summaries": list_told(effects.summaries),
