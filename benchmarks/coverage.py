@@ -26,9 +26,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from cg_lab.analysis.adjusted_p_values import adjust_sequences, adjust_steps
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
-from cg_lab.analysis.graphical_testing import adjust_sequences, adjust_steps
-from cg_lab.analysis.group_sequential import combine_looks, share_level
+from cg_lab.analysis.looks import combine_looks, share_level
 from cg_lab.analysis.pooled_gains import TargetGain, pool_gains
 from cg_lab.analysis.seed_variance import FEWEST_SEEDS, SeedScores, borrow_variance, moderate_variance, reduce_seeds
 

@@ -272,8 +272,6 @@ class Rule:
     false claims among those made."""
     looks: tuple[PositiveInt, ...] = ()
     """Seeds of the arms that carry the claim at each planned look; empty for a number of seeds that is fixed."""
-    matters: Share = 0.1
-    """Gain that matters, in accuracy: a question that can't reach it any more is stopped at a look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

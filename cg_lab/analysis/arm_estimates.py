@@ -69,19 +69,11 @@ def weigh(part: Part, weight: float) -> Part:
     return Part(scores=part.scores, seeds=part.seeds, weight=weight)
 
 
-def estimate_arms(asked: Sequence[ArmStacks], priors: Mapping[str, SeedPrior] | None = None) -> list[ArmEstimates]:
+def estimate_arms(asked: Sequence[ArmStacks]) -> list[ArmEstimates]:
     """Reduce every arm of every question, and moderate the variance over seeds by arm.
 
     An arm of one seed has the other questions' variance, and where none has a second seed the main arm's. The main arm
     never does: one seed of it gives numbers about that very model.
-
-    Parameters
-    ----------
-    asked
-        Held-out questions.
-    priors
-        By setting, what earlier studies say of the main arm's seeds; used where there are too few targets.
-
     """
     reduced = [{key: _reduce(stack) for key, stack in part.stacks.items()} for part in asked]
     guises = [_find_guises(part) for part in asked]
@@ -98,7 +90,7 @@ def estimate_arms(asked: Sequence[ArmStacks], priors: Mapping[str, SeedPrior] | 
         members = places[setting, arm]
         is_main = arm == mains.get(setting) or arm.startswith("main less")
         scores = [(guises if apart else reduced)[place][key] for place, key, apart in members]
-        prior = (priors or {}).get(setting) if is_main else lent.get(setting)
+        prior = None if is_main else lent.get(setting)
         seeds = _moderate(scores, prior, is_main=is_main)
         if arm == mains.get(setting) and (known := [one for one in seeds if one is not None]):
             lent[setting] = borrow_variance(_join(known))
@@ -139,7 +131,7 @@ def _moderate(
     freedom_T = np.array([float(part.freedom) for part in scores])
     variance_T, floor_T = (np.array([float(getattr(part, name)) for part in scores]) for name in ("variance", "floor"))
     few = all(part.num_seeds < FEWEST_SEEDS for part in scores)
-    moderated = moderate_variance(variance_T, floor_T, freedom_T, prior if is_main or few else None)
+    moderated = moderate_variance(variance_T, floor_T, freedom_T, prior if few else None)
     return [
         None
         if part.num_seeds == 0 or (is_main and part.num_seeds == 1) or moderated.freedom[place] == 0

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, summarize
 from cg_lab.analysis.curves import Curve, fit_slopes, trace_curves
 from cg_lab.analysis.evidence import gather_looks
 from cg_lab.analysis.family import RegisteredFamily, count_absent, find_departures
 from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrasts, stack_contrasts
-from cg_lab.analysis.partial_conjunction import count_at_least
 from cg_lab.analysis.pooled_gains import TargetGain, pool_gains
-from cg_lab.analysis.seed_variance import SeedPrior
 from cg_lab.analysis.summary import Asked, Summary, summarize_study
 from cg_lab.analysis.synergy import Combination
 from cg_lab.analysis.transfer import Transfer, measure_transfer
@@ -121,8 +117,6 @@ class StudyEffects:
     pooled: tuple[PooledEffect, ...]
     summaries: tuple[Summary, ...]
     """Over held-out questions whose main arm does not see the target."""
-    num_compose: int
-    """Held-out questions that compose at least, without saying which (partial conjunction)."""
     curves: tuple[Curve, ...]
     transfers: tuple[Transfer, ...]
     missing: tuple[MissingCell, ...]
@@ -139,7 +133,6 @@ def compute_effects(
     scores: Mapping[str, Scores],
     reasons: Mapping[str, str],
     registered: RegisteredFamily | None = None,
-    priors: Mapping[str, SeedPrior] | None = None,
 ) -> StudyEffects:
     """Compute every effect of a plan from what has been scored so far.
 
@@ -153,8 +146,6 @@ def compute_effects(
         For evaluations without scores, why; `not run yet` is said of the others.
     registered
         What was planned before any result; None if that is not known.
-    priors
-        By setting, what earlier studies say of how much seeds differ.
 
     """
     resampling = Resampling(num_resamples=plan.rule.resamples, seed=plan.rule.seed, confidence=plan.rule.confidence)
@@ -162,7 +153,7 @@ def compute_effects(
     for cell in plan.cells:
         cells[cell.contrast].append(cell)
     stacked = stack_contrasts(plan, cells, scores)
-    measured = measure_contrasts(plan, cells, stacked, resampling, priors)
+    measured = measure_contrasts(plan, cells, stacked, resampling)
     missing = tuple(
         MissingCell(cell=cell.key, contrast=cell.contrast, reason=reasons.get(cell.eval_job, "not run yet"))
         for cell in plan.cells
@@ -180,7 +171,7 @@ def compute_effects(
         for part in measured
         if not part.contrast.sees_target
     ]
-    looks = gather_looks(plan, stacked, frozenset(cell.contrast for cell in missing), priors)
+    looks = gather_looks(plan, stacked, frozenset(cell.contrast for cell in missing))
     level, further = 1 - plan.rule.confidence, count_absent(registered, plan)
     rules = Rules(level=level, family=plan.rule.family, further=further, looks=plan.rule.looks)
     decisions = decide(looks, rules)
@@ -189,7 +180,6 @@ def compute_effects(
         contrasts=tuple(_put_together(plan, *pair, registered) for pair in zip(measured, decisions, strict=True)),
         pooled=_pool(measured, resampling.confidence),
         summaries=(*summarize_study(asked, resampling), *fit_slopes(measured, resampling.confidence)),
-        num_compose=_count_composing(decisions, level),
         curves=trace_curves(measured, resampling.confidence),
         transfers=measure_transfer(plan, scores, resampling.confidence),
         missing=missing,
@@ -225,11 +215,6 @@ def _put_together(
         decision=earlier or decision,
         check_mark=_check_mark(part),
     )
-
-
-def _count_composing(decisions: Sequence[Decision], level: float) -> int:
-    p_values = [decision.p_composes_alone for decision in decisions if decision.p_composes_alone is not None]
-    return count_at_least(np.array(p_values), level)
 
 
 def _check_mark(part: Measured) -> bool | None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from cg_lab.analysis.arm_estimates import ArmEstimates, ArmStacks, estimate_arms
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.gain_estimates import Part, estimate_gain
 from cg_lab.analysis.measuring import limit_seeds
-from cg_lab.analysis.seed_variance import SeedPrior
 from cg_lab.analysis.synergy import MOST_SOURCES, find_alone
 from cg_lab.analysis.verdict import Evidence
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Contrast, Plan
 
 
-def gather_looks(
-    plan: Plan, stacked: Sequence[ArmStacks], missing: frozenset[str], priors: Mapping[str, SeedPrior] | None = None
-) -> list[list[Evidence]]:
+def gather_looks(plan: Plan, stacked: Sequence[ArmStacks], missing: frozenset[str]) -> list[list[Evidence]]:
     """Gather the evidence of every question at every look so far; the last is that of all seeds there are.
 
     Parameters
@@ -28,8 +25,6 @@ def gather_looks(
         The answers, in the order of the plan's questions.
     missing
         Ids of the questions with cells that have no result.
-    priors
-        By setting, what earlier studies say of how much seeds differ.
 
     """
     most = max((len(_list_seeds(part)) for part in stacked), default=0)
@@ -38,7 +33,7 @@ def gather_looks(
     return [
         [
             _gather(plan, contrast, part, arms, is_complete=contrast.id not in missing)
-            for contrast, part, arms in zip(plan.contrasts, look, estimate_arms(look, priors), strict=True)
+            for contrast, part, arms in zip(plan.contrasts, look, estimate_arms(look), strict=True)
         ]
         for look in looks
     ]

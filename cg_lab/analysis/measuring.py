@@ -12,7 +12,6 @@ from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, 
 from cg_lab.analysis.gain_estimates import GainEstimate
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary
 from cg_lab.analysis.recovering import share_recovered
-from cg_lab.analysis.seed_variance import SeedPrior
 from cg_lab.analysis.stacking import Stack, keep_seeds, stack_seeds
 from cg_lab.analysis.study_power import find_detectable
 from cg_lab.analysis.summary import Gain
@@ -105,7 +104,6 @@ def measure_contrasts(
     cells: Mapping[str, Sequence[Cell]],
     stacked: Sequence[ArmStacks],
     resampling: Resampling,
-    priors: Mapping[str, SeedPrior] | None = None,
 ) -> list[Measured]:
     """Measure the held-out questions of a plan from the answers there are.
 
@@ -119,11 +117,9 @@ def measure_contrasts(
         The answers, in the order of the plan's questions.
     resampling
         Of the bootstrap; its confidence is that of all intervals.
-    priors
-        By setting, what earlier studies say of how much seeds differ.
 
     """
-    estimates = estimate_arms(stacked, priors)
+    estimates = estimate_arms(stacked)
     draws = _draw_arms(stacked, resampling)
     return [
         _measure(plan, contrast, cells[contrast.id], arms, drawn, resampling.confidence)

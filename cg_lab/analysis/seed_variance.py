@@ -9,7 +9,6 @@ hardly does, and how much targets differ is itself drawn towards an expectation 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,22 +110,6 @@ def reduce_seeds(values_SG: FloatArray, *, is_trained: bool = True) -> SeedScore
 def reduce_scores(scores: Scores, *, is_trained: bool = True) -> SeedScores:
     """Reduce one arm's right and wrong answers, patients and other groups as wholes."""
     return reduce_seeds(take_groups(scores), is_trained=is_trained)
-
-
-def pool_prior(scores: Sequence[SeedScores]) -> SeedPrior | None:
-    """Give what the seeds of earlier studies say of an arm; None if none has a second seed.
-
-    Parameters
-    ----------
-    scores
-        Of the same arm, backbone and recipe, a target each.
-
-    """
-    told = [part for part in scores if part.freedom]
-    if not told:
-        return None
-    variance = sum(float(part.variance) for part in told) / len(told)
-    return SeedPrior(variance=variance, freedom=float(sum(part.freedom for part in told)))
 
 
 def borrow_variance(main: ModeratedVariance) -> SeedPrior:

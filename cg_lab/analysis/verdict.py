@@ -8,9 +8,9 @@ from enum import StrEnum
 
 import numpy as np
 
+from cg_lab.analysis.adjusted_p_values import Family, adjust_sequences
 from cg_lab.analysis.bootstrap import FloatArray, Interval
-from cg_lab.analysis.graphical_testing import Family, adjust_sequences
-from cg_lab.analysis.group_sequential import combine_looks, share_level
+from cg_lab.analysis.looks import combine_looks, share_level
 from cg_lab.analysis.seed_variance import FEWEST_SEEDS
 
 ROUNDING = 1e-12

@@ -9,9 +9,9 @@ from math import prod
 
 from cg_lab.arms import Arm
 from cg_lab.mat import Kind, Subset
+from cg_lab.planning.ablations import list_ablations
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.members import Members
-from cg_lab.planning.parts import take_apart
 from cg_lab.planning.plan import Contrast, Fact, Training
 from cg_lab.serialize import TextHasher
 
@@ -59,7 +59,7 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
     more
         Further arms; their `num_samples` is replaced by the common budget.
     takes_apart
-        Whether there are arms that show what a part of the combination does: see `cg_lab.planning.parts`.
+        Whether there are arms that show what a part of the combination does: see `cg_lab.planning.ablations`.
     asks_sources
         Whether the related model is also asked about its sources.
     has_unrelated
@@ -92,7 +92,7 @@ def pose(  # noqa: PLR0913 - the parts of one held-out question
     trainings += [replace(part, num_samples=budget) for part in further]
     shown = view or target.own
     if takes_apart:
-        trainings += take_apart(graph, target, shown, related, budget)
+        trainings += list_ablations(graph, target, shown, related, budget)
     if all(source.kind is Kind.CLASSIFICATION for source in sources):
         trainings.append(Training(arm=Arm.SHUFFLED, subsets=related, num_samples=budget, labels="shuffled"))
     if target.num_train:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from cg_lab.analysis.effects import StudyEffects, compute_effects
 from cg_lab.analysis.family import RegisteredFamily
@@ -65,14 +66,14 @@ def _find_earlier(layout: Layout, plan: Plan, registration: Registration) -> Pla
 
 
 def _read_others(layout: Layout, study: str, before: str) -> Iterator[Plan]:
-    for path in sorted(layout.study("x").parent.glob("*/plan.json")):
-        known = read_registration(layout, path.parent.name) if path.parent.name != study else None
-        if known is None or known.frozen >= before:
+    """Read the plans of other studies that were frozen before; one that can't be read costs this study nothing."""
+    for path in sorted(layout.root.glob("studies/*/plan.json")):
+        if path.parent.name == study:
             continue
-        try:
-            yield read_plan(path)
-        except UserError:
-            continue  # of a version that this one can't read
+        with suppress(UserError):
+            known = read_registration(layout, path.parent.name)
+            if known is not None and known.frozen < before:
+                yield read_plan(path)
 
 
 def _list_same(plan: Plan, earlier: Plan) -> list[str]:

@@ -10,9 +10,9 @@ from scipy import optimize, special, stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
+from cg_lab.analysis.adjusted_p_values import adjust_steps
 from cg_lab.analysis.bootstrap import Scores
 from cg_lab.analysis.gain_estimates import Part, estimate_gain
-from cg_lab.analysis.graphical_testing import adjust_steps
 from cg_lab.analysis.seed_variance import (
     ModeratedVariance,
     SeedPrior,

@@ -8,9 +8,9 @@ from scipy.stats import binomtest, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from cg_lab.analysis.adjusted_p_values import adjust_sequences, adjust_steps
 from cg_lab.analysis.bootstrap import Resampling, Scores, summarize
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
-from cg_lab.analysis.graphical_testing import adjust_sequences, adjust_steps
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary, sign_test
 from cg_lab.analysis.recovering import share_recovered
 from cg_lab.analysis.seed_variance import ModeratedVariance, moderate_variance, reduce_scores

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cg_lab.planning import pairs, parts, posing
+from cg_lab.planning import ablations, pairs, posing
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.mixture import Spreader
 from cg_lab.planning.proof import Prover
@@ -55,7 +55,7 @@ WRONG: dict[str, tuple[Any, str, Callable[[Function], Function]]] = {
     "everything is covered": (posing, "covers", lambda _: lambda *_, **__: True),
     "a pair of sources is forgotten": (pairs, "find_pairs", forget_one),
     "a mixture has a sample too few": (Spreader, "build_mixture", give_one_less),
-    "no mismatched set is found": (parts, "find_mismatched", lambda _: lambda *_: None),
+    "no mismatched set is found": (ablations, "find_mismatched", lambda _: lambda *_: None),
     "a source is replaced by one with too few samples": (MatGraph, "having", lambda _: lambda graph, _: graph.filled),
     "every split has one proof": (Prover, "prove", share_all_proofs),
 }

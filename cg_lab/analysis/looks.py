@@ -31,11 +31,3 @@ def combine_looks(p_values: Sequence[FloatArray], shares: Sequence[float]) -> Fl
     """
     scaled = [p_value / share for p_value, share in zip(p_values, shares, strict=False)]
     return np.minimum(np.minimum.reduce(scaled), 1.0)
-
-
-def is_futile(high: float, matters: float) -> bool:
-    """Tell whether the interval leaves out a gain that matters: then more seeds are of no use.
-
-    Stopping for that costs no level; going on all the same does no harm either.
-    """
-    return high < matters

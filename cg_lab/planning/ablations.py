@@ -16,7 +16,7 @@ TASK = "task"
 """The factor that decides what is asked; catalogues without it take their last one."""
 
 
-def take_apart(
+def list_ablations(
     graph: MatGraph, target: Subset, view: tuple[str, ...], related: tuple[str, ...], budget: int
 ) -> Iterator[Training]:
     """Give the arms that a combination of few sources must beat to be more than its parts.
@@ -39,7 +39,7 @@ def take_apart(
     --------
     >>> from cg_lab.planning.examples import make_graph
     >>> graph = make_graph("CT Brain Mass", "CT Lung Mass", "MRI Brain Mass", "US Lung Mass")
-    >>> parts = take_apart(graph, graph.subsets[0], ("CT", "Brain", "Mass"), ("ct-lung-mass", "mri-brain-mass"), 9)
+    >>> parts = list_ablations(graph, graph.subsets[0], ("CT", "Brain", "Mass"), ("ct-lung-mass", "mri-brain-mass"), 9)
     >>> for part in parts:
     ...     print(part.arm, part.variant, part.subsets)
     alone ct-lung-mass ('ct-lung-mass',)
@@ -84,9 +84,11 @@ def find_mismatched(
             options.append((-len(stays), stays, factor))
     for _, stays, factor in sorted(options):
         missing = _list_missing(graph, view, factor, stays)
-        pools = _list_pools(graph, related, stays, budget)
+        pools = _list_replacements(graph, related, stays, budget)
         pool = allowed & ~graph.holding(factor, view[factor]) & ~sources
-        found = _pick(graph, [pool & part for part in pools], missing, near, TextHasher("mismatched", 1, related))
+        found = _pick_replacements(
+            graph, [pool & part for part in pools], missing, near, TextHasher("mismatched", 1, related)
+        )
         if found is not None:
             names = graph.names(graph.gather(stays) | found)
             return Training(arm=Arm.MISMATCHED, variant=graph.factors[factor], subsets=names, num_samples=budget)
@@ -123,7 +125,7 @@ def _list_missing(graph: MatGraph, view: tuple[str, ...], left_out: int, stays: 
     return tuple(dict.fromkeys(members for members in shown if not members & kept))
 
 
-def _list_pools(graph: MatGraph, related: tuple[str, ...], stays: tuple[str, ...], budget: int) -> list[Members]:
+def _list_replacements(graph: MatGraph, related: tuple[str, ...], stays: tuple[str, ...], budget: int) -> list[Members]:
     """List for each related source that does not stay who is of its kind and can give as many samples, fewest first."""
     level = _find_level((graph[name].num_train for name in related), budget)
     needs = {name: max(1, min(graph[name].num_train, level)) for name in related if name not in stays}
@@ -144,7 +146,7 @@ def _find_level(sizes: Iterable[int], budget: int) -> int:
     return max(ordered)
 
 
-def _pick(
+def _pick_replacements(
     graph: MatGraph, pools: Sequence[Members], missing: tuple[Members, ...], near: Members, hasher: TextHasher
 ) -> Members | None:
     """Pick one of each pool, all different, so that each missing set has one of them; few that show much.
@@ -162,7 +164,7 @@ def _pick(
             continue
         picked = graph.bit(graph[min(graph.names(pool & ~near or pool), key=lambda name: hasher.name([name]))])
         rest = tuple(members for members in missing if members not in shown)
-        found = _pick(graph, [part & ~picked for part in pools[1:]], rest, near, hasher)
+        found = _pick_replacements(graph, [part & ~picked for part in pools[1:]], rest, near, hasher)
         if found is not None:
             return picked | found
     return None
