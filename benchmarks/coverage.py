@@ -28,9 +28,11 @@ from numpy.typing import NDArray
 
 from cg_lab.analysis.adjusted_p_values import adjust_sequences, adjust_steps
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
-from cg_lab.analysis.looks import combine_looks, share_level
+from cg_lab.analysis.looks import combine_looks
 from cg_lab.analysis.pooled_gains import TargetGain, pool_gains
-from cg_lab.analysis.seed_variance import FEWEST_SEEDS, SeedScores, borrow_variance, moderate_variance, reduce_seeds
+from cg_lab.analysis.seed_variance import SeedScores, borrow_variance, moderate_variance, reduce_seeds
+from cg_lab.planning.study_power import share_level
+from cg_lab.study import FEWEST_SEEDS
 
 Array = NDArray[np.float64]
 Pattern = Literal["equal", "graded", "half", "tail"]

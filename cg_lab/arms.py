@@ -45,6 +45,11 @@ class Traits:
     """Whether it is asked about the target, and not about the subsets that its model was trained on."""
 
     @property
+    def carries_claim(self) -> bool:
+        """Whether it is trained with all seeds, and at later looks with more of them."""
+        return self.model == "main" or (self.model == "own" and self.num_seeds is None)
+
+    @property
     def is_tabulated(self) -> bool:
         """Whether tables with a row for each held-out question have a column of its accuracy."""
         return self.is_headline or self.is_reference

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count, islice, pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -14,6 +15,8 @@ from cg_lab.questions import AnswerForm
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
+FEWEST_SEEDS = 3
+"""Of the arms that carry a claim, for a verdict."""
 Keep = Literal["full", "adapter", "nothing"]
 """All weights, only those of adapters, or none; what is gone and needed again is trained again."""
 TrainablePart = Literal["all", "language_model_and_projector", "vision_and_projector", "projector"]
@@ -27,6 +30,18 @@ def _refuse_main(arm: Arm) -> Arm:
 
 Control = Annotated[Arm, AfterValidator(_refuse_main)]
 """An arm that is trained beside the one that a held-out question is about."""
+
+
+def _check_looks(looks: tuple[int, ...]) -> tuple[int, ...]:
+    if any(later <= look for look, later in pairwise(looks)):
+        raise ValueError(f"each look has more seeds than the one before, as in [3,5,8]; not {list(looks)}")
+    if looks and looks[0] < FEWEST_SEEDS:
+        raise ValueError(f"a verdict takes {FEWEST_SEEDS} seeds, so that the first look can't have {looks[0]}")
+    return looks
+
+
+Looks = Annotated[tuple[PositiveInt, ...], AfterValidator(_check_looks)]
+"""Seeds of the arms that carry a claim at each look at the results; empty for a number of seeds that is fixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,8 +285,9 @@ class Rule:
     family: Literal["graphical", "false_discovery_rate"] = "graphical"
     """What is held at `1 - confidence` over all held-out questions: the chance of any false claim, or the share of
     false claims among those made."""
-    looks: tuple[PositiveInt, ...] = ()
-    """Seeds of the arms that carry the claim at each planned look; empty for a number of seeds that is fixed."""
+    looks: Looks = ()
+    matters: PositiveFloat = 10.0
+    """Points; a question whose gain is below that with `confidence` gets no more seeds at a look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +301,7 @@ class Study:
     targets: tuple[str, ...] | None
     """Subsets to hold out; None for every subset that the design can use."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    looks: Looks
     arm_seeds: dict[Control, PositiveInt] | None
     """How many of the seeds, the first ones, an arm is trained with; of those that it does not name, as many as
     `cg_lab.arms` says."""
@@ -307,3 +324,11 @@ class Study:
     """Disk for images as backbones read them, below the results folder."""
     report_images: bool
     """Whether report.html shows test images."""
+
+    @property
+    def planned_seeds(self) -> tuple[int, ...]:
+        """Seeds of the arms that carry the claim: as many as the last look has, counted on from those listed."""
+        if not self.looks:
+            return self.seeds
+        further = (seed for seed in count() if seed not in self.seeds)
+        return (*self.seeds, *islice(further, max(0, self.looks[-1] - len(self.seeds))))[: self.looks[-1]]

@@ -10,7 +10,6 @@ import numpy as np
 from cg_lab.analysis.bootstrap import FloatArray
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
 from cg_lab.analysis.seed_variance import (
-    FEWEST_SEEDS,
     ModeratedVariance,
     SeedPrior,
     SeedScores,
@@ -20,6 +19,8 @@ from cg_lab.analysis.seed_variance import (
 )
 from cg_lab.analysis.stacking import Stack, pair_stacks
 from cg_lab.arms import Arm
+from cg_lab.planning.plan import SeedDeviation
+from cg_lab.study import FEWEST_SEEDS
 
 Key = tuple[Arm, str, str]
 """Arm, variant, subset whose questions are asked."""
@@ -69,12 +70,21 @@ def weigh(part: Part, weight: float) -> Part:
     return Part(scores=part.scores, seeds=part.seeds, weight=weight)
 
 
-def estimate_arms(asked: Sequence[ArmStacks]) -> list[ArmEstimates]:
+def estimate_arms(asked: Sequence[ArmStacks], known: Mapping[str, SeedDeviation] | None = None) -> list[ArmEstimates]:
     """Reduce every arm of every question, and moderate the variance over seeds by arm.
 
     An arm of one seed has the other questions' variance, and where none has a second seed the main arm's. The main arm
     never does: one seed of it gives numbers about that very model.
+
+    Parameters
+    ----------
+    asked
+        Held-out questions.
+    known
+        By setting, what earlier studies say of the main arm's seeds; it stands in where there are too few questions.
+
     """
+    known = known or {}
     reduced = [{key: _reduce(stack) for key, stack in part.stacks.items()} for part in asked]
     guises = [_find_guises(part) for part in asked]
     places: dict[tuple[str, str], list[tuple[int, Key, bool]]] = {}
@@ -90,10 +100,14 @@ def estimate_arms(asked: Sequence[ArmStacks]) -> list[ArmEstimates]:
         members = places[setting, arm]
         is_main = arm == mains.get(setting) or arm.startswith("main less")
         scores = [(guises if apart else reduced)[place][key] for place, key, apart in members]
-        prior = None if is_main else lent.get(setting)
+        prior = None
+        if setting in known and (is_main or Arm(arm).traits.carries_claim):
+            prior = _take_prior(known[setting], scores)
+        elif not is_main and all(own.num_seeds < FEWEST_SEEDS for own in scores):
+            prior = lent.get(setting)
         seeds = _moderate(scores, prior, is_main=is_main)
-        if arm == mains.get(setting) and (known := [one for one in seeds if one is not None]):
-            lent[setting] = borrow_variance(_join(known))
+        if arm == mains.get(setting) and (told := [one for one in seeds if one is not None]):
+            lent[setting] = borrow_variance(_join(told))
         for (place, key, apart), own, variance in zip(members, scores, seeds, strict=True):
             found[place][key, apart] = Part(scores=own, seeds=variance)
     return [
@@ -105,6 +119,12 @@ def estimate_arms(asked: Sequence[ArmStacks]) -> list[ArmEstimates]:
         )
         for place, part in enumerate(asked)
     ]
+
+
+def _take_prior(known: SeedDeviation, scores: Sequence[SeedScores]) -> SeedPrior:
+    """Give the prior of earlier studies, with what single answers add to it here."""
+    floor_T = np.array([float(part.floor) for part in scores])
+    return SeedPrior(variance=known.deviation**2 + floor_T, freedom=float(known.freedom))
 
 
 def _reduce(stack: Stack) -> SeedScores:
@@ -130,8 +150,7 @@ def _moderate(
     """Moderate one arm's variances over questions; None where seeds are left out."""
     freedom_T = np.array([float(part.freedom) for part in scores])
     variance_T, floor_T = (np.array([float(getattr(part, name)) for part in scores]) for name in ("variance", "floor"))
-    few = all(part.num_seeds < FEWEST_SEEDS for part in scores)
-    moderated = moderate_variance(variance_T, floor_T, freedom_T, prior if few else None)
+    moderated = moderate_variance(variance_T, floor_T, freedom_T, prior)
     return [
         None
         if part.num_seeds == 0 or (is_main and part.num_seeds == 1) or moderated.freedom[place] == 0

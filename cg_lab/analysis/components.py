@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Scores, number_groups
-from cg_lab.analysis.student import find_quantile, find_tail
+from cg_lab.student import find_quantile, find_tail
 from cg_lab.wilson import wilson_interval
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from cg_lab.analysis.bootstrap import FloatArray, Interval
 from cg_lab.analysis.measuring import Measured
-from cg_lab.analysis.student import find_quantile, find_tail
 from cg_lab.analysis.summary import Summary
 from cg_lab.arms import CONTROLS, Arm
+from cg_lab.student import find_quantile, find_tail
 
 IN_SAMPLES = frozenset({"size_curve", "target_curve"})
 """Designs whose levels are numbers of training samples."""

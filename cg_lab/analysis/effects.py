@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, summarize
 from cg_lab.analysis.curves import Curve, fit_slopes, trace_curves
-from cg_lab.analysis.evidence import gather_looks
 from cg_lab.analysis.family import RegisteredFamily, count_absent, find_departures
+from cg_lab.analysis.further_seeds import FurtherSeeds, find_further
+from cg_lab.analysis.look_history import Look, take_looks
 from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrasts, stack_contrasts
+from cg_lab.analysis.partial_conjunction import count_at_least
 from cg_lab.analysis.pooled_gains import TargetGain, pool_gains
 from cg_lab.analysis.summary import Asked, Summary, summarize_study
 from cg_lab.analysis.synergy import Combination
 from cg_lab.analysis.transfer import Transfer, measure_transfer
-from cg_lab.analysis.verdict import Decision, Rules, Verdict, decide
+from cg_lab.analysis.verdict import Decision, Rules, Verdict
 from cg_lab.arms import REFERENCES, Arm
+from cg_lab.due_seeds import place_cells, take_due
 from cg_lab.mat import Subset
 from cg_lab.planning.plan import Cell, Contrast, Plan
 
@@ -44,6 +49,9 @@ class ContrastEffect:
     """Exact p-values of the main arm against others, where answers are right or wrong."""
     losses: Mapping[str, Interval]
     """Gain of the main arm over training without the element of a factor."""
+    lost: Mapping[str, Interval]
+    """Share of the main arm's gain over unrelated training that is lost without an element, by factor; what goes with
+    the combination is no more than the least."""
     combination: Combination
     """What the sources do together beyond each alone."""
     detectable: float | None
@@ -51,6 +59,10 @@ class ContrastEffect:
     departure: str
     """What of the question was not registered before results were there; empty if all was, or if it is not known."""
     decision: Decision
+    standing: str
+    """How the question stands between its looks; empty for a study without looks."""
+    further: FurtherSeeds | None
+    """What would decide it; None if nothing is left to decide."""
     check_mark: bool | None
     """The papers' own mark: related above zero-shot and unrelated, without intervals."""
 
@@ -74,7 +86,8 @@ class ContrastEffect:
     def reason(self) -> str:
         """Why."""
         told = f"; exploratory, since {self.departure} came when results were there" if self.departure else ""
-        return self.decision.reason + told
+        resolving = self.further.tell() if self.further else ""
+        return "; ".join(filter(None, (self.decision.reason, self.standing, resolving))) + told
 
     @property
     def p_holm(self) -> float | None:
@@ -120,6 +133,13 @@ class StudyEffects:
     curves: tuple[Curve, ...]
     transfers: tuple[Transfer, ...]
     missing: tuple[MissingCell, ...]
+    """Of what is due by now."""
+    looks: tuple[Look, ...]
+    """That were taken; empty for a study without looks."""
+    due: Mapping[str, int]
+    """By id of the question, seeds that it is to have by now; empty for a study without looks."""
+    num_compose: int
+    """Held-out questions that compose at the least, whichever they are (partial conjunction)."""
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -154,11 +174,6 @@ def compute_effects(
         cells[cell.contrast].append(cell)
     stacked = stack_contrasts(plan, cells, scores)
     measured = measure_contrasts(plan, cells, stacked, resampling)
-    missing = tuple(
-        MissingCell(cell=cell.key, contrast=cell.contrast, reason=reasons.get(cell.eval_job, "not run yet"))
-        for cell in plan.cells
-        if cell.eval_job not in scores
-    )
     asked = [
         Asked(
             target=part.contrast.target,
@@ -171,19 +186,44 @@ def compute_effects(
         for part in measured
         if not part.contrast.sees_target
     ]
-    looks = gather_looks(plan, stacked, frozenset(cell.contrast for cell in missing))
     level, further = 1 - plan.rule.confidence, count_absent(registered, plan)
     rules = Rules(level=level, family=plan.rule.family, further=further, looks=plan.rule.looks)
-    decisions = decide(looks, rules)
+    history = take_looks(plan, stacked, _count_complete_seeds(plan, scores), rules)
     return StudyEffects(
         plan=plan,
-        contrasts=tuple(_put_together(plan, *pair, registered) for pair in zip(measured, decisions, strict=True)),
+        contrasts=tuple(
+            _put_together(plan, part, decision, history.tell(part.contrast.id), registered)
+            for part, decision in zip(measured, history.decisions, strict=True)
+        ),
         pooled=_pool(measured, resampling.confidence),
         summaries=(*summarize_study(asked, resampling), *fit_slopes(measured, resampling.confidence)),
         curves=trace_curves(measured, resampling.confidence),
         transfers=measure_transfer(plan, scores, resampling.confidence),
-        missing=missing,
+        missing=tuple(
+            MissingCell(cell=cell.key, contrast=cell.contrast, reason=reasons.get(cell.eval_job, "not run yet"))
+            for cell in take_due(plan, history.due).cells
+            if cell.eval_job not in scores
+        ),
+        looks=history.looks,
+        due=history.due,
+        num_compose=_count_composing(history.decisions, level),
     )
+
+
+def _count_complete_seeds(plan: Plan, scores: Mapping[str, Scores]) -> dict[str, int]:
+    """Count how many seeds of a look each question has whole, if cells are missing."""
+    found: dict[str, int] = {}
+    places = place_cells(plan)
+    for cell in plan.cells:
+        if cell.eval_job not in scores:
+            whole = max(0, places[cell.key] - 1)
+            found[cell.contrast] = min(whole, found.get(cell.contrast, whole))
+    return found
+
+
+def _count_composing(decisions: Sequence[Decision], level: float) -> int:
+    p_values = [decision.p_composes_alone for decision in decisions if decision.p_composes_alone is not None]
+    return count_at_least(np.array(p_values), level)
 
 
 def _name_groups(plan: Plan, contrast: Contrast) -> tuple[str, ...]:
@@ -194,7 +234,7 @@ def _name_groups(plan: Plan, contrast: Contrast) -> tuple[str, ...]:
 
 
 def _put_together(
-    plan: Plan, part: Measured, decision: Decision, registered: RegisteredFamily | None
+    plan: Plan, part: Measured, decision: Decision, standing: str, registered: RegisteredFamily | None
 ) -> ContrastEffect:
     seeds = next((effect.seeds for effect in part.arms if effect.arm.traits.is_main), ())
     earlier = registered.decided.get(part.contrast.id) if registered else None
@@ -209,10 +249,13 @@ def _put_together(
         },
         mcnemar=part.mcnemar,
         losses={factor: loss.interval for factor, loss in part.losses.items()},
+        lost=part.lost,
         combination=part.combination,
         detectable=part.detectable,
         departure=find_departures(registered, plan, part.contrast, seeds),
         decision=earlier or decision,
+        standing=standing,
+        further=find_further(plan, part.contrast, decision, part.splits, len(seeds)),
         check_mark=_check_mark(part),
     )
 

@@ -1,45 +1,44 @@
-"""What the rule of the verdicts looks at, gathered from the arms' estimates at every look."""
+"""What the rule of the verdicts looks at, gathered from the arms' estimates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cg_lab.analysis.arm_estimates import ArmEstimates, ArmStacks, estimate_arms
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.gain_estimates import Part, estimate_gain
-from cg_lab.analysis.measuring import limit_seeds
 from cg_lab.analysis.synergy import MOST_SOURCES, find_alone
 from cg_lab.analysis.verdict import Evidence
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Contrast, Plan
 
 
-def gather_looks(plan: Plan, stacked: Sequence[ArmStacks], missing: frozenset[str]) -> list[list[Evidence]]:
-    """Gather the evidence of every question at every look so far; the last is that of all seeds there are.
+def gather_evidence(
+    plan: Plan, stacked: Sequence[ArmStacks], *, complete: Sequence[bool], counted: Sequence[bool]
+) -> list[Evidence]:
+    """Gather the evidence of every question at one look.
 
     Parameters
     ----------
     plan
-        Its rule says which looks were planned.
+        Whose questions.
     stacked
-        The answers, in the order of the plan's questions.
-    missing
-        Ids of the questions with cells that have no result.
+        The answers that were there at the look, in the order of the plan's questions.
+    complete, counted
+        For each question, whether it has all cells of the first look, and of this one.
 
     """
-    most = max((len(_list_seeds(part)) for part in stacked), default=0)
-    taken = [num_seeds for num_seeds in plan.rule.looks if num_seeds <= most]
-    looks = [limit_seeds(stacked, num_seeds) for num_seeds in taken] or [stacked]
     return [
-        [
-            _gather(plan, contrast, part, arms, is_complete=contrast.id not in missing)
-            for contrast, part, arms in zip(plan.contrasts, look, estimate_arms(look), strict=True)
-        ]
-        for look in looks
+        replace(_gather(plan, contrast, part, arms, is_complete=is_complete), is_counted=is_counted)
+        for contrast, part, arms, is_complete, is_counted in zip(
+            plan.contrasts, stacked, estimate_arms(stacked, plan.deviation_by_setting), complete, counted, strict=True
+        )
     ]
 
 
-def _list_seeds(part: ArmStacks) -> tuple[int, ...]:
+def list_seeds(part: ArmStacks) -> tuple[int, ...]:
+    """List the seeds of a question's main arm that have answers."""
     own = part.stacks.get(part.main) if part.main else None
     return own.seeds if own else ()
 
@@ -57,7 +56,7 @@ def _gather(plan: Plan, contrast: Contrast, part: ArmStacks, arms: ArmEstimates,
         sees_target=contrast.sees_target,
         whole_sources=plan.whole_sources.get(contrast.id, ()),
         complete=is_complete,
-        num_seeds=len(_list_seeds(part)),
+        num_seeds=len(list_seeds(part)),
         over_zero_shot=gain(Arm.ZERO_SHOT),
         over_unrelated=gain(Arm.UNRELATED),
         over_blind=gain(Arm.BLIND),

@@ -43,9 +43,8 @@ def find_departures(family: RegisteredFamily | None, plan: Plan, contrast: Contr
         return ""
     if contrast.id not in family.contrasts:
         return "the question"
-    looks = plan.rule.looks
     further = set(seeds) - set(family.seeds) if family.seeds is not None else set[int]()
-    if further and not (looks and len(set(seeds)) <= max(looks)):
+    if further:
         return f"seeds {', '.join(map(str, sorted(further)))}"
     is_same = family.rule in {None, plan.rule} and family.criterion in {"", plan.criterion}
     return "" if is_same else "the rule"

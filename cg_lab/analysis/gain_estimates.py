@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from cg_lab.analysis.bootstrap import FloatArray, Interval
 from cg_lab.analysis.seed_variance import ModeratedVariance, SeedScores
-from cg_lab.analysis.student import find_quantiles, find_tails
+from cg_lab.student import find_quantiles, find_tails
 
 Side = Literal["both", "above", "below"]
 

@@ -13,20 +13,10 @@ import numpy as np
 from cg_lab.analysis.bootstrap import FloatArray
 
 
-def share_level(num_looks: int) -> tuple[float, ...]:
-    """Give the share of the level that each look has: look k of K in proportion to `k * (k + 2)`.
-
-    >>> [round(0.05 * share, 3) for share in share_level(4)]
-    [0.003, 0.008, 0.015, 0.024]
-    """
-    parts = [look * (look + 2) for look in range(1, num_looks + 1)]
-    return tuple(part / sum(parts) for part in parts)
-
-
 def combine_looks(p_values: Sequence[FloatArray], shares: Sequence[float]) -> FloatArray:
     """Give the p-value of all looks taken so far, of which there may be fewer than planned.
 
-    >>> combine_looks([np.array(0.004), np.array(0.004)], share_level(4)).round(3).item()
+    >>> combine_looks([np.array(0.004), np.array(0.004)], [0.06, 0.16, 0.3, 0.48]).round(3).item()
     0.025
     """
     scaled = [p_value / share for p_value, share in zip(p_values, shares, strict=False)]

@@ -9,16 +9,17 @@ import numpy as np
 
 from cg_lab.analysis.arm_estimates import ArmEstimates, ArmStacks, Key, estimate_arms
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_means
+from cg_lab.analysis.further_seeds import SeedSplit, split_gains
 from cg_lab.analysis.gain_estimates import GainEstimate
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary
-from cg_lab.analysis.recovering import share_recovered
+from cg_lab.analysis.recovering import share_lost, share_recovered
 from cg_lab.analysis.stacking import Stack, keep_seeds, stack_seeds
-from cg_lab.analysis.study_power import find_detectable
 from cg_lab.analysis.summary import Gain
-from cg_lab.analysis.synergy import CARRYING, Combination, combine_sources, find_alone
+from cg_lab.analysis.synergy import Combination, combine_sources, find_alone
 from cg_lab.arms import CONTROLS, REFERENCES, Arm
 from cg_lab.mat import Subset
 from cg_lab.planning.plan import Cell, Contrast, Plan
+from cg_lab.planning.study_power import find_detectable
 from cg_lab.wilson import wilson_interval
 
 GAINS_OVER = tuple(arm for arm in Arm if arm in {*REFERENCES, Arm.RELATED, Arm.CEILING})
@@ -59,6 +60,8 @@ class Measured:
     """Of the main arm over another arm."""
     losses: Mapping[str, Gain]
     """Of the main arm over training without an element, by factor."""
+    lost: Mapping[str, Interval]
+    """Share of the main arm's gain over unrelated training that is lost without an element, by factor."""
     combination: Combination
     means: Mapping[Arm, FloatArray]
     """Accuracy of each seed, by arm."""
@@ -66,6 +69,8 @@ class Measured:
     """Bootstrap draws of each arm's accuracy, of the same questions."""
     recovered: Interval | None
     mcnemar: Mapping[Arm, float]
+    splits: Mapping[str, SeedSplit]
+    """The gains that the verdict looks at, taken apart."""
     detectable: float | None
     """Gain over unrelated training that the question would have shown among all."""
 
@@ -91,7 +96,7 @@ def limit_seeds(stacked: Sequence[ArmStacks], num_seeds: int) -> list[ArmStacks]
             setting=part.setting,
             main=part.main,
             stacks={
-                key: keep_seeds(stack, num_seeds) if key[0].traits.model == "main" or key[0] in CARRYING else stack
+                key: keep_seeds(stack, num_seeds) if key[0].traits.carries_claim else stack
                 for key, stack in part.stacks.items()
             },
         )
@@ -119,7 +124,7 @@ def measure_contrasts(
         Of the bootstrap; its confidence is that of all intervals.
 
     """
-    estimates = estimate_arms(stacked)
+    estimates = estimate_arms(stacked, plan.deviation_by_setting)
     draws = _draw_arms(stacked, resampling)
     return [
         _measure(plan, contrast, cells[contrast.id], arms, drawn, resampling.confidence)
@@ -168,6 +173,7 @@ def _measure(
         arms=tuple(_measure_arm(plan, contrast, group, arms, confidence) for group in _group_cells(cells)),
         gains=gains,
         losses={key[1]: gain for key in without if (gain := measure_gain(key))},
+        lost={key[1]: share for key in without if (share := _lose(arms, key, target, confidence))},
         combination=combine_sources(arms, find_alone(arms.stacks), confidence),
         means={arm: stack.means_S for arm, stack in whole.items() if arm.traits.asks_target},
         draws={key[0]: replicates_R for key, replicates_R in draws.items() if key[1:] == ("", target)},
@@ -177,6 +183,7 @@ def _measure(
             for over in CONTROLS
             if own and (other := whole.get(over)) and is_binary(own.scores) and is_binary(other.scores)
         },
+        splits=split_gains(arms, target),
         detectable=_detect(gains.get(Arm.UNRELATED), plan),
     )
 
@@ -228,6 +235,15 @@ def _detect(gain: Gain | None, plan: Plan) -> float | None:
     asked = sum(not contrast.sees_target for contrast in plan.contrasts)
     level = 1 - plan.rule.confidence
     return find_detectable(float(gain.estimate.error), float(gain.estimate.freedom), level, max(1, asked))
+
+
+def _lose(arms: ArmEstimates, without: Key, target: str, confidence: float) -> Interval | None:
+    """Give the share of the main arm's gain over unrelated training that is lost without an element."""
+    own = arms.parts.get(arms.main) if arms.main else None
+    unrelated = arms.parts.get((Arm.UNRELATED, "", target))
+    if own is None or unrelated is None:
+        return None
+    return share_lost(arms.parts[without], own, unrelated, confidence)
 
 
 def _recover(arms: ArmEstimates, target: str, confidence: float) -> Interval | None:

@@ -1,4 +1,4 @@
-"""Which share of the ceiling's gain related training has."""
+"""Shares of gains: of the ceiling's that related training has, of related training's that goes with an element."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
-from cg_lab.analysis.student import find_quantile
+from cg_lab.student import find_quantile
 
 
 def share_recovered(related: Part, ceiling: Part, untouched: Part, confidence: float) -> Interval | None:
@@ -43,6 +43,29 @@ def share_recovered(related: Part, ceiling: Part, untouched: Part, confidence: f
         return None
     half = math.sqrt(max(0.0, b * b - a * c)) / a
     return Interval(estimate=share, low=min(share, b / a - half), high=max(share, b / a + half), p_value=1.0)
+
+
+def share_lost(without: Part, related: Part, unrelated: Part, confidence: float) -> Interval | None:
+    """Give the part of the related gain over unrelated training that is lost without the subsets that show an element.
+
+    The part that goes with the combination, if every element is needed for it, is no more than the least of these.
+
+    Parameters
+    ----------
+    without, related, unrelated
+        The three arms.
+    confidence
+        Of the interval.
+
+    Returns
+    -------
+    The share; None unless related training gains over unrelated with confidence.
+
+    """
+    kept = share_recovered(without, related, unrelated, confidence)
+    if kept is None:
+        return None
+    return Interval(estimate=1 - kept.estimate, low=1 - kept.high, high=1 - kept.low, p_value=1.0)
 
 
 def _subtract(first: Part, second: Part, share: float, rest: Part | None = None) -> GainEstimate:

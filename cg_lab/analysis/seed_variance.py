@@ -16,20 +16,16 @@ from numpy.typing import ArrayLike
 
 from cg_lab.analysis.bootstrap import FloatArray, Scores
 from cg_lab.analysis.components import take_groups
-from cg_lab.analysis.student import find_trigamma, invert_trigamma
+from cg_lab.planning.study_power import EXPECTED_FREEDOM, FEWEST_TARGETS
+from cg_lab.student import find_trigamma, invert_trigamma
+from cg_lab.study import FEWEST_SEEDS
 
-EXPECTED_FREEDOM = 4.0
-"""Degrees of freedom that the typical variance counts for where nothing tells how much targets differ."""
 EXPECTED_WEIGHT = 6.0
 """Targets that the expectation counts as."""
 MOST_FREEDOM = 10.0
 """However alike targets are."""
-FEWEST_TARGETS = 3
-"""With two seeds and more, for a typical variance of their own."""
 SMALLEST = 0.01
 """Of the floor: what logarithms are taken of is no smaller, since seeds may agree to the last answer."""
-FEWEST_SEEDS = 3
-"""Of an arm whose own seeds are believed in a study of fewer targets; of the main arm for a verdict."""
 CAUTION = 0.5
 """Standard errors by which the typical variance of an arm of two seeds is raised: few pairs of seeds say little."""
 NORMAL = 1.959964

@@ -14,8 +14,6 @@ from cg_lab.arms import CONTROLS, Arm
 
 ALONE = frozenset(arm for arm in Arm if arm.traits.shows == "source")
 """Arms that train on one source alone, which their variant names."""
-CARRYING = frozenset(arm for arm in Arm if arm.traits.model == "own" and arm.traits.num_seeds is None)
-"""Arms whose seeds are added from look to look."""
 MOST_SOURCES = 4
 """That can be taken alone; of more, a combination has no parts that a verdict could name."""
 

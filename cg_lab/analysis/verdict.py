@@ -10,8 +10,9 @@ import numpy as np
 
 from cg_lab.analysis.adjusted_p_values import Family, adjust_sequences
 from cg_lab.analysis.bootstrap import FloatArray, Interval
-from cg_lab.analysis.looks import combine_looks, share_level
-from cg_lab.analysis.seed_variance import FEWEST_SEEDS
+from cg_lab.analysis.looks import combine_looks
+from cg_lab.planning.study_power import share_level
+from cg_lab.study import FEWEST_SEEDS
 
 ROUNDING = 1e-12
 MISSING = "cells are missing"
@@ -37,6 +38,9 @@ class Evidence:
     whole_sources: tuple[str, ...] = ()
     """That alone show every element that is asked for."""
     complete: bool
+    """Whether no cell of the first look is missing."""
+    is_counted: bool = True
+    """Whether no cell of this look is missing; otherwise the question stands as at the look before."""
     num_seeds: int
     """Of the main arm."""
     over_zero_shot: Interval | None
@@ -93,18 +97,19 @@ def decide(looks: Sequence[Sequence[Evidence]], rules: Rules) -> list[Decision]:
     Parameters
     ----------
     looks
-        At each look so far, the evidence of every question; the last is that of now.
+        At each look so far, the evidence of every question; without looks one.
     rules
         At which level.
 
     """
-    now = looks[-1]
+    now = [next((part for part in reversed(parts) if part.is_counted), parts[0]) for parts in zip(*looks, strict=True)]
     obstacles = [_find_obstacle(part) for part in now]
     testable = [place for place, obstacle in enumerate(obstacles) if obstacle is None]
     size = rules.further + len(testable) + sum(obstacle == MISSING for obstacle in obstacles)
     if not testable:
         return [_say_nothing(obstacle) for obstacle in obstacles]
-    p_values = [_combine([look[place] for look in looks], rules.looks) for place in testable]
+    shares = share_level(max(1, len(rules.looks)))
+    p_values = [_combine([look[place] for look in looks], shares) for place in testable]
     adjusted_TC = adjust_sequences(np.array([part[:2] for part in p_values]), rules.family, size)
     judged = {
         place: _decide_one(now[place], adjusted_C, part, rules, size)
@@ -148,13 +153,13 @@ def _say_nothing(obstacle: str | None) -> Decision:
     return Decision(verdict=Verdict.CANNOT_SAY, reason=obstacle or "not tested", p_holm=None)
 
 
-def _list_first(part: Evidence) -> dict[str, Interval]:
+def list_first(part: Evidence) -> dict[str, Interval]:
     """Give the comparisons of `transfers`."""
     found = {"zero-shot": part.over_zero_shot, "unrelated": part.over_unrelated, "blind": part.over_blind}
     return {name: gain for name, gain in found.items() if gain is not None}
 
 
-def _list_alone(part: Evidence) -> dict[str, Interval]:
+def list_alone(part: Evidence) -> dict[str, Interval]:
     """Give the further comparisons of `composes`; none unless there is one for each source."""
     if not part.sources or set(part.sources) - set(part.over_alone):
         return {}
@@ -166,23 +171,18 @@ def _test_all(gains: Mapping[str, Interval], sign: int) -> float:
     return max((gain.p_value if gain.estimate * sign > 0 else 1.0) for gain in gains.values())
 
 
-def _combine(looks: Sequence[Evidence], planned: Sequence[int]) -> tuple[float, float, float]:
-    """Give a question's p-values over its looks: of the first claim, of the second, and 1 if the first is harm.
-
-    A look counts once its seeds are there; a question that was stopped before has no part in it.
-    """
+def _combine(looks: Sequence[Evidence], shares: Sequence[float]) -> tuple[float, float, float]:
+    """Give a question's p-values over its looks: of the first claim, of the second, and 1 if the first is harm."""
     above: list[FloatArray] = []
     below: list[FloatArray] = []
     beyond: list[FloatArray] = []
-    for place, part in enumerate(looks):
-        is_taken = not planned or part.num_seeds >= planned[place]
-        first, alone = _list_first(part), _list_alone(part)
+    for part in looks:
+        first, alone = list_first(part), list_alone(part)
         transfers = _test_all(first, 1) if len(first) == 3 else 1.0
         harms = _test_all({name: gain for name, gain in first.items() if name != "blind"}, -1) if first else 1.0
         composes = max(transfers, _test_all(alone, 1)) if alone else transfers
         for found, p_value in ((above, transfers), (below, harms), (beyond, composes)):
-            found.append(np.asarray(p_value if is_taken else 1.0))
-    shares = share_level(max(1, len(planned)))
+            found.append(np.asarray(p_value if part.is_counted else 1.0))
     transfers, harms, composes = (float(combine_looks(p_values, shares)) for p_values in (above, below, beyond))
     return (harms, harms, 1.0) if harms < transfers else (transfers, composes, 0.0)
 
@@ -192,7 +192,7 @@ def _decide_one(
 ) -> Decision:
     first, last = (float(p_value) for p_value in adjusted_C)
     level, shown, is_harm = rules.level + ROUNDING, f"adjusted p = {float(adjusted_C[0]):.2g}", raw[2] > 0
-    comparisons, alone = _list_first(part), _list_alone(part)
+    comparisons, alone = list_first(part), list_alone(part)
     p_composes, p_alone = (last, raw[1]) if alone and not is_harm else (None, None)
     left: tuple[Unresolved, ...] = ()
     if first > level:

@@ -17,7 +17,7 @@ from cg_lab.results import Layout
 from cg_lab.serialize import canonical_json
 from cg_lab.study import Backbone, Study
 
-SHARED = ("results_dir", "cluster", "tracking", "rule", "budget", "report_images")
+SHARED = ("results_dir", "cluster", "tracking", "rule", "looks", "budget", "report_images")
 """Settings of a study as a whole, which the runs of a multirun can't vary."""
 
 

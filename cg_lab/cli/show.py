@@ -15,12 +15,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from cg_lab.arms import Arm
+from cg_lab.due_seeds import find_due, take_due
 from cg_lab.errors import UserError
 from cg_lab.execution.local import count_slots, list_gpus
 from cg_lab.execution.packs import balance, find_pending, group_jobs, tabulate
 from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
 from cg_lab.planning.compare import compare_jobs, compare_plans
+from cg_lab.planning.foresight import foresee_gains, foresee_looks, foresee_seeds
 from cg_lab.planning.plan import Contrast, Plan
+from cg_lab.planning.study_power import DEFAULT_DEVIATION, MOST_SEEDS
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.reporting.names import name_questions
 from cg_lab.results import Layout, read_plan
@@ -57,7 +60,7 @@ def show_plan(plan: Plan, study: Study, layout: Layout) -> None:
 
 
 def _show_questions(console: Console, plan: Plan) -> None:
-    names = name_questions(plan)
+    names, gains = name_questions(plan), foresee_gains(plan)
     first = {cell.contrast: cell for cell in reversed(plan.cells) if cell.arm.traits.asks_target}
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = [f"{'target (held out)':<17}", "trains on", "unrelated: draws from"]
@@ -77,14 +80,15 @@ def _show_questions(console: Console, plan: Plan) -> None:
             str(contrast.main.num_samples + contrast.main.num_target) if contrast.main else "-",
             str(proof.num_test) if proof else "-",
             f"{proof.chance:.0%}" if proof else "-",
-            f"+{proof.detectable:.0%}" if proof and proof.detectable is not None else "-",
+            f"+{gains[contrast.id] * 100:.0f}" if contrast.id in gains else "-",
         )
     console.print(table)
     if len(plan.contrasts) > MOST_ROWS:
         console.print(f"... and {len(plan.contrasts) - MOST_ROWS} more held-out questions; all stand in plan.json")
-    console.print(
-        "shows: smallest gain over chance that the test questions of one seed show with 80 % power", style="dim"
-    )
+    if gains:
+        console.print(
+            f"shows: points over unrelated training that are resolved with 80 % power, {_tell_power(plan)}", style="dim"
+        )
     if any(contrast.sees_target for contrast in plan.contrasts):
         console.print("#: the target's own data are part of the training by intent; nothing is held out", style="dim")
     whole = [contrast for contrast in plan.contrasts if contrast.id in alone and not contrast.sees_target]
@@ -100,6 +104,19 @@ def _show_questions(console: Console, plan: Plan) -> None:
             "*: an element of the target is in no related subset, so that a gain is transfer, not recombination",
             style="dim",
         )
+
+
+def _tell_power(plan: Plan) -> str:
+    """Say what goes into the gains that a plan shows, and how many seeds others take."""
+    known = plan.seed_deviations
+    if known:
+        by = f"{known[0].deviation * 100:.0f} points, as in {_shorten(known[0].studies)}"
+    else:
+        by = f"{DEFAULT_DEVIATION * 100:.0f} points, a guess until a study of this model is in the results folder"
+    told = ", ".join(
+        f"{seeds or f'over {MOST_SEEDS}'} for +{gain * 100:.0f}" for gain, seeds in foresee_seeds(plan).items()
+    )
+    return f"if seeds differ by {by}; seeds that a gain takes: {told}"
 
 
 def _mark(contrast: Contrast, *, is_whole: bool) -> str:
@@ -147,7 +164,8 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     counted = ", ".join(f"{number} {arm}" for arm, number in arms.items())
     declared, distinct = plan.num_declared_finetunes, len(plan.finetunes)
     saved = f"sharing saves {declared - distinct}" + (f", {1 - distinct / declared:.0%}" if declared else "")
-    pending = find_pending(plan, layout)
+    due = find_due(layout, plan)
+    pending, undone = find_pending(due, layout), find_pending(plan, layout)
     slots, shape = _describe_slots(study)
     work = tabulate(plan)
     groups = group_jobs(work, [job.id for job in (*pending.finetunes, *pending.evals)])
@@ -158,13 +176,17 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     _print_line(
         console,
         "fine-tunes",
-        f"{distinct} distinct for {declared} declared ({saved}), {distinct - len(pending.finetunes)} done",
+        f"{distinct} distinct for {declared} declared ({saved}), {distinct - len(undone.finetunes)} done",
     )
     _print_line(
         console,
         "evaluations",
-        f"{len(plan.evals)} distinct for {len(plan.cells)} cells, {len(plan.evals) - len(pending.evals)} done",
+        f"{len(plan.evals)} distinct for {len(plan.cells)} cells, {len(plan.evals) - len(undone.evals)} done",
     )
+    if cost := foresee_looks(plan, len(take_due(plan, {}).finetunes)):
+        told = f"{cost.first} fine-tunes at the first look, {cost.most} at most, about {cost.expected:.0f}"
+        looks = ", ".join(map(str, plan.rule.looks))
+        _print_line(console, "looks", f"{looks} seeds; {told} if every gain is {cost.gain * 100:.0f} points")
     if pending.num_jobs:
         told = f"{samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}"
         _print_line(console, "to do", told)

@@ -16,12 +16,13 @@ from cg_lab.cli.provenance import collect_provenance
 from cg_lab.cli.runs import PlannedRun
 from cg_lab.cli.show import show_effects, show_plan, tell_time
 from cg_lab.config import compose, to_yaml
+from cg_lab.due_seeds import find_due, list_jobs, write_due
 from cg_lab.execution.drive import Outcome, Snapshot
 from cg_lab.execution.packs import Order, find_pending, read_order
 from cg_lab.execution.run import driving, resume_plan, run_plan, start_plan, submit_last
 from cg_lab.execution.selection import find_job
 from cg_lab.planning.plan import Plan
-from cg_lab.registration import freeze_plan
+from cg_lab.registration import freeze_plan, read_registration
 from cg_lab.results import Layout, fingerprint, is_current, read_plan
 from cg_lab.serialize import read_json, write_json, write_text
 from cg_lab.study import LocalSettings, TrackingSettings
@@ -43,26 +44,30 @@ def run_sweep(plan: Plan, runs: list[PlannedRun], layout: Layout, arguments: Arg
 
     """
     order = make_order(plan, runs)
-    if not find_pending(plan, layout).num_jobs and is_current(layout, plan) and _is_finished(plan, order, layout):
+    due = find_due(layout, plan)
+    if not find_pending(due, layout).num_jobs and is_current(layout, plan) and _is_finished(plan, order, layout):
         print(f"{plan.study}: all {len(plan.cells)} cells are done and reported.\n")
         _tell_end(plan, order, layout)
         return 0
     with displaying(plan, layout) as display, driving(layout, plan.study, display.look_on):
         display.rest()
-        left = find_pending(plan, layout).num_jobs
+        left = find_pending(due, layout).num_jobs
         _freeze(plan, layout, arguments)
         show_plan(plan, runs[0].study, layout)
         print()
         if left and arguments.detach:
-            started = start_plan(plan, order, layout, Last(str(layout.root.resolve()), plan.study))
+            last = Last(str(layout.root.resolve()), plan.study)
+            started = start_plan(plan, order, layout, last, list_jobs(due))
             print(f"{started}; you may leave")
             print(f"how far it is: python -m cg_lab status study={plan.study}{_say_where(layout)}")
             return 0
         began = time.monotonic()
-        outcome = Outcome(num_done=len(plan.finetunes) + len(plan.evals), num_failed=0)
-        if left:
-            watch = _mirroring(display.show, plan, order, layout)
+        outcome = Outcome(num_done=len(due.finetunes) + len(due.evals), num_failed=0)
+        watch = _mirroring(display.show, plan, order, layout)
+        if left and arguments.wanted is not None:
             outcome = run_plan(plan, order, layout, watch, wanted=arguments.wanted)
+        elif left or plan.rule.looks:
+            outcome = _run_looks(plan, order, layout, watch)
         seconds = time.monotonic() - began if left else None
         finish(plan, order, layout, sys.argv, seconds)
     if left:
@@ -72,6 +77,39 @@ def run_sweep(plan: Plan, runs: list[PlannedRun], layout: Layout, arguments: Arg
         )
     _tell_end(plan, order, layout)
     return 1 if outcome.num_failed else 0
+
+
+def _run_looks(plan: Plan, order: Order, layout: Layout, watch: Callable[[Snapshot], None]) -> Outcome:
+    """Run what is due, and what is due after each look at it."""
+    while True:
+        due = find_due(layout, plan)
+        jobs = list_jobs(due)
+        outcome = Outcome(num_done=len(jobs), num_failed=0)
+        if find_pending(due, layout).num_jobs:
+            outcome = run_plan(plan, order, layout, watch, wanted=jobs)
+        if list_jobs(_look(plan, layout)) == jobs:
+            return outcome
+
+
+def _look(plan: Plan, layout: Layout) -> Plan:
+    """Look at the results so far; gives what is due then, the whole of a plan without looks."""
+    if not plan.rule.looks:
+        return plan
+    from cg_lab.reporting.read import read_scores
+    from cg_lab.reporting.registered_family import judge_study
+
+    effects = judge_study(layout, plan, read_scores(plan, layout), read_registration(layout, plan.study))
+    before = find_due(layout, plan)
+    write_due(layout, plan, effects.due)
+    after = find_due(layout, plan)
+    if effects.looks and len(after.finetunes) > len(before.finetunes):
+        look = effects.looks[-1]
+        print(
+            f"look with {look.num_seeds} seeds: {len(look.ended)} of {len(plan.contrasts)} held-out questions need no "
+            f"more; {len(after.finetunes) - len(before.finetunes)} further fine-tunes",
+            flush=True,
+        )
+    return after
 
 
 def run_one(plan: Plan, runs: list[PlannedRun], layout: Layout, name: str) -> int:
@@ -168,19 +206,22 @@ class Last:
             argv = ["cg_lab", "sweep", "--detach", f"study={self.study}"]
             began = time.monotonic()
             if isinstance(order.cluster, LocalSettings):
-                run_plan(plan, order, layout, _mirroring(_print_progress, plan, order, layout))
+                _run_looks(plan, order, layout, _mirroring(_print_progress, plan, order, layout))
             elif self._goes_on(plan, order, layout):
                 return
             finish(plan, order, layout, argv, time.monotonic() - began)
 
     def _goes_on(self, plan: Plan, order: Order, layout: Layout) -> bool:
         """Deal what is left to new tasks, and have another one end the sweep."""
-        num_left = find_pending(plan, layout).num_jobs
+        due = find_due(layout, plan)
+        if not (num_left := find_pending(due, layout).num_jobs):
+            due = _look(plan, layout)
+            num_left = find_pending(due, layout).num_jobs
         idle = self.idle + 1 if num_left == self.num_left else 0
         if self.turn >= MOST_TURNS or idle >= MOST_IDLE_TURNS:
             print(f"{num_left} jobs are left after {self.turn} turns, {idle} of them in vain; reporting what is there")
             return False
-        driver = resume_plan(plan, order, layout)
+        driver = resume_plan(plan, order, layout, list_jobs(due))
         if not driver.submissions:
             return False
         last = Last(self.results_dir, self.study, turn=self.turn + 1, idle=idle, num_left=num_left)

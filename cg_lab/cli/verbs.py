@@ -101,9 +101,10 @@ def status(arguments: Arguments) -> int:
     if not runs:
         return 0
     from cg_lab.cli.jobs import show_status
+    from cg_lab.due_seeds import find_due
 
     layout = _existing(runs[0].study)
-    made = _planned(runs[0].study, layout)
+    made = find_due(layout, _planned(runs[0].study, layout))
     return show_status(made, layout, arguments.selection, cells=arguments.cells, watch=arguments.watch)
 
 
@@ -285,8 +286,10 @@ def _read_runs(arguments: Arguments, *, with_catalog: bool = True) -> list[Plann
 
 def _build_plan(runs: list[PlannedRun]) -> Plan:
     from cg_lab.planning.build import build_plan
+    from cg_lab.results import Layout
+    from cg_lab.seed_deviations import add_deviations
 
-    return build_plan([run.to_run() for run in runs])
+    return add_deviations(Layout(_root(runs[0].study)), build_plan([run.to_run() for run in runs]))
 
 
 def _draw_maps(made: Plan, layout: Layout) -> None:

@@ -77,6 +77,8 @@ class Driver:
     order: Order
     layout: Layout
     cluster: Cluster
+    wanted: Collection[str] | None = None
+    """Ids of the only jobs to run; None for all."""
     watch: Watch = lambda _: None
     clock: Clock = field(default_factory=Clock)
 
@@ -93,21 +95,14 @@ class Driver:
         self._may_orphan = False
         self._trouble = ""
         self._next_id = 1
-        self._wanted = frozenset(self.work.seconds)
-        self._open: dict[str, None] = {}
-        self._find_open(self._wanted)
-
-    def _find_open(self, wanted: Collection[str]) -> None:
         done = self.layout.list_done()
         self._keeper = Keeper(self.layout, self.order.keep, self.work.needs, done)
-        self._wanted = frozenset(wanted)
+        self._wanted = frozenset(self.work.seconds if self.wanted is None else self.wanted)
         self._open = {job_id: None for job_id in self.work.seconds if job_id in self._wanted and job_id not in done}
         self._seconds_left = self._seconds_at_start = sum(self.work.seconds[job_id] for job_id in self._open)
 
-    def ask_anew(self, wanted: Collection[str] | None = None) -> None:
-        """Forget why jobs were given up, so that they are tried again; with `wanted`, run no others than those."""
-        if wanted is not None:
-            self._find_open(wanted)
+    def ask_anew(self) -> None:
+        """Forget why jobs were given up, so that they are tried again."""
         tried = self.layout.list_tried()
         for job_id in self._open:
             if job_id in tried:

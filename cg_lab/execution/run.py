@@ -123,19 +123,21 @@ def _open_driver(
         cluster.stop(())
     work = tabulate(plan)
     reopen_lost(layout, work.needs)
-    driver = Driver(work=work, order=order, layout=layout, cluster=cluster, watch=watch)
-    driver.ask_anew(wanted)
+    driver = Driver(work=work, order=order, layout=layout, cluster=cluster, wanted=wanted, watch=watch)
+    driver.ask_anew()
     driver.attach()
     return driver
 
 
-def start_plan(plan: Plan, order: Order, layout: Layout, last: Callable[[], None]) -> str:
+def start_plan(
+    plan: Plan, order: Order, layout: Layout, last: Callable[[], None], wanted: Collection[str] | None = None
+) -> str:
     """Start what is missing of a plan and return at once.
 
     Parameters
     ----------
-    plan, order, layout
-        What to run, how, and where results go.
+    plan, order, layout, wanted
+        What to run, how, where results go, and the ids of the only jobs to run.
     last
         Runs at the end, in a task or process of its own: it takes up what tasks left, and reports.
 
@@ -161,7 +163,7 @@ def start_plan(plan: Plan, order: Order, layout: Layout, last: Callable[[], None
         case DebugSettings():
             raise UserError("cluster=debug: can't detach; use cluster=local or cluster=slurm")
         case SlurmSettings():
-            driver = _open_driver(plan, order, layout, lambda _: None, None, ModelBench)
+            driver = _open_driver(plan, order, layout, lambda _: None, wanted, ModelBench)
             _step(driver)
             name = submit_last(driver, last)
             return f"{_count(driver.submissions)} submitted; task {name} reports when they have ended"
@@ -169,12 +171,13 @@ def start_plan(plan: Plan, order: Order, layout: Layout, last: Callable[[], None
             assert_never(order.cluster)
 
 
-def resume_plan(plan: Plan, order: Order, layout: Layout) -> Driver:
+def resume_plan(plan: Plan, order: Order, layout: Layout, wanted: Collection[str] | None = None) -> Driver:
     """Take up what tasks left, once, from a task; nothing that was given up is tried again.
 
     The driver's `submissions` are what is under way then.
     """
-    driver = Driver(work=tabulate(plan), order=order, layout=layout, cluster=open_cluster(order, layout))
+    cluster = open_cluster(order, layout)
+    driver = Driver(work=tabulate(plan), order=order, layout=layout, cluster=cluster, wanted=wanted)
     driver.attach()
     _step(driver)
     return driver

@@ -12,7 +12,7 @@ OVER_BUDGET = "left out for the budget"
 BUDGET_RULE = (
     "one question after the other, as long as its new fine-tunes fit: first the one that shows most elements and "
     "directions not yet asked about; of equals the one that adds fewest training samples, sharing the fine-tunes of "
-    "those already chosen; of equals the one whose test set shows the smallest gain; then by name"
+    "those already chosen; of equals the one that shows the smallest gain; then by name"
 )
 
 
@@ -47,7 +47,7 @@ class Candidate:
     finetunes: Mapping[str, Cost]
     """What each of its fine-tunes costs, by id."""
     detectable: float
-    """Smallest gain over chance that its test set shows."""
+    """Smallest gain over unrelated training that it shows with 80 % power."""
 
 
 def choose_within(candidates: Sequence[Candidate], budget: BudgetSettings) -> frozenset[str]:

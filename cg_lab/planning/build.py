@@ -127,7 +127,7 @@ def build_plan(runs: Sequence[Run]) -> Plan:
     return Plan(
         schema=PLAN_SCHEMA,
         study=first.study,
-        rule=first.rule,
+        rule=replace(first.rule, looks=first.looks),
         criterion=CRITERION,
         comparisons=COMPARISONS,
         settings=tuple(settings),

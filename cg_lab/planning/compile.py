@@ -16,6 +16,7 @@ from cg_lab.planning.members import Members
 from cg_lab.planning.mixture import Spreader
 from cg_lab.planning.plan import Cell, Contrast, Training
 from cg_lab.planning.proof import Proof, Prover, Split
+from cg_lab.planning.study_power import FEWEST_TARGETS, Allocation, foresee_gain
 from cg_lab.planning.validity import Declaration, check_proof
 from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart, PartGroups, Parts
 from cg_lab.study import Backbone, Study
@@ -58,8 +59,9 @@ class Compiler:
 
     def __init__(self, study: Study, catalog: Catalog, graph: MatGraph, prover: Prover, backbone: Backbone) -> None:
         self._graph = graph
-        self._seeds = study.seeds
-        self._num_seeds = {arm: arm.traits.num_seeds or len(study.seeds) for arm in Arm} | (study.arm_seeds or {})
+        self._seeds = study.planned_seeds
+        self._level = 1 - study.rule.confidence
+        self._num_seeds = {arm: arm.traits.num_seeds or len(self._seeds) for arm in Arm} | (study.arm_seeds or {})
         self._arms = frozenset(Arm) if study.arms is None else frozenset(study.arms)
         self._epochs = study.finetune.epochs
         self._samples_per_s = study.model.train_samples_per_s
@@ -113,7 +115,7 @@ class Compiler:
 
     def weigh(self, contrast: Contrast, drafts: list[Draft]) -> Candidate:
         """Say what a question with some cells costs and shows, for choosing within a budget."""
-        detectable = next((draft.cell.proof.detectable for draft in drafts if draft.cell.arm.traits.asks_target), None)
+        asked = next((draft.cell.proof.num_test for draft in drafts if draft.cell.arm.traits.asks_target), 0)
         return Candidate(
             id=contrast.id,
             shows=frozenset(
@@ -121,7 +123,16 @@ class Compiler:
                 + ([f"direction {contrast.direction}"] if contrast.direction else [])
             ),
             finetunes={draft.finetune.id: self._cost(draft.finetune) for draft in drafts if draft.finetune},
-            detectable=1.0 if detectable is None else detectable,
+            detectable=foresee_gain(self._allocate(asked), self._level) if asked else 1.0,
+        )
+
+    def _allocate(self, num_questions: int) -> Allocation:
+        """Say how a question is going to be compared, as one among several."""
+        return Allocation(
+            num_targets=FEWEST_TARGETS,
+            num_questions=num_questions,
+            main_seeds=len(self._seeds),
+            control_seeds=self._num_seeds[Arm.UNRELATED],
         )
 
     def _open(self, contrast: Contrast) -> _Question:

@@ -169,6 +169,18 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeedDeviation:
+    """How much equally trained models differed in earlier studies with the same backbone, recipe and samples."""
+
+    setting: str
+    deviation: float
+    """Standard deviation of accuracy over seeds, beyond what single answers explain."""
+    freedom: int
+    """Seeds that it was found from, less one for each held-out question."""
+    studies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """One configuration of a multirun, or the only one."""
 
@@ -195,6 +207,8 @@ class Plan:
     comparisons: tuple[str, ...] = ()
     """What is compared, in words; all else is exploratory."""
     settings: tuple[Setting, ...]
+    seed_deviations: tuple[SeedDeviation, ...] = ()
+    """By setting, how much seeds differed in earlier studies; empty where none tells."""
     catalogs: tuple[PlannedCatalog, ...]
     contrasts: tuple[Contrast, ...]
     cells: tuple[Cell, ...]
@@ -248,6 +262,11 @@ class Plan:
     def setting_by_name(self) -> dict[str, Setting]:
         """Settings by name."""
         return {setting.name: setting for setting in self.settings}
+
+    @cached_property
+    def deviation_by_setting(self) -> dict[str, SeedDeviation]:
+        """What earlier studies say of seeds, by setting."""
+        return {part.setting: part for part in self.seed_deviations}
 
     @cached_property
     def contrast_by_id(self) -> dict[str, Contrast]:

@@ -180,7 +180,7 @@ def list_cells(effects: StudyEffects, readings: Readings) -> Iterator[Row]:
                 "chance": _number(cell.proof.chance),
                 "accuracy": _number(float(found.correct_SQ.mean())) if found else "",
                 **{name: _number(metrics.get(name)) for name in names},
-                "state": "done" if found else "missing",
+                "state": "done" if found else "missing" if cell.key in missing else "not due",
                 "reason": missing.get(cell.key, ""),
                 "eval_job": cell.eval_job,
                 "finetune_job": cell.finetune_job or "",
@@ -223,6 +223,7 @@ def _describe_contrast(effects: StudyEffects, contrast: Contrast, factors: tuple
 
 def _describe_effect(contrast: ContrastEffect, arm: ArmEffect, gone: list[str]) -> Row:
     is_main = contrast.main is arm
+    further = contrast.further if is_main else None
     return {
         "arm": arm.arm,
         "variant": arm.variant,
@@ -250,6 +251,11 @@ def _describe_effect(contrast: ContrastEffect, arm: ArmEffect, gone: list[str]) 
         "check_mark": _flag(contrast.check_mark) if is_main else "",
         "exploratory": _flag(contrast.is_exploratory) if is_main else "",
         "detectable_gain_over_unrelated": _number(contrast.detectable) if is_main else "",
+        "seeds_to_resolve": str(further.num_seeds or "") if further else "",
+        "finetunes_to_resolve": str(further.num_finetunes) if further and further.num_seeds else "",
+        **_interval(
+            "share_of_gain_lost", contrast.lost.get(arm.variant) if arm.arm is Arm.WITHOUT else None, with_p=False
+        ),
         **_describe_combination(contrast.combination if is_main else None),
         "missing": str(len(gone)),
         "missing_reasons": "; ".join(dict.fromkeys(gone)),

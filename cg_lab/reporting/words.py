@@ -122,6 +122,9 @@ def _answer(effects: StudyEffects) -> str:
         if word != Verdict.COMPOSES and (count < total or word not in ALREADY_SAID)
     ]
     pooled = [f"{points(part.gain)} over {part.over.traits.words}" for part in effects.pooled if part.over in CONTROLS]
+    least = effects.num_compose
+    if least > counts[Verdict.COMPOSES]:
+        start += f" That it does so in at least {least} of them is shown, without saying in which."
     lead = "Of the others" if counts[Verdict.COMPOSES] else "Of these"
     mean = f" Over all of them, related training changed accuracy by {' and '.join(pooled)}." if pooled else ""
     return start + (f" {lead}, {', '.join(others)}." if others else "") + mean
@@ -192,6 +195,9 @@ def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
     said += [f", {' and '.join(over)}"] if over else []
     if Arm.BLIND in gains:
         said.append(f"; with the image it is {points(gains[Arm.BLIND])} better than without")
+    if contrast.lost:
+        lost = ", ".join(f"{shares(share)}, without its {factor}" for factor, share in contrast.lost.items())
+        said.append(f"; of its gain over unrelated training this much is lost: {lost}")
     learned = [arm.accuracy.estimate for arm in contrast.arms if arm.accuracy and not arm.arm.traits.asks_target]
     if learned:
         low, high = percent(min(learned)), percent(max(learned))

@@ -12,6 +12,7 @@ from cg_lab.results import FinetuneResult, Layout, read_eval_result, read_finetu
 from cg_lab.serialize import read_json, to_plain
 from cg_lab.tracking.cells import CellRecorder
 from cg_lab.tracking.jobs import JobState, RunStatus, read_job
+from cg_lab.tracking.questions import count_words, record_questions
 from cg_lab.tracking.record import (
     Record,
     TrainedModel,
@@ -30,7 +31,7 @@ STUDY_FILES = (
 
 
 def build_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
-    """Make the records of a study: itself, each distinct fine-tune, each cell."""
+    """Make the records of a study: itself, each held-out question, each distinct fine-tune, each cell."""
     results = {job.id: read_eval_result(layout, job.id) for job in plan.evals}
     evals = {job_id: read_job(layout, job_id, result) for job_id, result in results.items()}
     tuned = {job.id: read_finetune_result(layout, job.id) for job in plan.finetunes}
@@ -46,8 +47,9 @@ def build_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
     models = {job_id: TrainedModel(job_id=job_id, made=result.started) for job_id, result in tuned.items() if result}
     cells = CellRecorder(plan=plan, layout=layout, shared=shared, results=results, states=evals, models=models)
     tested = [cells.record(cell) for cell in plan.cells]
-    study = _record_study(plan, layout, shared, [*finetunes.values(), *evals.values()])
-    return (study, *trained, *tested)
+    questions = record_questions(plan, layout, shared, evals)
+    study = _record_study(plan, layout, shared, [*finetunes.values(), *evals.values()], count_words(questions))
+    return (study, *questions, *trained, *tested)
 
 
 def _describe_plan(plan: Plan) -> dict[str, str]:
@@ -63,7 +65,7 @@ def _describe_plan(plan: Plan) -> dict[str, str]:
     }
 
 
-def _record_study(plan: Plan, layout: Layout, shared: dict[str, str], jobs: list[JobState]) -> Record:
+def _record_study(plan: Plan, layout: Layout, shared: dict[str, str], jobs: list[JobState], verdicts: str) -> Record:
     folder = layout.study(plan.study)
     num_done = sum(job.status == "FINISHED" for job in jobs)
     num_failed = sum(job.status == "FAILED" for job in jobs)
@@ -81,6 +83,7 @@ def _record_study(plan: Plan, layout: Layout, shared: dict[str, str], jobs: list
             "kind": "study",
             **shared,
             "design": designs,
+            "verdicts": verdicts,
             "jobs_done": f"{num_done} of {len(jobs)}",
             "jobs_failed": str(num_failed) if num_failed else "",
             **_tell_origin(folder / "provenance.json"),

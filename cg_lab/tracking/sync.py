@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from cg_lab.due_seeds import find_due
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, fingerprint, read_plan
@@ -56,7 +57,7 @@ def sync_study(layout: Layout, study: str, *, tracking_uri: str | None = None) -
 
     """
     began = time.perf_counter()
-    plan = read_plan(layout.plan(study))
+    plan = find_due(layout, read_plan(layout.plan(study)))
     with opening(layout, study, tracking_uri) as store:
         # Both are read under the lock: a process that waited must not write what was true before it waited.
         mark = _mark(layout, plan)
@@ -79,7 +80,7 @@ def is_synced(layout: Layout, study: str, *, tracking_uri: str | None = None) ->
     if not stamp.exists():
         return False
     last, uri = read_json(stamp), find_uri(layout, tracking_uri)
-    plan = read_plan(layout.plan(study))
+    plan = find_due(layout, read_plan(layout.plan(study)))
     if last.get("mark") != _mark(layout, plan) or last.get("uri") != uri:
         return False
     database = find_database(uri)

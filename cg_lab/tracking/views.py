@@ -44,6 +44,13 @@ VIEWS = (
         group_by=("target", "arm"),
     ),
     View(
+        key="questions",
+        name="Verdicts",
+        filter="tags.kind = 'question'",
+        order="attributes.start_time",
+        columns=("tags.verdict", *GAIN_COLUMNS, "metrics.synergy", "metrics.p_holm", "tags.sources"),
+    ),
+    View(
         key="cells",
         name="Cells",
         filter="tags.kind = 'cell'",

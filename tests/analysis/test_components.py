@@ -15,7 +15,7 @@ from cg_lab.analysis.gain_estimates import Part, estimate_gain
 from cg_lab.analysis.measuring import estimate_accuracy
 from cg_lab.analysis.seed_variance import ModeratedVariance, moderate_variance, reduce_scores
 from cg_lab.analysis.stacking import Stack
-from cg_lab.analysis.student import find_quantile, find_tail
+from cg_lab.student import find_quantile, find_tail
 from cg_lab.wilson import wilson_interval
 
 

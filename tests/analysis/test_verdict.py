@@ -159,10 +159,12 @@ def test_looks_share_the_level_and_an_early_claim_stays() -> None:
     ]  # fmt: skip
 
 
-def test_a_question_that_was_stopped_takes_no_part_in_later_looks() -> None:
+def test_a_look_whose_seeds_a_question_does_not_have_leaves_it_as_it_was() -> None:
     looks = Rules(level=0.05, looks=(3, 5, 8, 12))
-    stopped = replace(GOOD, over_unrelated=gain(0.2, 0.02), num_seeds=3)
-    assert decide([[stopped]] * 4, looks)[0].verdict is Verdict.NO_EVIDENCE
+    first = replace(GOOD, over_unrelated=gain(0.2, 0.02), num_seeds=3)
+    later = replace(GOOD, is_counted=False)
+    assert decide([[first], [later], [later]], looks) == decide([[first]], looks)
+    assert decide([[first], [replace(later, is_counted=True)]], looks)[0].verdict is Verdict.COMPOSES
 
 
 def test_the_share_of_false_claims_may_be_held_in_the_place_of_any() -> None:

@@ -70,7 +70,7 @@ def test_asked_anew_what_was_given_up_is_tried_again(lab: Any, cluster: Any, fai
 
 def test_only_what_is_wanted_is_run(lab: Any, cluster: Any) -> None:
     driver = cluster.drive()
-    driver.ask_anew([lab.finetune])
+    driver = replace(driver, wanted=[lab.finetune])
     assert driver.run() == Outcome(num_done=1, num_failed=0)
     assert lab.bench.begun == [lab.finetune]
 

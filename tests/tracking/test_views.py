@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cg_lab.tracking.views import VIEWS, View, build_view_tags
+from tests.tracking.test_questions import leave_report
 
 
 def unpack(tag: str) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def unpack(tag: str) -> dict[str, Any]:
 @pytest.fixture
 def mirrored(lab: Any) -> Any:
     lab.finish()
+    leave_report(lab, *["composes"] * len(lab.plan.contrasts))
     lab.sync()
     return lab
 
