@@ -9,9 +9,13 @@ from pathlib import Path
 from cg_lab.errors import UserError
 from cg_lab.journal import now
 from cg_lab.planning.plan import Plan
+from cg_lab.planning.plan_union import unite_plans
 from cg_lab.results import Layout, is_current, read_plan, write_plan
 from cg_lab.serialize import parse, read_json, write_json
 from cg_lab.study import Rule
+
+MOST_CONFLICTS = 6
+"""That a message names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,25 +36,89 @@ class Registration:
     """Its evaluations that other studies had a result for already; None for plans that older versions froze."""
 
 
-def freeze_plan(layout: Layout, plan: Plan) -> None:
-    """Write a study's plan, and register it if no result of the study can have been seen.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What a study's plan is once a further one is asked for."""
+
+    plan: Plan
+    """The study with what is added, or the plan that was asked for where it stands alone."""
+    before: Plan | None
+    """The plan of a study that has begun; None if there is nothing to keep."""
+    conflicts: tuple[str, ...] = ()
+    """Why both can't be one study."""
+
+
+def settle_plan(layout: Layout, asked: Plan) -> Settled:
+    """Say what a study's plan becomes: of one that has begun, all that it was and what is added.
+
+    Parameters
+    ----------
+    layout
+        Where the study lies.
+    asked
+        The plan that was asked for.
+
+    """
+    if is_current(layout, asked):
+        return Settled(plan=asked, before=asked)
+    before = _read_before(layout.plan(asked.study))
+    if before is None or not has_begun(layout, before):
+        return Settled(plan=asked, before=None)
+    united = unite_plans(before, asked)
+    return Settled(plan=united.plan, before=before, conflicts=united.conflicts)
+
+
+def has_begun(layout: Layout, plan: Plan) -> bool:
+    """Tell whether a study has results, or was submitted."""
+    if (layout.packs(plan.study) / "order.json").exists():
+        return True
+    tried = layout.list_tried()
+    return any(job.id in tried for job in plan.evals)
+
+
+def check_conflicts(layout: Layout, settled: Settled) -> None:
+    """Refuse a plan that would make a study that has begun another one.
 
     Raises
     ------
     UserError
-        If the folder holds a study of other data or another model.
+        With what differs, and both ways out.
+
+    """
+    if not settled.conflicts:
+        return
+    shown = "; ".join(settled.conflicts[:MOST_CONFLICTS])
+    more = f"; and {len(settled.conflicts) - MOST_CONFLICTS} more" if len(settled.conflicts) > MOST_CONFLICTS else ""
+    raise UserError(
+        f"study: '{settled.plan.study}' in {layout.root} has begun with other settings ({shown}{more}); give this one "
+        "a name of its own: study=NAME, or add --replace, which keeps the old plan beside"
+    )
+
+
+def freeze_plan(layout: Layout, plan: Plan, *, replaces: bool = False) -> None:
+    """Write a study's plan, and register it if no result of the study can have been seen.
+
+    Parameters
+    ----------
+    layout, plan
+        The study as it is to be.
+    replaces
+        Whether a plan that lies there is to be kept as `plan.<id>.json`.
 
     """
     path = _find_path(layout, plan.study)
     if path.exists() and is_current(layout, plan):
         return
     before = _read_before(layout.plan(plan.study))
+    if before is not None and replaces:
+        layout.plan(plan.study).rename(layout.plan(plan.study).with_name(f"plan.{before.id}.json"))
     done = layout.list_done()
     if before is None or not any(job.id in done for job in before.evals):
         write_plan(layout, plan)
         write_json(path, _register(plan, now(), num_known=sum(job.id in done for job in plan.evals)))
         return
-    written = datetime.fromtimestamp(layout.plan(plan.study).stat().st_mtime, UTC)
+    kept = layout.plan(plan.study)
+    written = datetime.fromtimestamp((kept if kept.exists() else path).stat().st_mtime, UTC)
     write_plan(layout, plan)
     if not path.exists():
         write_json(path, _register(before, written.isoformat(timespec="milliseconds"), num_known=None))

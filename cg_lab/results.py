@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from cg_lab.errors import UserError
 from cg_lab.planning.jobs import share_parts
 from cg_lab.planning.plan import OLDEST_PLAN_SCHEMA, PLAN_SCHEMA, Plan, hash_plan, parse_plan
 from cg_lab.planning.work import POOL_VERSION, EvalJob, FinetuneJob
-from cg_lab.serialize import content_id, parse, read_json, write_json, write_lines
+from cg_lab.serialize import ID_LENGTH, content_id, parse, read_json, write_json, write_lines
 from cg_lab.version import __version__
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -177,6 +178,10 @@ class Layout:
         """Hold the frozen plan of a study."""
         return self.study(name) / "plan.json"
 
+    def draft(self, name: str) -> Path:
+        """Hold what was planned beside a study that has begun."""
+        return self.study(name) / "draft.json"
+
 
 def open_results(root: Path) -> Layout:
     """Make sure that the results folder can be written and was not written by a newer version.
@@ -203,6 +208,21 @@ def open_results(root: Path) -> Layout:
         write_json(stamp, {"schema": RESULTS_SCHEMA, "jobs": POOL_VERSION})
     check_results_schema(root)
     return layout
+
+
+def identify_results(layout: Layout) -> str:
+    """Give the id of a results folder, which it keeps wherever it is moved to; one without is given one.
+
+    Of a folder that may only be read it is made from its place.
+    """
+    stamp = read_json(layout.stamp) if layout.stamp.exists() else {"schema": RESULTS_SCHEMA, "jobs": POOL_VERSION}
+    if "id" not in stamp:
+        stamp |= {"id": uuid4().hex[:ID_LENGTH]}
+        try:
+            write_json(layout.stamp, stamp)
+        except OSError:
+            return content_id("results", 1, str(layout.root.resolve()))
+    return str(stamp["id"])
 
 
 def check_results_schema(root: Path) -> None:
@@ -282,40 +302,9 @@ def write_failure(layout: Layout, failure: Failure) -> None:
 
 
 def write_plan(layout: Layout, plan: Plan) -> None:
-    """Freeze a plan in its study's folder; an equal one is left as it is.
-
-    Raises
-    ------
-    UserError
-        If the folder holds a study of other data or another model, whose report this one would replace.
-
-    """
-    path = layout.plan(plan.study)
-    if is_current(layout, plan):
-        return
-    before = _read_comparable(path)
-    if before is not None:
-        data = [{catalog.data for catalog in part.catalogs} for part in (before, plan)]
-        known: dict[str, tuple[set[object], set[object]]] = {
-            "data": (set(data[0]), set(data[1])),
-            "backbone": (set(before.backbones), set(plan.backbones)),
-        }
-        changed = [name for name, (old, new) in known.items() if old.isdisjoint(new)]
-        if changed:
-            raise UserError(
-                f"study: '{plan.study}' in {layout.root} was made with other {' and '.join(changed)}; "
-                "give this one a name of its own: study=NAME"
-            )
-    write_lines(path, plan.write_lines())
-
-
-def _read_comparable(path: Path) -> Plan | None:
-    """Read the plan that another would replace; None if there is none, or only one that an older version wrote."""
-    if not path.exists():
-        return None
-    raw = read_json(path)
-    schema = raw.get("schema") if isinstance(raw, dict) else None
-    return None if isinstance(schema, int) and schema < OLDEST_PLAN_SCHEMA else read_plan(path)
+    """Write a plan to its study's folder; an equal one is left as it is."""
+    if not is_current(layout, plan):
+        write_lines(layout.plan(plan.study), plan.write_lines())
 
 
 def is_current(layout: Layout, plan: Plan) -> bool:

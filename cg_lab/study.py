@@ -272,6 +272,8 @@ class TrackingSettings:
     name: Literal["mlflow", "none"]
     uri: str | None
     """MLflow tracking URI; None for a SQLite file in the results folder."""
+    experiment: NonEmptyText | None = None
+    """Name of the MLflow experiment; None for that of the study."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

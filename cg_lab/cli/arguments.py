@@ -45,6 +45,8 @@ class Arguments:
     """What `explain` explains, or whose log is shown."""
     selection: Selection
     detach: bool
+    replaces: bool
+    """Whether a sweep makes a study that has begun another one."""
     job: str | None
     """The only job that `sweep` runs."""
     wanted: tuple[str, ...] | None
@@ -115,6 +117,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
             jobs=_split(parsed, "only"),
         ),
         detach=getattr(parsed, "detach", False),
+        replaces=getattr(parsed, "replace", False),
         job=getattr(parsed, "job", None),
         wanted=None,
         action=getattr(parsed, "action", ""),
@@ -147,6 +150,11 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
                 "--detach", action="store_true", help="submit and return; a last task mirrors and reports"
             )
             command.add_argument("--job", metavar="ID", help="run one job, now and on this machine")
+            command.add_argument(
+                "--replace",
+                action="store_true",
+                help="make a begun study smaller, or another; its old plan is kept",
+            )
         case "status" | "cancel" | "retry":
             _add_selection(command)
             if name == "status":

@@ -272,7 +272,10 @@ def cancel_jobs(plan: Plan, layout: Layout, selection: Selection) -> int:
                for pack in sent.packs for job_id in pack)
     ]  # fmt: skip
     if order and isinstance(order.cluster, SlurmSettings):
-        SlurmCluster(order.cluster, layout, plan.study).stop(idle)
+        cluster = SlurmCluster(order.cluster, layout, plan.study)
+        cluster.stop(idle)
+        if selection.is_all:
+            cluster.drop(cluster.find_own())
     elif selection.is_all:
         stop_workers(layout.packs(plan.study))
     print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,13 +39,17 @@ class PlannedRun:
         return Run(name=self.name, study=self.study, catalog=self.catalog, backbone=self.backbone)
 
 
-def open_runs(studies: Sequence[NamedStudy], *, with_catalog: bool = True) -> list[PlannedRun]:
+def open_runs(
+    studies: Sequence[NamedStudy], overrides: Sequence[str] = (), *, with_catalog: bool = True
+) -> list[PlannedRun]:
     """Read the catalogues of some configurations and identify their models.
 
     Parameters
     ----------
     studies
         The runs of a multirun, or the only one.
+    overrides
+        As they were given; a multirun over one of them is a study of its own, unless they name it.
     with_catalog
         False where only the study's name and folders are needed.
 
@@ -62,6 +67,8 @@ def open_runs(studies: Sequence[NamedStudy], *, with_catalog: bool = True) -> li
                 f"{name}: can't differ within a multirun ({other.name}); give the runs studies of their own"
             )
     title = _name_study([part.study.study for part in studies])
+    if _is_varied(studies, overrides) and title == first.study:
+        title = f"{title}_multirun"
     catalogs: dict[str, Catalog] = {}
     backbones: dict[str, Backbone] = {}
     runs: list[PlannedRun] = []
@@ -81,6 +88,14 @@ def open_runs(studies: Sequence[NamedStudy], *, with_catalog: bool = True) -> li
             )
         )
     return runs
+
+
+def _is_varied(studies: Sequence[NamedStudy], overrides: Sequence[str]) -> bool:
+    """Tell whether the command line varies something and names no study: then the name at hand is that of one run."""
+    if len(studies) < 2 or any(override.startswith("study=") for override in overrides):
+        return False
+    given = {override.split("=", 1)[0] for override in overrides}
+    return any(key in given for part in studies for key in re.findall(r"(?:^|,)([\w./@]+)=", part.name))
 
 
 def _name_study(names: list[str]) -> str:

@@ -25,8 +25,9 @@ from cg_lab.planning.foresight import foresee_gains, foresee_looks, foresee_seed
 from cg_lab.planning.plan import Contrast, Plan
 from cg_lab.planning.study_power import DEFAULT_DEVIATION, MOST_SEEDS
 from cg_lab.planning.work import EvalJob, FinetuneJob
+from cg_lab.registration import Settled
 from cg_lab.reporting.names import name_questions
-from cg_lab.results import Layout, read_plan
+from cg_lab.results import Layout, is_current, read_plan
 from cg_lab.serialize import parse, read_json
 from cg_lab.study import DebugSettings, LocalSettings, SlurmSettings, Study
 
@@ -193,7 +194,28 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
         _print_line(console, "weights", f"{_tell_disk(plan, pending.finetunes)}; keep={study.keep} is set")
     else:
         _print_line(console, "to do", "nothing")
-    _print_line(console, "plan", f"{layout.plan(plan.study)} ({plan.id})")
+    path = layout.plan(plan.study) if is_current(layout, plan) else layout.draft(plan.study)
+    _print_line(console, "plan", f"{path} ({plan.id})")
+
+
+def show_settled(settled: Settled) -> None:
+    """Say what a plan that was made beside a study that has begun would add to it."""
+    console = _console()
+    assert settled.before is not None
+    before, plan = settled.before, settled.plan
+    console.print()
+    if settled.conflicts:
+        _print_line(console, "study", f"{before.study} has begun with other settings and stays as it is:")
+        for conflict in settled.conflicts[:MOST_ROWS]:
+            _print_line(console, "", conflict)
+        _print_line(
+            console, "", "sweep with study=NAME runs this plan as a study of its own, sweep --replace in its place"
+        )
+        return
+    questions = len(plan.contrasts) - len(before.contrasts)
+    added = f"{questions} held-out questions, {len(plan.cells) - len(before.cells)} cells"
+    told = "asks nothing more" if plan.id == before.id else f"sweep adds {added}, exploratory since results are there"
+    _print_line(console, "study", f"{before.study} stays as it is with {len(before.contrasts)} questions; {told}")
 
 
 def _print_line(console: Console, name: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -21,11 +22,12 @@ from cg_lab.execution.drive import Outcome, Snapshot
 from cg_lab.execution.packs import Order, find_pending, read_order
 from cg_lab.execution.run import driving, resume_plan, run_plan, start_plan, submit_last
 from cg_lab.execution.selection import find_job
+from cg_lab.execution.slurm_commands import DEFAULTS, tell_foreign
 from cg_lab.planning.plan import Plan
-from cg_lab.registration import freeze_plan, read_registration
+from cg_lab.registration import check_conflicts, freeze_plan, read_registration, settle_plan
 from cg_lab.results import Layout, fingerprint, is_current, read_plan
 from cg_lab.serialize import read_json, write_json, write_text
-from cg_lab.study import LocalSettings, TrackingSettings
+from cg_lab.study import LocalSettings, SlurmSettings, TrackingSettings
 
 SYNC_EVERY_S = 30.0
 """Between two mirrorings while jobs run."""
@@ -35,15 +37,21 @@ MOST_IDLE_TURNS = 5
 """The same, while no job comes to an end."""
 
 
-def run_sweep(plan: Plan, runs: list[PlannedRun], layout: Layout, arguments: Arguments) -> int:
-    """Bring a study to its end.
+def run_sweep(asked: Plan, runs: list[PlannedRun], layout: Layout, arguments: Arguments) -> int:
+    """Bring a study to its end, with what is asked beyond what it was.
+
+    Raises
+    ------
+    UserError
+        If it has begun with other settings.
 
     Returns
     -------
     Exit status: 0, or 1 if jobs failed.
 
     """
-    order = make_order(plan, runs)
+    order = make_order(asked, runs)
+    plan = _settle(asked, layout, arguments)
     due = find_due(layout, plan)
     if not find_pending(due, layout).num_jobs and is_current(layout, plan) and _is_finished(plan, order, layout):
         print(f"{plan.study}: all {len(plan.cells)} cells are done and reported.\n")
@@ -51,9 +59,12 @@ def run_sweep(plan: Plan, runs: list[PlannedRun], layout: Layout, arguments: Arg
         return 0
     with displaying(plan, layout) as display, driving(layout, plan.study, display.look_on):
         display.rest()
+        plan = _settle(asked, layout, arguments)  # another driver may have added to it meanwhile
+        due = find_due(layout, plan)
         left = find_pending(due, layout).num_jobs
         _freeze(plan, layout, arguments)
         show_plan(plan, runs[0].study, layout)
+        _tell_environment(order)
         print()
         if left and arguments.detach:
             last = Last(str(layout.root.resolve()), plan.study)
@@ -112,6 +123,14 @@ def _look(plan: Plan, layout: Layout) -> Plan:
     return after
 
 
+def _tell_environment(order: Order) -> None:
+    """Say which of the environment's options for Slurm count."""
+    if isinstance(order.cluster, SlurmSettings):
+        unset = [setting for setting in DEFAULTS if getattr(order.cluster, setting) is None]
+        if said := tell_foreign(os.environ, unset):
+            print(said)
+
+
 def run_one(plan: Plan, runs: list[PlannedRun], layout: Layout, name: str) -> int:
     """Run one job, and the fine-tune that it needs, now and on this machine.
 
@@ -124,6 +143,9 @@ def run_one(plan: Plan, runs: list[PlannedRun], layout: Layout, name: str) -> in
     needed = {job.id: job.checkpoint_of for job in plan.evals}.get(job_id)
     here = LocalSettings(name="local", slots=1, gpus=None, save_every_s=runs[0].study.cluster.save_every_s)
     order = replace(make_order(plan, runs), cluster=here)
+    settled = settle_plan(layout, plan)
+    check_conflicts(layout, settled)
+    plan = settled.plan
     with displaying(plan, layout) as display, driving(layout, plan.study, display.look_on):
         freeze_plan(layout, plan)
         outcome = run_plan(plan, order, layout, display.show, wanted={job_id, needed or job_id})
@@ -145,13 +167,39 @@ def make_order(plan: Plan, runs: list[PlannedRun]) -> Order:
     )
 
 
+def _settle(asked: Plan, layout: Layout, arguments: Arguments) -> Plan:
+    """Give the plan of the study with what is asked beyond it; the asked one alone where it is to replace it."""
+    if arguments.replaces:
+        return asked
+    settled = settle_plan(layout, asked)
+    check_conflicts(layout, settled)
+    return settled.plan
+
+
 def _freeze(plan: Plan, layout: Layout, arguments: Arguments) -> None:
     """Write what is run, and from which configuration."""
-    freeze_plan(layout, plan)
+    if arguments.replaces:
+        _tell_dropped(plan, layout)
+    freeze_plan(layout, plan, replaces=arguments.replaces)
+    layout.draft(plan.study).unlink(missing_ok=True)
     configurations = [
         (f"# {part.name}\n" if part.name else "") + to_yaml(part.plain) for part in compose(arguments.request)
     ]
     write_text(layout.study(plan.study) / "config.yaml", "---\n".join(configurations))
+
+
+def _tell_dropped(plan: Plan, layout: Layout) -> None:
+    """Say what a plan that replaces another one no longer has."""
+    path = layout.plan(plan.study)
+    if not path.exists() or is_current(layout, plan):
+        return
+    before = read_plan(path)
+    gone = {cell.key for cell in before.cells} - {cell.key for cell in plan.cells}
+    questions = [part.id for part in before.contrasts if part.id not in plan.contrast_by_id]
+    print(
+        f"replaced: {len(gone)} of {len(before.cells)} cells and {len(questions)} of {len(before.contrasts)} held-out "
+        f"questions are no longer part of {plan.study}; the old plan is kept as plan.{before.id}.json, results stay\n"
+    )
 
 
 def _mirroring(
@@ -252,7 +300,7 @@ def _is_mirrored(plan: Plan, tracking: TrackingSettings, layout: Layout) -> bool
         return True
     from cg_lab.tracking import is_synced
 
-    return is_synced(layout, plan.study, tracking_uri=tracking.uri)
+    return is_synced(layout, plan.study, tracking_uri=tracking.uri, experiment=tracking.experiment)
 
 
 def _mirror(plan: Plan, tracking: TrackingSettings, layout: Layout) -> None:
@@ -262,7 +310,7 @@ def _mirror(plan: Plan, tracking: TrackingSettings, layout: Layout) -> None:
     from cg_lab.tracking import TrackingError, sync_study
 
     try:
-        sync_study(layout, plan.study, tracking_uri=tracking.uri)
+        sync_study(layout, plan.study, tracking_uri=tracking.uri, experiment=tracking.experiment)
     except TrackingError as error:
         print(f"MLflow: {error}; results are safe, try again with: python -m cg_lab sync", file=sys.stderr)
 

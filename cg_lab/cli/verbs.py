@@ -19,26 +19,34 @@ if TYPE_CHECKING:
 
 
 def plan(arguments: Arguments) -> int:
-    """Print what a study would do, write plan.json, and draw its graph and grid."""
+    """Print what a study would do, write its plan, and draw its graph and grid; one that has begun is left alone."""
     runs = _read_runs(arguments)
     if not runs:
         return 0
-    from cg_lab.cli.show import show_difference, show_plan
-    from cg_lab.registration import freeze_plan
+    from cg_lab.cli.show import show_difference, show_plan, show_settled
+    from cg_lab.registration import freeze_plan, settle_plan
     from cg_lab.rekeying import rekey_jobs
     from cg_lab.results import open_results
+    from cg_lab.serialize import write_lines
 
     layout = open_results(_root(runs[0].study))
     rekey_jobs(layout)
     made = _build_plan(runs)
     if arguments.diff:
         return show_difference(made, arguments.diff, layout)
-    freeze_plan(layout, made)
-    _draw_maps(made, layout)
-    if arguments.json:
-        sys.stdout.write(layout.plan(made.study).read_text(encoding="utf-8"))
+    settled = settle_plan(layout, made)
+    is_beside = settled.before is not None and settled.before.id != made.id
+    if is_beside:
+        write_lines(layout.draft(made.study), made.write_lines())
     else:
-        show_plan(made, runs[0].study, layout)
+        freeze_plan(layout, made)
+        _draw_maps(made, layout)
+    if arguments.json:
+        sys.stdout.writelines(made.write_lines())
+        return 0
+    show_plan(made, runs[0].study, layout)
+    if is_beside:
+        show_settled(settled)
     return 0
 
 
@@ -182,7 +190,8 @@ def sync(arguments: Arguments) -> int:
     layout = _existing(study)
     _check_planned(study, layout)
     try:
-        done = sync_study(layout, study.study, tracking_uri=study.tracking.uri)
+        tracking = study.tracking
+        done = sync_study(layout, study.study, tracking_uri=tracking.uri, experiment=tracking.experiment)
     except TrackingError as error:
         print(f"MLflow: {error}; results are safe", file=sys.stderr)
         return 1
@@ -281,7 +290,7 @@ def _read_runs(arguments: Arguments, *, with_catalog: bool = True) -> list[Plann
         return []
     from cg_lab.cli.runs import open_runs
 
-    return open_runs(read_studies(arguments.request), with_catalog=with_catalog)
+    return open_runs(read_studies(arguments.request), arguments.request.overrides, with_catalog=with_catalog)
 
 
 def _build_plan(runs: list[PlannedRun]) -> Plan:

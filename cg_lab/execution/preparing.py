@@ -19,7 +19,8 @@ from cg_lab.data.samples import DataSource, Split
 from cg_lab.data.sources import open_source
 from cg_lab.errors import UserError
 from cg_lab.execution.local import count_slots
-from cg_lab.execution.slurm import SlurmCluster, list_tasks
+from cg_lab.execution.slurm import SlurmCluster
+from cg_lab.execution.slurm_commands import find_tasks
 from cg_lab.execution.workset import make_pool
 from cg_lab.models.backbone import load_for_images
 from cg_lab.models.prepared import Pool, PreparedImages
@@ -206,10 +207,10 @@ def _prepare_on_slurm(
     while True:
         there = sum(preparation.is_there(shard) for shard in shards)
         tell(there, len(shards))
-        rows = list_tasks(cluster.name)
+        known = find_tasks([name])
         if there == len(shards):
             return 0
-        if rows is not None and not any(array == name for array, *_ in rows):
+        if known is not None and all(task.is_over for task in known):
             gone_at = gone_at or time.monotonic()
             if time.monotonic() - gone_at > LOST_S:
                 break

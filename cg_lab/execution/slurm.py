@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import math
+import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,14 +19,20 @@ from cg_lab.errors import UserError
 from cg_lab.execution.bench import ModelBench, OpenBench
 from cg_lab.execution.clusters import End, Key, Look, NoAnswerError, NoRoomError, Task
 from cg_lab.execution.packs import Submission, path_of
+from cg_lab.execution.slurm_commands import (
+    DEFAULTS,
+    ask,
+    check_commands,
+    clean_environment,
+    find_tasks,
+    list_tasks,
+    run_slurm,
+)
 from cg_lab.execution.worker import PackRun
 from cg_lab.results import FailureKind, Layout
 from cg_lab.serialize import content_id
 from cg_lab.study import SlurmSettings, StageSettings
 
-COMMANDS = ("sbatch", "squeue", "srun", "scancel", "scontrol")
-ANSWER_S = 60.0
-"""How long one command may take."""
 MOST_REQUEUES = 100_000
 """submitit's bound on time limits of one task; how often a job is tried is decided by its attempts."""
 SILENT = ("Unable to contact slurm controller", "Socket timed out", "Connection refused", "Connection timed out",
@@ -39,23 +44,6 @@ ENDS: dict[str, FailureKind] = {
     "BOOT_FAIL": "lost", "DEADLINE": "lost", "CANCELLED": "lost", "REVOKED": "lost",
 }  # fmt: skip
 """Slurm's states that say more than that a process died."""
-
-
-def check_commands() -> None:
-    """Make sure that there is a Slurm to talk to.
-
-    Raises
-    ------
-    UserError
-        If one of the commands that are needed is not on PATH.
-
-    """
-    missing = [command for command in COMMANDS if shutil.which(command) is None]
-    if missing:
-        raise UserError(
-            f"cluster=slurm: no {' and no '.join(missing)} on this machine; use a login node of the cluster, "
-            "or cluster=local"
-        )
 
 
 def name_tasks(layout: Layout, study: str) -> str:
@@ -77,6 +65,7 @@ class SlurmCluster:
         self.is_separate = settings.eval == "separate"
         self._open_bench = open_bench
         self._began = time.monotonic()
+        self._over: set[Key] = set()
 
     @property
     def threads(self) -> int:
@@ -140,7 +129,8 @@ class SlurmCluster:
         )
         executor.update_parameters(**parameters)
         try:
-            with redirect_stderr(StringIO()), executor.batch():  # its words are in the exception too
+            # its words are in the exception too
+            with clean_environment(), redirect_stderr(StringIO()), executor.batch():
                 jobs = [executor.submit(run) for run in runs]
         except (FailedJobError, FailedSubmissionError) as error:
             words = " ".join(str(error).split())
@@ -158,7 +148,9 @@ class SlurmCluster:
         processes = asked.processes or max(1, gpus)
         is_single = stage != "finetune" or processes * asked.nodes == 1
         exported = [f"export {key}={shlex.quote(value)}" for key, value in (asked.environment or {}).items()]
+        own = {name: getattr(asked, name) or os.environ.get(variable) for name, variable in DEFAULTS.items()}
         chosen: dict[str, object] = {
+            **own,
             "job_name": self.name,
             "time": asked.timeout_min,
             "nodes": asked.nodes,
@@ -166,10 +158,6 @@ class SlurmCluster:
             "cpus_per_task": asked.cpus,
             "mem": None if asked.memory_gb is None else f"{asked.memory_gb:g}GB",
             "gpus_per_node": gpus or None,
-            "partition": asked.partition,
-            "account": asked.account,
-            "qos": asked.qos,
-            "constraint": asked.constraint,
             "nodelist": asked.nodelist,
             "setup": [
                 *asked.setup,
@@ -188,32 +176,52 @@ class SlurmCluster:
         return int("gpu" in (ask("sinfo", "--noheader", "--format=%G", *partition) or ""))
 
     def look(self, submissions: Sequence[Submission]) -> Look | None:
-        """Ask squeue once."""
-        rows = list_tasks(self.name)
-        if rows is None:
+        """Ask squeue once for all tasks under the study's name, and by number for those that it does not list."""
+        listed = list_tasks(self.name)
+        if listed is None:
             return None
         ids = {submission.task: submission.id for submission in submissions if submission.task}
         unnoted = {submission.id for submission in submissions if submission.task is None}
+        adopted = {task.comment: task.array for task in listed if task.array not in ids and task.comment in unnoted}
+        ids |= {array: submission_id for submission_id, array in adopted.items()}
+        missing = self._list_missing(
+            submissions, {(ids[task.array], task.number) for task in listed if task.array in ids}
+        )
+        asked = find_tasks(missing)
+        if asked is None:
+            return None
         tasks: dict[Key, Task] = {}
-        adopted: dict[str, str] = {}
         hopeless: dict[Key, str] = {}
-        for name, number, state, reason, comment in rows:
-            if name not in ids and comment in unnoted:
-                adopted[comment] = name
-                ids[name] = comment
-            if name not in ids:
+        for task in (*listed, *asked):
+            if task.array not in ids or task.is_over:
                 continue
-            key = (ids[name], number)
-            if NEVER in reason:
-                hopeless[key] = f"{name}_{number}"
+            key, name = (ids[task.array], task.number), f"{task.array}_{task.number}"
+            if NEVER in task.reason:
+                hopeless[key] = name
                 continue
-            is_waiting = state == "PENDING"
-            tasks[key] = Task(
-                name=f"{name}_{number}",
-                state="waiting" if is_waiting else "running",
-                reason=reason if is_waiting and reason != "None" else "",
-            )
+            is_waiting = task.state == "PENDING"
+            reason = task.reason if is_waiting and task.reason != "None" else ""
+            tasks[key] = Task(name=name, state="waiting" if is_waiting else "running", reason=reason)
+        self._over |= {
+            (submission.id, number)
+            for submission in submissions
+            if submission.task in missing
+            for number in range(len(submission.packs))
+            if (submission.id, number) not in tasks and (submission.id, number) not in hopeless
+        }
         return Look(tasks=tasks, adopted=adopted, hopeless=hopeless)
+
+    def _list_missing(self, submissions: Sequence[Submission], listed: set[Key]) -> list[str]:
+        """List the arrays with packs that are neither listed nor known to be over: absence alone proves nothing."""
+        return [
+            submission.task
+            for submission in submissions
+            if submission.task
+            and any(
+                (submission.id, number) not in listed and (submission.id, number) not in self._over
+                for number in range(len(submission.packs))
+            )
+        ]
 
     def look_back(self, submissions: Sequence[Submission]) -> dict[Key, Task] | None:
         """Say what accounting last knew to wait or run, where the queue itself does not answer; None without it."""
@@ -274,10 +282,12 @@ class SlurmCluster:
             if submission.task:
                 self._cancel(submission.task)
 
-    def _cancel(self, name: str) -> None:
-        import submitit
+    def find_own(self) -> list[str]:
+        """List the arrays in the queue that carry the study's name, whether the study's files know them or not."""
+        return list(dict.fromkeys(task.array for task in list_tasks(self.name) or [] if not task.is_over))
 
-        submitit.SlurmJob(folder=self.layout.packs(self.study) / "logs", job_id=name).cancel(check=False)
+    def _cancel(self, name: str) -> None:
+        run_slurm("scancel", name)
 
 
 def _name_packs(packs: Iterable[tuple[Submission, int]]) -> dict[str, Key]:
@@ -296,23 +306,3 @@ def merge(settings: SlurmSettings, stage: str) -> SlurmSettings:
         return settings
     changed = {part.name: value for part in fields(StageSettings) if (value := getattr(own, part.name)) is not None}
     return replace(settings, **changed)
-
-
-def list_tasks(name: str) -> list[tuple[str, int, str, str, str]] | None:
-    """List one's own tasks under a name: array, number, state, reason, comment; None if squeue does not answer."""
-    shown = ask(
-        "squeue", "--noheader", "--array", f"--user={getpass.getuser()}", f"--name={name}", "--format=%F|%K|%T|%r|%k"
-    )
-    if shown is None:
-        return None
-    rows = [line.split("|", 4) for line in shown.splitlines() if line.count("|") >= 4]
-    return [(array, int(number) if number.isdigit() else 0, *rest) for array, number, *rest in rows]  # type: ignore[misc]
-
-
-def ask(*command: str) -> str | None:
-    """Run one of Slurm's commands that only look; None if it fails or takes too long."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None

@@ -16,7 +16,16 @@ from cg_lab.planning.compile import Compiler, Draft
 from cg_lab.planning.criterion import COMPARISONS, CRITERION
 from cg_lab.planning.designs import load_design
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.plan import PLAN_SCHEMA, Cell, Contrast, Plan, PlannedCatalog, Rates, Setting, Skipped
+from cg_lab.planning.plan import (
+    PLAN_SCHEMA,
+    Contrast,
+    Plan,
+    PlannedCatalog,
+    Rates,
+    Setting,
+    Skipped,
+    count_declared,
+)
 from cg_lab.planning.proof import Prover, is_askable
 from cg_lab.serialize import to_plain
 from cg_lab.study import Backbone, Study
@@ -122,8 +131,8 @@ def build_plan(runs: Sequence[Run]) -> Plan:
     if not drafts:
         raise _refuse(runs, skipped)
     finetunes = {draft.finetune.id: draft.finetune for draft in drafts if draft.finetune}
+    cells = tuple(draft.cell for draft in drafts)
     evaluations = {draft.evaluation.id: draft.evaluation for draft in drafts}
-    declared = {_name_training(draft.cell) for draft in drafts if draft.finetune}
     return Plan(
         schema=PLAN_SCHEMA,
         study=first.study,
@@ -133,18 +142,12 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         settings=tuple(settings),
         catalogs=tuple(describe(catalog) for catalog in catalogs),
         contrasts=tuple(part.contrast for part in compiled),
-        cells=tuple(draft.cell for draft in drafts),
+        cells=cells,
         finetunes=tuple(finetunes[job_id] for job_id in sorted(finetunes)),
         evals=tuple(evaluations[job_id] for job_id in sorted(evaluations)),
         skipped=tuple(skipped),
-        num_declared_finetunes=len(declared),
+        num_declared_finetunes=count_declared(cells),
     )
-
-
-def _name_training(cell: Cell) -> tuple[object, ...]:
-    """Tell the training that a cell needs from all others; the main one's model is asked by several cells."""
-    is_main = cell.arm.traits.is_main or cell.arm.traits.model == "main"
-    return cell.contrast, None if is_main else cell.arm, cell.variant, cell.seed
 
 
 def _describe_run(run: Run, place: int) -> Setting:

@@ -44,6 +44,20 @@ def compare_plans(first: Plan, second: Plan) -> tuple[Difference, ...]:
     return tuple(found)
 
 
+def compare_parts(path: str, first: Any, second: Any) -> tuple[Difference, ...]:  # noqa: ANN401 - any part of a plan
+    """Compare two parts of plans of one kind field by field.
+
+    Parameters
+    ----------
+    path
+        What the fields are named below.
+    first, second
+        The parts.
+
+    """
+    return tuple(_walk(path, to_plain(first), to_plain(second)))
+
+
 def compare_jobs(first: FinetuneJob | EvalJob, second: FinetuneJob | EvalJob) -> tuple[Difference, ...]:
     """Compare two jobs field by field.
 

@@ -322,6 +322,17 @@ class Plan:
         return tuple(dict.fromkeys(setting.backbone for setting in self.settings))
 
 
+def count_declared(cells: Iterable[Cell]) -> int:
+    """Count the fine-tunes that cells would take if no two held-out questions, and no two arms of one, shared any."""
+    return len({_name_training(cell) for cell in cells if cell.finetune_job})
+
+
+def _name_training(cell: Cell) -> tuple[object, ...]:
+    """Tell the training that a cell needs from all others; the main one's model is asked by several cells."""
+    is_main = cell.arm.traits.is_main or cell.arm.traits.model == "main"
+    return cell.contrast, None if is_main else cell.arm, cell.variant, cell.seed
+
+
 def hash_plan(parts: Iterable[bytes]) -> str:
     """Hash the content of a plan.json to the id of its plan."""
     digest = sha256()

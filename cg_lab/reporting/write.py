@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,9 @@ import jinja2
 from cg_lab.analysis.effects import StudyEffects
 from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import CONTROLS
+from cg_lab.errors import UserError
 from cg_lab.planning.criterion import CRITERION
+from cg_lab.planning.plan import Plan
 from cg_lab.registration import read_registration
 from cg_lab.reporting.answers import list_answers
 from cg_lab.reporting.beside import list_beside
@@ -23,7 +26,7 @@ from cg_lab.reporting.maps import draw_graph, draw_grid, has_further
 from cg_lab.reporting.matrices import plot_reliability, plot_transfer
 from cg_lab.reporting.names import name_arm, name_questions
 from cg_lab.reporting.probabilities import Explored, explore_probabilities
-from cg_lab.reporting.read import read_scores
+from cg_lab.reporting.read import Readings, read_scores
 from cg_lab.reporting.registered_family import judge_study
 from cg_lab.reporting.rows import list_savings, list_told
 from cg_lab.reporting.tables import (
@@ -71,11 +74,12 @@ def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFi
     Raises
     ------
     UserError
-        If the study has no readable plan.
+        If the study has no readable plan, or if the report that is there has numbers whose results are gone.
 
     """
     plan = read_plan(layout.plan(study))
     readings = read_scores(plan, layout)
+    _check_loss(plan, layout, readings)
     registration = read_registration(layout, study)
     effects = judge_study(layout, plan, readings, registration)
     explored = explore_probabilities(plan, layout, readings)
@@ -109,6 +113,24 @@ def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFi
     write_text(files.markdown, open_templates().get_template("report.md.j2").render(content))
     write_text(files.html, open_templates().get_template("report.html.j2").render(content))
     return files
+
+
+def _check_loss(plan: Plan, layout: Layout, readings: Readings) -> None:
+    """Refuse to write a report with fewer numbers than the one that is there, as of a folder without its jobs."""
+    path = layout.study(plan.study) / "cells.csv"
+    if not path.exists():
+        return
+    planned = {cell.eval_job for cell in plan.cells}
+    with path.open(encoding="utf-8", newline="") as file:
+        told = {row["cell"]: row["eval_job"] for row in csv.DictReader(file) if row.get("state") == "done"}
+    gone = [cell for cell, job in told.items() if job in planned and job not in readings.scores]
+    if gone:
+        reason = readings.reasons.get(told[gone[0]], "no result")
+        raise UserError(
+            f"report: {len(gone)} of the {len(told)} numbers in {path} have no result in {layout.jobs} any more, such "
+            f"as {gone[0]} ({reason}); the report stays as it is. Bring the jobs back or sweep again; without "
+            f"{path.name} a report of what is left is written"
+        )
 
 
 def plot_figures(effects: StudyEffects, explored: Explored) -> dict[str, StyledFigure]:

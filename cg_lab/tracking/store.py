@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cg_lab.locks import find_holder, holding
-from cg_lab.results import Layout
+from cg_lab.results import Layout, identify_results
 from cg_lab.tracking.views import KIND_TAGS, SHARE_TAG, VIEWS, build_view_tags
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 KEY_TAG = "cg_lab.key"
 """Says which record a run shows."""
+OWNER_TAG = "cg_lab.owner"
+"""Says on an experiment whose runs it holds: id of the results folder, and study."""
+PLACE_TAG = "cg_lab.results_dir"
+"""Where that folder was last."""
 FINGERPRINT_TAG = "cg_lab.fingerprint"
 """Written last: a run without it, or with another one than its record's, is brought up to date."""
 ENVIRONMENT = {
@@ -75,8 +79,15 @@ def find_database(uri: str) -> Path | None:
 
 
 @contextmanager
-def opening(layout: Layout, study: str, tracking_uri: str | None) -> Iterator[Store]:
+def opening(layout: Layout, study: str, tracking_uri: str | None, experiment: str | None = None) -> Iterator[Store]:
     """Open a study's experiment, alone: other writers wait, so that the database is made once and no run twice.
+
+    Parameters
+    ----------
+    layout, study
+        Whose runs it holds; one that holds those of another results folder is left alone.
+    tracking_uri, experiment
+        Where, if not in the results folder, and under which name, if not the study's.
 
     Raises
     ------
@@ -103,7 +114,9 @@ def opening(layout: Layout, study: str, tracking_uri: str | None) -> Iterator[St
             client = _connect(uri, database)
             try:
                 place = None if tracking_uri else (layout.root / "mlartifacts" / study).resolve().as_uri()
-                yield Store(client=client, experiment_id=_open_experiment(client, study, place), database=database)
+                name = experiment or study
+                experiment_id = _open_experiment(client, name, place, _describe_owner(layout, study))
+                yield Store(client=client, experiment_id=experiment_id, database=database)
             finally:
                 _disconnect(uri, database)
     except ImportError as error:
@@ -159,10 +172,22 @@ def _disconnect(uri: str, database: Path | None) -> None:
         SqlAlchemyStore._get_or_create_engine(uri).dispose()
 
 
-def _open_experiment(client: MlflowClient, study: str, place: str | None) -> str:
+def _describe_owner(layout: Layout, study: str) -> dict[str, str]:
+    """Give the tags that say whose experiment it is."""
+    return {OWNER_TAG: f"{identify_results(layout)}/{study}", PLACE_TAG: str(layout.root.resolve())}
+
+
+def _open_experiment(client: MlflowClient, study: str, place: str | None, owner: dict[str, str]) -> str:
     found = client.get_experiment_by_name(study)
     if found is None:
-        return client.create_experiment(study, artifact_location=place, tags={**KIND_TAGS, **build_view_tags()})
+        tags = {**KIND_TAGS, **build_view_tags(), **owner}
+        return client.create_experiment(study, artifact_location=place, tags=tags)
+    known = found.tags.get(OWNER_TAG, owner[OWNER_TAG])
+    if known != owner[OWNER_TAG]:
+        raise TrackingError(
+            f"experiment '{study}' holds the runs of study '{known.split('/', 1)[-1]}' in another results folder, "
+            f"{found.tags.get(PLACE_TAG)}; mirror this one under another name: tracking.experiment=NAME"
+        )
     if place is not None and found.artifact_location != place:
         raise TrackingError(
             f"experiment '{study}' keeps its artifacts in {found.artifact_location}, not in {place}; if the results "
@@ -170,6 +195,9 @@ def _open_experiment(client: MlflowClient, study: str, place: str | None) -> str
         )
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    for key, value in owner.items():
+        if found.tags.get(key) != value:
+            client.set_experiment_tag(found.experiment_id, key, value)
     return found.experiment_id
 
 

@@ -33,7 +33,9 @@ class SyncReport:
     seconds: float
 
 
-def sync_study(layout: Layout, study: str, *, tracking_uri: str | None = None) -> SyncReport:
+def sync_study(
+    layout: Layout, study: str, *, tracking_uri: str | None = None, experiment: str | None = None
+) -> SyncReport:
     """Make or update a run for the study, for each fine-tune and for each cell.
 
     Runs are found by their key, and left alone if they are as they should be. It may be killed at any moment and run
@@ -47,18 +49,21 @@ def sync_study(layout: Layout, study: str, *, tracking_uri: str | None = None) -
         Name of the study, and of MLflow's experiment.
     tracking_uri
         Another MLflow store; None for mlflow.db in the results folder.
+    experiment
+        Another name of the experiment than the study's.
 
     Raises
     ------
     TrackingError
-        If MLflow or a job's file refuses; what was mirrored so far stays, and running again goes on from there.
+        If the experiment holds the runs of another results folder, or if MLflow or a job's file refuses; what was
+        mirrored so far stays, and running again goes on from there.
     UserError
         If there is no plan.
 
     """
     began = time.perf_counter()
     plan = find_due(layout, read_plan(layout.plan(study)))
-    with opening(layout, study, tracking_uri) as store:
+    with opening(layout, study, tracking_uri, experiment) as store:
         # Both are read under the lock: a process that waited must not write what was true before it waited.
         mark = _mark(layout, plan)
         records = _read_records(plan, layout)
@@ -67,11 +72,19 @@ def sync_study(layout: Layout, study: str, *, tracking_uri: str | None = None) -
     if any(record.status == "RUNNING" for record in records):
         stamp.unlink(missing_ok=True)  # a kill changes no file
     else:
-        write_json(stamp, {"mark": mark, "uri": find_uri(layout, tracking_uri), "runs": len(records)})
+        write_json(
+            stamp,
+            {
+                "mark": mark,
+                "uri": find_uri(layout, tracking_uri),
+                "experiment": experiment or study,
+                "runs": len(records),
+            },
+        )
     return report
 
 
-def is_synced(layout: Layout, study: str, *, tracking_uri: str | None = None) -> bool:
+def is_synced(layout: Layout, study: str, *, tracking_uri: str | None = None, experiment: str | None = None) -> bool:
     """Tell whether nothing has changed since the last whole mirroring; cheap, and without MLflow.
 
     Of a SQLite store it also asks whether the runs are still there.
@@ -81,10 +94,11 @@ def is_synced(layout: Layout, study: str, *, tracking_uri: str | None = None) ->
         return False
     last, uri = read_json(stamp), find_uri(layout, tracking_uri)
     plan = find_due(layout, read_plan(layout.plan(study)))
-    if last.get("mark") != _mark(layout, plan) or last.get("uri") != uri:
+    name = experiment or study
+    if last.get("mark") != _mark(layout, plan) or last.get("uri") != uri or last.get("experiment", study) != name:
         return False
     database = find_database(uri)
-    return database is None or count_runs(database, study) == last["runs"]
+    return database is None or count_runs(database, name) == last["runs"]
 
 
 def _mark(layout: Layout, plan: Plan) -> str:

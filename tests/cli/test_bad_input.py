@@ -65,12 +65,6 @@ def test_a_results_folder_of_a_newer_version(tmp_path: Path, capsys: pytest.Capt
     assert "written by a newer cg_lab (schema 99" in capsys.readouterr().err
 
 
-def test_another_study_under_a_name_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", f"results_dir={tmp_path}", "study=mine"]) == 0
-    assert main(["plan", f"results_dir={tmp_path}", "study=mine", "data.world=entangled"]) == 2
-    assert "made with other data" in capsys.readouterr().err
-
-
 def test_reports_and_states_of_a_study_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", f"results_dir={tmp_path}", "study=mine"]) == 0
     for verb in ("report", "status", "sync"):

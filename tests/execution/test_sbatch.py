@@ -14,7 +14,8 @@ from cg_lab.config import read_study
 from cg_lab.errors import UserError
 from cg_lab.execution.clusters import NoAnswerError, NoRoomError
 from cg_lab.execution.packs import Submission, write_submission
-from cg_lab.execution.slurm import SlurmCluster, check_commands, name_tasks
+from cg_lab.execution.slurm import SlurmCluster, name_tasks
+from cg_lab.execution.slurm_commands import check_commands, tell_foreign
 from cg_lab.results import Layout
 from cg_lab.study import SlurmSettings
 
@@ -200,3 +201,87 @@ def test_the_same_study_in_two_results_folders_has_two_names(tmp_path: Path) -> 
     first, second = (name_tasks(Layout(tmp_path / folder), "mine") for folder in ("a", "b"))
     assert first != second
     assert first == name_tasks(Layout(tmp_path / "b" / ".." / "a"), "mine")
+
+
+HOSTILE = {
+    "SQUEUE_STATES": "RUNNING", "SQUEUE_PARTITION": "high", "SQUEUE_FORMAT": "%i", "SACCT_FORMAT": "User",
+    "SBATCH_JOB_NAME": "mine", "SBATCH_TIMELIMIT": "7", "SCANCEL_STATE": "RUNNING", "SLURM_JOB_ID": "12",
+    "SLURM_MEM_PER_CPU": "100",
+}  # fmt: skip
+
+
+def test_no_command_sees_the_options_that_the_environment_has(
+    tmp_path: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**HOSTILE, "SLURM_CONF": "/etc/slurm/slurm.conf"}.items():
+        monkeypatch.setenv(name, value)
+    seen = tmp_path / "bin" / "seen"
+    told = f"env | grep -E '^(SQUEUE|SACCT|SBATCH|SCANCEL|SLURM)_' >> {seen}"
+    answer(sbatch=f'{told}; cp "$1" "$0.script"; echo "Submitted batch job 77"',
+           **dict.fromkeys(("squeue", "sacct", "scancel", "scontrol", "sinfo"), told))  # fmt: skip
+    cluster = open_cluster(Layout(tmp_path))
+    sent = make(tmp_path)
+    cluster.submit(sent, None, 2)
+    cluster.look([replace(sent, task="77")])
+    cluster.look_back([replace(sent, task="77")])
+    cluster.find_ends([(replace(sent, task="77"), 0)])
+    cluster.drop(["77_0"])
+    assert set(seen.read_text().split()) == {"SLURM_CONF=/etc/slurm/slurm.conf"}
+    assert os.environ["SBATCH_TIMELIMIT"] == "7"  # the user's own
+
+
+def test_what_a_site_sets_for_accounts_stands_where_the_study_says_nothing(
+    tmp_path: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBATCH_ACCOUNT", "lab")
+    monkeypatch.setenv("SBATCH_PARTITION", "high")
+    script = submit(tmp_path, "cluster.partition=main")
+    assert "--account=lab" in script
+    assert "--partition=main" in script
+    assert "high" not in script
+    said = tell_foreign({"SBATCH_ACCOUNT": "lab", "SBATCH_TIMELIMIT": "7", "PATH": "/bin"}, ["account", "qos"])
+    assert said == (
+        "cluster=slurm: SBATCH_ACCOUNT=lab is used, SBATCH_TIMELIMIT=7 is set aside; cluster.* says what tasks ask for"
+    )
+    assert tell_foreign({"PATH": "/bin", "SLURM_JOB_ID": "3"}, ["account"]) == ""
+
+
+@pytest.mark.parametrize("name", ["SLURM_CLUSTERS", "SBATCH_CLUSTERS"])
+@pytest.mark.usefixtures("answer")
+def test_another_cluster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "far")
+    with pytest.raises(UserError, match=f"{name}=far asks for another cluster"):
+        open_cluster(Layout(tmp_path))
+
+
+BY_NAME = """if [[ "$*" == *--name=* ]]; then {by_name}; else {by_number}; fi"""
+
+
+def test_a_task_that_the_list_lacks_is_asked_for_by_its_number(tmp_path: Path, answer: Answer) -> None:
+    """A filter may hide it; only Slurm's word about that very task says that it is over."""
+    sent = make(tmp_path, task="70")
+    row = 'echo "70|0|RUNNING|None|00003"'
+    cluster = open_cluster(Layout(tmp_path))
+    waiting = 'echo "70|1|PENDING|Resources|x"'
+    answer(squeue=BY_NAME.format(by_name=row, by_number=f"{row}; {waiting}"))
+    look = cluster.look([sent])
+    assert look
+    assert {number: task.state for (_, number), task in look.tasks.items()} == {0: "running", 1: "waiting"}
+    answer(squeue=BY_NAME.format(by_name="true", by_number="exit 1"))
+    assert cluster.look([sent]) is None  # no answer is no end
+    gone = "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1"
+    answer(squeue=BY_NAME.format(by_name="true", by_number=gone))
+    ended = cluster.look([sent])
+    assert ended
+    assert ended.tasks == {}
+    answer(squeue=BY_NAME.format(by_name="true", by_number='echo "70|0|COMPLETED|None|x"; echo "70|1|FAILED|None|x"'))
+    assert open_cluster(Layout(tmp_path)).look([sent]).tasks == {}  # type: ignore[union-attr]
+
+
+def test_what_was_said_to_be_over_is_not_asked_about_again(tmp_path: Path, answer: Answer) -> None:
+    cluster = open_cluster(Layout(tmp_path))
+    answer(squeue=BY_NAME.format(by_name='echo "70|0|RUNNING|None|00003"', by_number="true"))
+    for _ in range(3):
+        cluster.look([make(tmp_path, task="70")])
+    calls = (tmp_path / "bin" / "calls").read_text()
+    assert calls.count("--jobs=70") == 1

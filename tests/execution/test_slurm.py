@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from PIL import Image
 
 from cg_lab.arms import Arm
 from cg_lab.execution.packs import read_submissions
-from cg_lab.execution.slurm import ask, list_tasks, name_tasks
+from cg_lab.execution.slurm import name_tasks
+from cg_lab.execution.slurm_commands import ask, list_tasks
 from cg_lab.journal import read_events
 from cg_lab.locks import find_holder
 from cg_lab.results import Layout, read_failure, read_plan
@@ -48,9 +49,13 @@ needs_own_slurm = pytest.mark.skipif(
 )
 
 
-def start(results: Path, *overrides: str, path: Path | None = None) -> subprocess.Popen[str]:
+def start(
+    results: Path, *overrides: str, path: Path | None = None, variables: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "cg_lab", "sweep", *STUDY, *CLUSTER, "study=s", f"results_dir={results}"]
-    environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"} if path else None
+    environment = {**os.environ, **(variables or {})}
+    if path:
+        environment["PATH"] = f"{path}:{os.environ['PATH']}"
     return subprocess.Popen(
         [*command, *overrides], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
@@ -99,7 +104,7 @@ def list_running(results: Path) -> list[tuple[str, int]]:
 def list_names(results: Path) -> list[str]:
     tasks = list_tasks(name_tasks(Layout(results), "s"))
     assert tasks is not None
-    return [f"{array}_{number}" for array, number, *_ in tasks]
+    return [f"{task.array}_{task.number}" for task in tasks]
 
 
 def check(results: Path, undisturbed: str) -> None:
@@ -126,6 +131,22 @@ def write_sbatch(folder: Path, body: str) -> Path:
     )
     script.chmod(0o755)
     return folder
+
+
+HOSTILE = {
+    "SQUEUE_STATES": "PENDING", "SQUEUE_PARTITION": "high", "SQUEUE_NAMES": "others", "SBATCH_JOB_NAME": "mine",
+    "SBATCH_TIMELIMIT": "1", "SBATCH_HOLD": "1", "SACCT_FORMAT": "User", "SCANCEL_STATE": "PENDING",
+    "SLURM_JOB_ID": "1", "SLURM_NTASKS": "7",
+}  # fmt: skip
+
+
+@pytest.mark.faults
+def test_a_users_own_options_of_slurm_change_nothing(undisturbed: str, tmp_path: Path) -> None:
+    """They would hide tasks that run, hold those that are submitted, and give them other names and limits."""
+    said = finish(start(tmp_path, "cluster.timeout_min=30", variables=HOSTILE))
+    check(tmp_path, undisturbed)
+    assert "SBATCH_HOLD=1 is set aside" in said
+    assert len(read_submissions(Layout(tmp_path), "s")) == 1
 
 
 # The driver ----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from cg_lab.planning.plan import Arm
 from cg_lab.results import Layout, write_plan
 from cg_lab.tracking import TrackingError, is_synced, sync_study, writing
 from cg_lab.tracking.table import read_runs
+from tests.tracking.conftest import build_lab
 
 
 def snapshot(lab: Any) -> dict[str, Any]:
@@ -495,3 +496,29 @@ def test_a_mirroring_that_finds_nothing_new_is_fast(lab: Any) -> None:
     lab.sync()
 
     assert time.perf_counter() - began < 2
+
+
+def test_another_results_folders_experiment_is_left_alone(tmp_path: Path) -> None:
+    """Two people with a study of one name on one server."""
+    uri = f"sqlite:///{tmp_path}/shared.db"
+    mine, theirs = (build_lab(tmp_path / name, targets=("ct-brain-mass",), seeds=(0,)) for name in ("mine", "theirs"))
+    for lab in (mine, theirs):
+        lab.finish()
+    first = sync_study(mine.layout, "small", tracking_uri=uri)
+    with pytest.raises(TrackingError, match=r"another results folder, .*/mine; .*tracking\.experiment=NAME"):
+        sync_study(theirs.layout, "small", tracking_uri=uri)
+    again = sync_study(mine.layout, "small", tracking_uri=uri)
+    assert (again.total, again.new, again.updated, again.removed) == (first.total, 0, 0, 0)
+    apart = sync_study(theirs.layout, "small", tracking_uri=uri, experiment="theirs")
+    assert apart.new == apart.total
+    assert is_synced(theirs.layout, "small", tracking_uri=uri, experiment="theirs")
+    assert not is_synced(theirs.layout, "small", tracking_uri=uri)
+
+
+def test_a_results_folder_that_was_moved_keeps_its_experiment(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/shared.db"
+    lab = build_lab(tmp_path / "before", targets=("ct-brain-mass",), seeds=(0,))
+    lab.finish()
+    sync_study(lab.layout, "small", tracking_uri=uri)
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert sync_study(Layout(tmp_path / "after"), "small", tracking_uri=uri).removed == 0
