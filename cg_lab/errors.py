@@ -61,3 +61,12 @@ def is_disk_trouble(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
         return True
     return any(words in str(error) for words in DISK_WORDS)
+
+
+def is_denied(error: OSError) -> bool:
+    """Tell whether somebody may not write where he was to.
+
+    >>> is_denied(PermissionError(13, "Permission denied")), is_denied(OSError(30, "Read-only file system"))
+    (True, True)
+    """
+    return error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}

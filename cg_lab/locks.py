@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cg_lab.errors import UserError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
@@ -38,6 +40,12 @@ def holding(path: Path, *, wait: bool = False) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        except OSError as error:
+            raise UserError(
+                f"results_dir: the file system of {path.parent} has no locks (flock: {error.strerror}), without which "
+                "two processes would do the same work; have it mounted with them (Lustre: -o flock), or give another "
+                "folder: results_dir=PATH"
+            ) from None
         file.truncate(0)
         file.write(f"{os.getpid()} {socket.gethostname()}")
         file.flush()
@@ -45,13 +53,14 @@ def holding(path: Path, *, wait: bool = False) -> Iterator[bool]:
 
 
 def find_holder(path: Path) -> Holder | None:
-    """Give the process that holds a lock; None if none does."""
-    if not path.exists():
+    """Give the process that holds a lock; None if none does, or if the file system or its rights do not let us ask."""
+    try:
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid, _, host = file.read().strip().partition(" ")
+                return Holder(pid=int(pid) if pid.isdigit() else 0, host=host)
+    except OSError:
         return None
-    with path.open("r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid, _, host = file.read().strip().partition(" ")
-            return Holder(pid=int(pid) if pid.isdigit() else 0, host=host)
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from cg_lab.cli.arguments import parse_arguments
-from cg_lab.errors import InterruptedByUserError, UserError, is_disk_trouble
+from cg_lab.errors import InterruptedByUserError, UserError, is_denied, is_disk_trouble
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,6 +23,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
+        if is_denied(error):
+            print(
+                f"error: {error.filename} can't be written ({error.strerror}); who may only read has status, explain, "
+                "logs and the report that is there",
+                file=sys.stderr,
+            )
+            return 2
         if not is_disk_trouble(error):
             raise
         print(f"error: {error}; what is finished is kept, make room and give the same command again", file=sys.stderr)
