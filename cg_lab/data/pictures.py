@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +20,11 @@ MAX_PIXELS = 64_000_000
 """Larger images are refused unread: they are mistakes or decompression bombs."""
 MAX_BYTES = 512_000_000
 """Larger files are refused unread."""
+
+
+FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "TIFF", "WEBP", "PPM", "DIB")
+"""Formats that are read; Pillow knows more, some of which start other programs."""
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"})
 
 
 class UnreadableError(Exception):
@@ -68,7 +75,6 @@ class Folder:
     """Image files below a folder; an origin is a path relative to it."""
 
     root: Path
-    _real: str = field(default="")
 
     def find(self, origins: Iterable[str]) -> dict[str, Stamp]:
         """Look folders through rather than single files: there may be a million, and most of them absent."""
@@ -84,11 +90,12 @@ class Folder:
 
     def open(self, origin: str) -> Picture:
         """Read and decode a file, which must lie below the folder once links are followed."""
-        path = os.path.realpath(os.path.join(self.root, origin))  # noqa: PTH118  (pathlib takes ten times as long)
-        self._real = self._real or os.path.realpath(self.root)
-        if not path.startswith(self._real + os.sep):
+        path = os.path.join(self.root, origin)  # noqa: PTH118  (pathlib takes ten times as long)
+        if not lead_below(path, self.root):
             raise UnreadableError("lies outside the data folder")
         try:
+            if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+                raise UnreadableError("no file")
             with open(path, "rb") as file:  # noqa: PTH123
                 if os.fstat(file.fileno()).st_size > MAX_BYTES:
                     raise UnreadableError(f"more than {MAX_BYTES} bytes")
@@ -100,6 +107,16 @@ class Folder:
         except OSError as error:
             raise UnreadableError(error.strerror or type(error).__name__) from None
         return decode(payload)
+
+
+def lead_below(path: str | Path, root: str | Path) -> bool:
+    """Tell whether a path lies below a folder once all links are followed."""
+    return os.path.realpath(path).startswith(_find_real(str(root)).rstrip(os.sep) + os.sep)
+
+
+@lru_cache(maxsize=64)
+def _find_real(root: str) -> str:
+    return os.path.realpath(root)
 
 
 def list_folder(folder: Path) -> dict[str, Stamp]:
@@ -115,7 +132,7 @@ def list_folder(folder: Path) -> dict[str, Stamp]:
                 status = entry.stat()
             except OSError:
                 continue  # a link to nothing
-            if not entry.is_dir():
+            if stat.S_ISREG(status.st_mode):
                 found[entry.name] = Stamp(status.st_size, status.st_mtime_ns)
     return found
 
@@ -134,10 +151,14 @@ def decode(payload: bytes) -> Picture:
     """
     if not payload:
         raise UnreadableError("zero bytes")
+    if payload[128:132] == b"DICM":
+        from cg_lab.data.films import decode_film
+
+        return decode_film(payload, 0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns about is handled by rule below
-            with Image.open(BytesIO(payload)) as image:
+            with Image.open(BytesIO(payload), formats=FORMATS) as image:
                 check_size(image.width, image.height)
                 frames = int(getattr(image, "n_frames", 1))
                 image.load()

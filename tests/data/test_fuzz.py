@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
+from cg_lab.data.json_lists import read_json_list
 from cg_lab.data.pictures import UnreadableError, decode
-from cg_lab.data.readers.json_lists import read_json_list
-from cg_lab.data.readers.med_mat import read_release
-from cg_lab.data.readers.tables import read_manifest
+from cg_lab.data.release import read_release
 from cg_lab.data.rows import clean_text
+from cg_lab.data.sources.manifest import read_manifest
 from cg_lab.errors import UserError
 from cg_lab.mat import Subset
 

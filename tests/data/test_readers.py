@@ -19,10 +19,9 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, ge
 
 from cg_lab.catalog import Catalog
 from cg_lab.config import read_study
-from cg_lab.data.readers import medmnist
-from cg_lab.data.readers.dicom import Films, hash_path
+from cg_lab.data.films import Films, hash_path
 from cg_lab.data.samples import DataSource, Split
-from cg_lab.data.sources import open_source, read_catalog
+from cg_lab.data.sources import medmnist, open_source, read_catalog
 from cg_lab.errors import UserError
 
 
