@@ -100,7 +100,7 @@ def group_rows(reading: Reading, asked: str | None) -> None:
     found = _Found()
     columns = {"group": rows.group, **reading.columns} if any(rows.group) else dict(reading.columns)
     wanted = _choose_columns(columns, asked, reading, found)
-    if asked == FILE_NAME or (asked is None and not wanted and reading.place.kind in {"files", "films"}):
+    if asked == FILE_NAME or (asked is None and not wanted and reading.place.kind in {"files", "volumes"}):
         stems = _read_stems(rows, forced=asked == FILE_NAME)
         if any(stems):
             columns, wanted = {**columns, "file name": stems}, ["file name"]

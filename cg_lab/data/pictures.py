@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import unicodedata
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ MAX_BYTES = 512_000_000
 
 FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "TIFF", "WEBP", "PPM", "DIB")
 """Formats that are read; Pillow knows more, some of which start other programs."""
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm",
+     ".jp2", ".j2k"}
+)  # fmt: skip
 
 
 class UnreadableError(Exception):
@@ -86,11 +90,24 @@ class Folder:
         for head, wanted in by_folder.items():
             entries = list_folder(self.root / head)
             found |= {origin: entries[name] for name, origin in wanted if name in entries}
+            foreign = [(name, origin) for name, origin in wanted if not origin.isascii() and name not in entries]
+            composed = {unicodedata.normalize("NFC", name): entries[name] for name in entries if foreign}
+            for name, origin in foreign:
+                if unicodedata.normalize("NFC", name) in composed:
+                    found[origin] = composed[unicodedata.normalize("NFC", name)]
         return found
+
+    def _locate(self, origin: str) -> str:
+        """Give the path of a file; names may be written in another form of Unicode than the list of images has."""
+        path = os.path.join(self.root, origin)  # noqa: PTH118  (pathlib takes ten times as long)
+        if origin.isascii() or os.path.lexists(path):
+            return path
+        forms = (os.path.join(self.root, unicodedata.normalize(form, origin)) for form in ("NFC", "NFD"))  # noqa: PTH118
+        return next((form for form in forms if os.path.lexists(form)), path)
 
     def open(self, origin: str) -> Picture:
         """Read and decode a file, which must lie below the folder once links are followed."""
-        path = os.path.join(self.root, origin)  # noqa: PTH118  (pathlib takes ten times as long)
+        path = self._locate(origin)
         if not lead_below(path, self.root):
             raise UnreadableError("lies outside the data folder")
         try:

@@ -49,9 +49,16 @@ def _open_films(place: Place) -> Pictures:
     return Films(Path(place.root))
 
 
+def _open_volumes(place: Place) -> Pictures:
+    from cg_lab.data.volumes import Volumes
+
+    return Volumes(Path(place.root))
+
+
 KINDS: dict[str, Callable[[Place], Pictures]] = {
     "files": lambda place: Folder(Path(place.root)),
     "arrays": _open_arrays,
     "films": _open_films,
+    "volumes": _open_volumes,
 }
 """What reads the images of a kind of place."""

@@ -34,8 +34,10 @@ class RecordChecker:
         Subsets of a catalogue by name; lines then name subsets and no elements.
     group
         `data.group`.
-    boxes
+    boxes, boxed
         A file of boxes, and the subsets that it is about.
+    told
+        Factors that the images themselves tell where lines don't.
 
     """
 
@@ -49,11 +51,12 @@ class RecordChecker:
         group: str | None = None,
         boxes: BoxTable | None = None,
         boxed: frozenset[str] = frozenset(),
+        told: tuple[str, ...] = (),
     ) -> None:
         self.rows = Rows(sources=[subject])
         self.tally = Tally(subject)
         self.factors, self.given, self.known, self.group = factors, dict(elements or {}), known, group
-        self.boxes, self.boxed = boxes, boxed
+        self.boxes, self.boxed, self.told = boxes, boxed, told
         self.faults: list[str] = [
             f"data.elements.{name}: no such factor; {suggest(name, factors)}"
             for name in self.given
@@ -71,12 +74,12 @@ class RecordChecker:
         """What every line must say."""
         if self.known is not None:
             return (*NEEDED, "subset")
-        return (*NEEDED, *(factor for factor in self.factors if factor not in self.given))
+        return (*NEEDED, *(factor for factor in self.factors if factor not in (*self.given, *self.told)))
 
     @property
     def optional(self) -> tuple[str, ...]:
         """What a line may say."""
-        return tuple(role for role in OPTIONAL if role not in self.needed)
+        return tuple(role for role in (*OPTIONAL, *self.told) if role not in self.needed)
 
     def open_columns(self, names: Iterable[str]) -> None:
         """Say which further columns the listing has; values are kept of those that may say who belongs together."""
@@ -150,6 +153,8 @@ class RecordChecker:
         if mask and not all(lies_below(part.strip()) for part in mask.split(";")):
             raise RowError(f"mask '{mask}' lies outside the manifest's folder")
         before = self.seen.setdefault((image, label if box or mask else ""), line)
+        if before != line and subset in self.boxed:
+            return  # tables of boxes have a line for each box
         if before != line:
             raise RowError(f"image '{image}' is listed in line {before} already")
         if subset in self.boxed:

@@ -137,7 +137,8 @@ def test_patient_and_study_are_joined(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "pattern", ["p{p:02d}_{f}.png", "case{p}_slice_{f:03d}.png", "patient{p:05d}/study1/view{f}.png",
-                "{p:08d}_{f:03d}.png", "TCGA-A{p}-A0SK-01Z-{f}.png", "sub-{p:02d}_frame{f}.png", "mammo_P_{p:05d}_LEFT_{f}.png"]
+                "{p:08d}_{f:03d}.png", "TCGA-A{p}-A0SK-01Z-{f}.png", "sub-{p:02d}_frame{f}.png",
+                "mammo_P_{p:05d}_LEFT_{f}.png"]
 )  # fmt: skip
 def test_files_that_share_the_beginning_of_their_name_stay_together(pattern: str, tmp_path: Path) -> None:
     rows = make_rows(tmp_path, [pattern.format(p=number // 4, f=number % 4) for number in range(36)])
