@@ -73,6 +73,7 @@ class LabelColumns:
             self.findings = ()
         else:
             self.findings = _find_one_hot(header, lines)
+        self.nothing = next((name for name in self.findings if fold_name(name) == "nofinding"), NOTHING)
         if settings.finding is not None and self.findings and settings.finding not in self.findings:
             raise UserError(f"data.finding: no '{settings.finding}'; {suggest(settings.finding, self.findings)}")
 
@@ -96,7 +97,7 @@ class LabelColumns:
         real = [name for name in found if fold_name(name) not in {"nofinding", "normal"}] or found
         if len(real) > 1 and settings.several == "left_out":
             return None, "several findings"
-        return ", ".join(real) or NOTHING, ""
+        return ", ".join(real) or self.nothing, ""
 
     def _split(self, cells: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """Give the findings that are there, and those that are uncertain."""
