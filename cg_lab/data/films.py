@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import struct
 import warnings
 import zlib
@@ -13,7 +14,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 import pydicom
@@ -39,6 +40,10 @@ SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ""})
 MAX_FRAMES = 20_000
 """Frames of one file; more are refused unread."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PIXEL_TAGS = frozenset(struct.pack(f"{order}HH", 0x7FE0, part) for order in "<>" for part in (0x10, 0x8, 0x9))
+"""Those of `PIXELS`, in either byte order."""
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""Transfer syntax of a data set that is packed as a whole."""
 IDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 """What says who belongs together."""
 KEYS = (*IDS, "SOPInstanceUID", "AccessionNumber")
@@ -119,7 +124,9 @@ def is_film(payload: bytes) -> bool:
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """Tell in words of ours what pydicom and its decoders raise, whose texts may quote tags."""
+    """Tell in words of ours what pydicom and its decoders raise or log, whose texts may quote tags."""
+    log = logging.getLogger("pydicom")
+    before, log.disabled = log.disabled, True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -134,6 +141,8 @@ def _in_words() -> Iterator[None]:
         raise UnreadableError(
             f"damaged or cut short, get the file anew ({type(error).__name__} while it was decoded)"
         ) from None
+    finally:
+        log.disabled = before
 
 
 def decode_film(payload: bytes, frame: int) -> Picture:
@@ -178,7 +187,7 @@ def _begins_like_one(payload: bytes) -> bool:
 
 def _check_deflated(payload: bytes) -> None:
     """Refuse a deflated data set that unpacks to more than is read, before pydicom unpacks it."""
-    if not is_film(payload) or b"1.2.840.10008.1.2.1.99" not in payload[:2048]:
+    if not is_film(payload) or DEFLATED not in payload[:2048]:
         return
     (length,) = struct.unpack("<I", payload[140:144])
     unpacked = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -200,6 +209,16 @@ def count_frames(dataset: Dataset) -> int:
         If it has no pixels, is made from images rather than one, or the numbers in it can't be.
 
     """
+    claimed = _read_claim(dataset, has_pixels=any(name in dataset for name in PIXELS))
+    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)))
+    there = _count_frames(dataset, syntax, claimed)
+    if claimed > there:
+        raise UnreadableError(f"claims {claimed} frames and has pixels for {there}; get the file anew")
+    return claimed
+
+
+def _read_claim(dataset: Dataset, *, has_pixels: bool) -> int:
+    """Give the frames that a file claims to have, once it is known to be an image."""
     kind = str(dataset.get("SOPClassUID", "") or dataset.file_meta.get("MediaStorageSOPClassUID", ""))
     modality = str(dataset.get("Modality", "") or "").strip().upper()
     derived = next((words for uid, words in DERIVED.items() if kind.startswith(uid)), None)
@@ -207,27 +226,19 @@ def count_frames(dataset: Dataset) -> int:
         raise UnreadableError("a segmentation, no image; leave it out, or give it as masks of its images")
     if (derived and kind != "1.2.840.10008.5.1.4.1.1.481.1") or modality in NO_IMAGES:
         raise UnreadableError(f"{derived or 'made from images'}, no image; leave it out")
-    if not dataset.get("Rows") or not any(
-        name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-    ):
+    if not dataset.get("Rows") or not has_pixels:
         raise UnreadableError("no pixels in it (a report, plan or waveform); leave it out")
     check_size(_read_number(dataset, "Columns"), _read_number(dataset, "Rows"))
     claimed = _read_number(dataset, "NumberOfFrames", 1)
-    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)))
     if claimed > MAX_FRAMES:
         raise UnreadableError(f"claims {claimed} frames, at most {MAX_FRAMES} are read; split the file")
-    there = _count_frames(dataset, syntax, claimed)
-    if claimed > there:
-        raise UnreadableError(f"claims {claimed} frames and has pixels for {there}; get the file anew")
     return claimed
 
 
 def _count_frames(dataset: Dataset, syntax: UID, claimed: int) -> int:
     if claimed == 1:
         return 1
-    data = next(
-        dataset[name].value for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in dataset
-    )
+    data = next(dataset[name].value for name in PIXELS if name in dataset)
     if syntax.is_encapsulated:
         return sum(1 for _ in generate_fragmented_frames(data, number_of_frames=claimed))
     pixels = (
@@ -355,22 +366,36 @@ def read_tags(path: Path) -> Tags:
             raise UnreadableError(f"more than {MAX_BYTES} bytes")
         with path.open("rb") as file:
             start = file.read(2048)
-        if not is_film(start) and not _begins_like_one(start):
-            raise UnreadableError("no DICOM file")
-        is_plain = is_film(start) and b"1.2.840.10008.1.2.1.99" not in start
-        dataset = (
-            pydicom.dcmread(
-                path, defer_size=1 << 12, specific_tags=[*TAGS, "PixelData", "FloatPixelData", "DoubleFloatPixelData"]
-            )
-            if is_plain
-            else _read_dataset(path.read_bytes())
-        )
+            if not is_film(start) and not _begins_like_one(start):
+                raise UnreadableError("no DICOM file")
+            if is_film(start) and DEFLATED not in start:
+                file.seek(0)
+                head = _Head(file, path.stat().st_size)
+                dataset = pydicom.dcmread(cast("BinaryIO", head), stop_before_pixels=True, specific_tags=list(TAGS))
+                frames = _read_claim(dataset, has_pixels=head.read(4) in PIXEL_TAGS)
+            else:
+                dataset, frames = _read_dataset(path.read_bytes()), 2
+        if frames > 1:
+            frames = count_frames(_read_dataset(path.read_bytes()))
         return Tags(
             modality=str(dataset.get("Modality", "") or ""),
             body_part=str(dataset.get("BodyPartExamined", "") or ""),
-            frames=count_frames(dataset),
+            frames=frames,
             ids={name: text for name in KEYS if (text := str(dataset.get(name, "") or "").strip())},
         )
+
+
+class _Head:
+    """A file of which no more is asked for than there is, whatever length it claims for an element."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.file, self.size = file, size
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        """Read some bytes, at most those that are left."""
+        left = max(0, self.size - self.file.tell())
+        return self.file.read(left if count < 0 else min(count, left))
 
 
 def read_ids(reading: Reading) -> None:

@@ -183,9 +183,15 @@ def test_studies_and_series_stand_on_one_side(name: str, tmp_path: Path) -> None
     assert len(groups[0] | groups[1]) == 4
 
 
-def test_free_text_reaches_no_name_file_or_message(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_free_text_reaches_no_name_file_log_or_message(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     secret = "Knie von Erika M"
-    catalog = check(tmp_path, lambda number: make_film(draw(number), BodyPartExamined=secret, Modality="Erika"))
+    check(tmp_path, lambda number: make_film(draw(number), BodyPartExamined=secret, Modality="Erika"))
+    caplog.clear()  # pydicom tells of it when such files are written
+    study = read_study(["data=dicom", f"data.path={tmp_path}/films", "data.test_share=0.5"])
+    catalog = read_catalog(study.data, tmp_path / "kept")
+    assert "erika" not in caplog.text.lower()
     assert catalog.subsets[0].triplet == "unknown modality:unknown area:T"
     written = b"".join(path.read_bytes() for path in (tmp_path / "kept").rglob("*") if path.is_file())
     assert secret.encode() not in written
