@@ -183,10 +183,7 @@ def _ask(reading: Reading, name: str, values: Sequence[str], reason: str) -> Non
         f"column '{name}' {reason} ({different} values for {images} images): say data.group={name} if images that "
         f"share a value belong together, or data.group={NONE} if there is nothing of the kind"
     )
-    if reading.is_own:
-        reading.faults.append(told)
-    else:
-        reading.notes.append(Note(subject=_name(reading), reason=told, count=1))
+    reading.faults.append(told)
 
 
 def join_groups(columns: Sequence[Sequence[str]], count: int) -> list[str]:

@@ -225,10 +225,9 @@ def _read_parts(parts: Mapping[str, ImageSettings], folder: Path) -> Catalog | l
             return reading
         read_ids(reading)
         group_rows(reading, part.group)
-        if reading.is_own:
-            reading.faults += [
-                f"subset '{subset}': {fault}" for subset in reading.subsets if (fault := find_name_fault(subset))
-            ]
+        reading.faults += [
+            f"subset '{subset}': {fault}" for subset in reading.subsets if (fault := find_name_fault(subset))
+        ]
         rules = Rules(
             seed=part.seed,
             test_share=part.test_share,
