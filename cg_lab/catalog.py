@@ -58,6 +58,10 @@ DataRef = Annotated[PhantomData | ImageData | ListedData, Discriminator("source"
 """Identity of a study's data."""
 
 
+UNGROUPED = "image without a group"
+"""How a note begins that tells how a source's images were grouped; its count is that of those that were not."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """Something that a reader of the catalogue should know: what was left out, or found."""

@@ -9,7 +9,9 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cg_lab.arms import Arm, Traits
 from cg_lab.config import read_study
@@ -89,6 +91,21 @@ def run(folder: Path, *arguments: str, status: int = 0) -> str:
 def read_rows(text: str, head: str) -> list[str]:
     """Read the rows of the table that begins with a head."""
     return text.split(f"\n{head}\n", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
+
+
+def test_the_page_on_writing_a_source_works_as_written(tmp_path: Path) -> None:
+    page = (DOCS / "own_source.md").read_text(encoding="utf-8")
+    assert write_files(page, tmp_path) == ["my_sources/sidecar.py", "my_conf/data/sidecar.yaml"]
+    (tmp_path / "films").mkdir()
+    for number in range(24):
+        noise = np.random.default_rng(number).integers(0, 256, (12, 12), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"films/{number}.png")
+        (tmp_path / f"films/{number}.txt").write_text(
+            f"{('no', 'yes')[number % 2]}\nP{number // 4}\n", encoding="utf-8"
+        )
+    (command,) = list_commands(page)
+    printed = run(tmp_path, "-m", "cg_lab", *command.split())
+    assert re.search(r"```text\n(.*)\n```", page)[1] in printed  # type: ignore[index]
 
 
 def test_the_page_on_writing_a_design_works_as_written(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cg_lab.data_settings import DataSettings
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Kind
 from cg_lab.serialize import parse
@@ -80,7 +81,8 @@ def read_studies(request: Request) -> tuple[NamedStudy, ...]:
 
 
 def _check(composed: Composed) -> Study:
-    from cg_lab.planning.designs import parse_design  # `--help` need not load the planner
+    from cg_lab.data.sources import parse_data  # `--help` need load neither these nor the planner
+    from cg_lab.planning.designs import parse_design
 
     where = f"the configuration {composed.name}".strip()
     faults: list[str] = []
@@ -89,12 +91,17 @@ def _check(composed: Composed) -> Study:
         design = parse_design(composed.plain.get("design"), where=f"{where}, group design,")
     except UserError as error:
         faults.append(str(error))
+    data = DataSettings(source="unknown", name="unknown", targets=None)
     try:
-        study = parse(Study, {**composed.plain, "design": design}, where=where)
+        data = parse_data(composed.plain.get("data"), where=f"{where}, group data,")
+    except UserError as error:
+        faults.append(str(error))
+    try:
+        study = parse(Study, {**composed.plain, "data": data, "design": design}, where=where)
     except UserError as error:
         raise UserError("\n".join([*faults, str(error)])) from None
     if faults:
-        raise UserError(faults[0])
+        raise UserError("\n".join(faults))
     return study
 
 

@@ -117,7 +117,7 @@ class _Builder:
         """Tell groups of several sources apart, and name those that may be persons by what their images show."""
         shown: dict[tuple[int, str], str] = {}
         for part, group, film in zip(self.used.part, groups, pixels, strict=True):
-            if group and self.parts[part].reading.hides_origins:
+            if group and self.parts[part].reading.hides_groups:
                 shown[part, group] = min(shown.get((part, group), film), film)
         named: list[str] = []
         for part, group in zip(self.used.part, groups, strict=True):
@@ -175,7 +175,13 @@ class _Builder:
         faults: list[str] = []
         for side in (TRAIN, TEST):
             absent = [label for label in labels if not counts.get((subset, label, side))]
-            if absent:
+            moved = sum(counts.get((subset, label, MOVED), 0) for label in absent)
+            if absent and moved and self.parts[part].rules.keeps_own:
+                faults.append(
+                    f"subset '{subset}': no {side} sample of {', '.join(map(repr, absent))}: {moved} images share a "
+                    "group with a test image or look like one; data.split=drawn draws sides that keep groups whole"
+                )
+            elif absent:
                 faults.append(
                     f"subset '{subset}': no {side} sample of {', '.join(map(repr, absent))} at data.test_share="
                     f"{self.parts[part].rules.test_share}; a label needs at least two groups or images, one a side"
@@ -217,7 +223,11 @@ class _Builder:
             factors=self.parts[0].reading.factors,
             subsets=tuple(subsets),
             tied=next((part.reading.tied for part in self.parts if part.reading.tied is not None), None),
-            notes=(*notes, *_note_shortcuts(shortcuts)),
+            notes=(
+                *notes,
+                *_note_shortcuts(shortcuts),
+                *(note for part in self.parts for note in part.reading.grouping),
+            ),
             instructions=instructions,
             shares=shares,
             shortcuts=tuple(shortcuts),

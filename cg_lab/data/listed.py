@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cg_lab.data.spelling import Spelling, find_near_misses
+from cg_lab.data.subset_names import find_name_fault
 from cg_lab.errors import suggest
 from cg_lab.mat import MAX_OPTIONS, Kind, Subset, count_options
 
@@ -81,10 +82,8 @@ class Checker:
             self._tell(line, "empty name")
         elif name in self.seen:
             self._tell(line, f"subset '{name}' is listed in line {self.seen[name]} already")
-        elif any(character in name for character in "/,;=[]{}\"' "):
-            self._tell(
-                line, f"name '{name}' has spaces or one of / , ; = [ ] {{ }} and quotes; use letters, digits, - _ ."
-            )
+        elif (fault := find_name_fault(name)) is not None:
+            self._tell(line, fault)
         self.seen.setdefault(name, line.number)
         return name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 
 from cg_lab.data.listed import Checker, Declarations, Line
+from cg_lab.data.yaml_limits import MAX_BYTES, find_excess
 from cg_lab.errors import UserError, list_faults, suggest
 from cg_lab.mat import Subset
 
@@ -112,10 +114,15 @@ def _check_columns(header: list[str], factors: tuple[str, ...], where: str, faul
 
 
 def _read_yaml(file: Path, given: Declarations, faults: list[str]) -> tuple[list[Line], Declarations]:
+    if file.stat().st_size > MAX_BYTES:
+        raise UserError(f"catalogue {file}: more than {MAX_BYTES} bytes; give its subsets in a CSV")
     try:
         text = file.read_text(encoding="utf-8")
+        fault = find_excess(text)
+        if fault is not None:
+            raise UserError(f"catalogue {file}, {fault}")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"catalogue {file}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(root, yaml.MappingNode):
         raise UserError(f"catalogue {file}: must be a mapping with the keys {', '.join(TOP_KEYS)}")
@@ -157,7 +164,7 @@ def _read_declarations(nodes: Mapping[str, Any], given: Declarations, faults: li
     plain = {name: yaml.safe_load(yaml.serialize(value)) for name, (_, value) in nodes.items() if name in TOP_KEYS[:4]}
 
     def tell(name: str, shape: str) -> None:
-        faults.append(f"line {_line(nodes[name][0])}: '{name}' must be {shape}, not {plain[name]!r}")
+        faults.append(f"line {_line(nodes[name][0])}: '{name}' must be {shape}, not {reprlib.repr(plain[name])}")
 
     factors = given.factors
     if "factors" in plain:

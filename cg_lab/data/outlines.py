@@ -20,8 +20,10 @@ class Outlines:
     def read(self, written: str, size: tuple[int, int]) -> tuple[Box, ...] | str:
         """Give boxes as shares of the image; a text says what is wrong with them."""
         if written.startswith("mask "):
-            outline = self._find_outline(written.removeprefix("mask "), size)
-            return outline if isinstance(outline, str) else (outline,)
+            found = [self._find_outline(mask, size) for mask in written.removeprefix("mask ").split("; mask ")]
+            return next((one for one in found if isinstance(one, str)), None) or tuple(
+                sorted((one for one in found if not isinstance(one, str)), key=lambda box: (box[1], box[0]))
+            )
         width, height = size
         boxes: list[Box] = []
         for part in filter(None, (part.strip() for part in written.split(";"))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby, product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -18,15 +19,17 @@ from cg_lab.data.phantom import (
     render_phantoms,
 )
 from cg_lab.data.samples import Sample, Split
-from cg_lab.data_settings import PhantomSettings
 from cg_lab.errors import UserError
 from cg_lab.mat import Subset, count_options
+
+if TYPE_CHECKING:
+    from cg_lab.data.sources.phantom import Settings
 
 TEST_OFFSET = 1_000_000
 """Numbers of test samples start here, so that a larger training set never reaches them."""
 
 
-def build_phantom_catalog(settings: PhantomSettings) -> Catalog:
+def build_phantom_catalog(settings: Settings) -> Catalog:
     """List a subset for every combination of the chosen elements.
 
     Raises

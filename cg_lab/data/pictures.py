@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+import unicodedata
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +21,14 @@ MAX_PIXELS = 64_000_000
 """Larger images are refused unread: they are mistakes or decompression bombs."""
 MAX_BYTES = 512_000_000
 """Larger files are refused unread."""
+
+
+FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "TIFF", "WEBP", "PPM", "DIB")
+"""Formats that are read; Pillow knows more, some of which start other programs."""
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm",
+     ".jp2", ".j2k"}
+)  # fmt: skip
 
 
 class UnreadableError(Exception):
@@ -68,7 +79,6 @@ class Folder:
     """Image files below a folder; an origin is a path relative to it."""
 
     root: Path
-    _real: str = field(default="")
 
     def find(self, origins: Iterable[str]) -> dict[str, Stamp]:
         """Look folders through rather than single files: there may be a million, and most of them absent."""
@@ -80,15 +90,29 @@ class Folder:
         for head, wanted in by_folder.items():
             entries = list_folder(self.root / head)
             found |= {origin: entries[name] for name, origin in wanted if name in entries}
+            foreign = [(name, origin) for name, origin in wanted if not origin.isascii() and name not in entries]
+            composed = {unicodedata.normalize("NFC", name): entries[name] for name in entries if foreign}
+            for name, origin in foreign:
+                if unicodedata.normalize("NFC", name) in composed:
+                    found[origin] = composed[unicodedata.normalize("NFC", name)]
         return found
+
+    def _locate(self, origin: str) -> str:
+        """Give the path of a file; names may be written in another form of Unicode than the list of images has."""
+        path = os.path.join(self.root, origin)  # noqa: PTH118  (pathlib takes ten times as long)
+        if origin.isascii() or os.path.lexists(path):
+            return path
+        forms = (os.path.join(self.root, unicodedata.normalize(form, origin)) for form in ("NFC", "NFD"))  # noqa: PTH118
+        return next((form for form in forms if os.path.lexists(form)), path)
 
     def open(self, origin: str) -> Picture:
         """Read and decode a file, which must lie below the folder once links are followed."""
-        path = os.path.realpath(os.path.join(self.root, origin))  # noqa: PTH118  (pathlib takes ten times as long)
-        self._real = self._real or os.path.realpath(self.root)
-        if not path.startswith(self._real + os.sep):
+        path = self._locate(origin)
+        if not lead_below(path, self.root):
             raise UnreadableError("lies outside the data folder")
         try:
+            if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+                raise UnreadableError("no file")
             with open(path, "rb") as file:  # noqa: PTH123
                 if os.fstat(file.fileno()).st_size > MAX_BYTES:
                     raise UnreadableError(f"more than {MAX_BYTES} bytes")
@@ -100,6 +124,16 @@ class Folder:
         except OSError as error:
             raise UnreadableError(error.strerror or type(error).__name__) from None
         return decode(payload)
+
+
+def lead_below(path: str | Path, root: str | Path) -> bool:
+    """Tell whether a path lies below a folder once all links are followed."""
+    return os.path.realpath(path).startswith(_find_real(str(root)).rstrip(os.sep) + os.sep)
+
+
+@lru_cache(maxsize=64)
+def _find_real(root: str) -> str:
+    return os.path.realpath(root)
 
 
 def list_folder(folder: Path) -> dict[str, Stamp]:
@@ -115,7 +149,7 @@ def list_folder(folder: Path) -> dict[str, Stamp]:
                 status = entry.stat()
             except OSError:
                 continue  # a link to nothing
-            if not entry.is_dir():
+            if stat.S_ISREG(status.st_mode):
                 found[entry.name] = Stamp(status.st_size, status.st_mtime_ns)
     return found
 
@@ -134,10 +168,14 @@ def decode(payload: bytes) -> Picture:
     """
     if not payload:
         raise UnreadableError("zero bytes")
+    if payload[128:132] == b"DICM":
+        from cg_lab.data.films import decode_film
+
+        return decode_film(payload, 0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns about is handled by rule below
-            with Image.open(BytesIO(payload)) as image:
+            with Image.open(BytesIO(payload), formats=FORMATS) as image:
                 check_size(image.width, image.height)
                 frames = int(getattr(image, "n_frames", 1))
                 image.load()

@@ -14,6 +14,10 @@ from cg_lab.questions import Question
 
 SIDES = ("train", "val", "test")
 """What a source may say of a row; `val` neither trains nor tests."""
+SIDE_NAMES = {
+    "training": "train", "validation": "val", "valid": "val", "validate": "val", "dev": "val", "eval": "val",
+    "testing": "test", "tst": "test",
+}  # fmt: skip
 NOT_A_VALUE = {"", "nan", "<na>", "nat"}
 """How tables write that there is nothing."""
 JOINERS = str.maketrans("", "", "\u200c\u200d")
@@ -46,15 +50,19 @@ class Rows:
         self, line: int, origin: str, subset: str, label: str, *, group: str = "", side: str = "", boxes: str = ""
     ) -> None:
         """Add a row of the file that was named last."""
-        keep = self._texts.setdefault
+        keep = self.keep
         self.source.append(len(self.sources) - 1)
         self.line.append(line)
-        self.origin.append(origin)
-        self.subset.append(keep(subset, subset))
-        self.label.append(keep(label, label))
-        self.group.append(keep(group, group))
-        self.side.append(keep(side, side))
-        self.boxes.append(boxes)
+        self.origin.append(keep(origin))
+        self.subset.append(keep(subset))
+        self.label.append(keep(label))
+        self.group.append(keep(group))
+        self.side.append(keep(side))
+        self.boxes.append(keep(boxes))
+
+    def keep(self, text: str) -> str:
+        """Give the one copy of a text that all rows share."""
+        return self._texts.setdefault(text, text)
 
     def where(self, row: int) -> str:
         """Say where a row comes from.
@@ -84,9 +92,27 @@ class Reading:
     notes: list[Note] = field(default_factory=list)
     is_own: bool
     """Whether the listing is the user's own, so that its faults are refused; of a public release they are counted."""
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    """Of each row, what else the source tells of it that may say who belongs together."""
+    grouping: list[Note] = field(default_factory=list)
+    """How images were grouped, and what was not used."""
+    unused: tuple[str, ...] = ()
+    """Columns of the source that mean nothing to its module."""
     tied: tuple[tuple[str, str], ...] | None = None
     hides_origins: bool = False
+    """Whether paths may name persons, so that none is written down."""
+    hides_groups: bool = False
     """Whether groups may name persons, so that they are renamed by what the images show."""
+
+
+def read_side(text: str) -> str | None:
+    """Give a side by one of its names; None if it is none.
+
+    >>> read_side("Training"), read_side("validate"), read_side("7")
+    ('train', 'val', None)
+    """
+    folded = text.strip().casefold()
+    return SIDE_NAMES.get(folded, folded if folded in {"", *SIDES} else None)
 
 
 class RowError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from cg_lab.catalog import UNGROUPED
 from cg_lab.mat import Kind
 from cg_lab.planning.plan import Plan
 from cg_lab.study import Recipe
@@ -35,6 +36,7 @@ def explain_methods(plan: Plan) -> tuple[str, ...]:
             f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; the loss is taken "
             f"at the answer. Questions are single-choice with up to four options in random order; the model answers with {form}."
         )
+    paragraphs += _tell_groups(plan)
     paragraphs.append(_tell_reading(plan))
     if plan.comparisons:
         paragraphs.append(f"Compared: {'; '.join(plan.comparisons)}. All else is exploratory.")
@@ -45,6 +47,18 @@ def explain_methods(plan: Plan) -> tuple[str, ...]:
         f"intervals in effects.csv from {plan.rule.resamples:,} draws."
     )
     return tuple(paragraphs)
+
+
+def _tell_groups(plan: Plan) -> list[str]:
+    """Say how images were grouped, and how many of them have no group."""
+    notes = [note for catalog in plan.catalogs for note in catalog.notes if note.reason.startswith(UNGROUPED)]
+    if not notes:
+        return []
+    told = [
+        f"{note.subject}: {note.count:,} without a group {note.reason.removeprefix(UNGROUPED).strip()}"
+        for note in dict.fromkeys(notes)
+    ]
+    return [f"Images of one group (patient, study, series or file) stand on one side. {'; '.join(told)}."]
 
 
 def _tell_reading(plan: Plan) -> str:

@@ -202,5 +202,8 @@ def open_templates() -> jinja2.Environment:
 
 
 def _escape_cell(text: str) -> str:
-    """Keep a text inside its cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    """Keep a text of the user's inside its place in Markdown: no cell, tag, link, code or line of its own."""
+    told = " ".join(text.split())
+    for mark in "\\`*[]|":
+        told = told.replace(mark, f"\\{mark}")
+    return told.replace("<", "&lt;")

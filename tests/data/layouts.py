@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
+import tarfile
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from tests.data.making_films import make_film
 
 Rows = list[dict[str, str]]
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
@@ -109,7 +113,7 @@ def write_medmnist(rows: Rows, folder: Path) -> list[str]:
 
 
 def write_folders(rows: Rows, folder: Path) -> list[str]:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     write_catalogue(rows, folder.with_suffix(".csv"))
     lines = ["file_name,group"]
     for number, row in enumerate(rows):
@@ -119,6 +123,101 @@ def write_folders(rows: Rows, folder: Path) -> list[str]:
     (folder / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return ["data=imagefolder", f"data.path={folder}", "data.levels=[subset,label]",
             f"data.subsets={folder.with_suffix('.csv')}"]  # fmt: skip
+
+
+ROLES = ("subset", "modality", "area", "task", "group")
+
+
+def write_dicom_table(rows: Rows, folder: Path) -> list[str]:
+    """Write DICOM files in folders that say nothing, and a table that names them without ending."""
+    columns = ["image_id", "dx", *ROLES]
+    for number, row in enumerate(rows):
+        pixels = np.asarray(Image.open(row["source"]).convert("RGB"))
+        film = make_film(pixels, patient="")
+        del film.PatientID, film.BodyPartExamined
+        (folder / f"{number % 7}").mkdir(parents=True, exist_ok=True)
+        film.save_as(folder / f"{number % 7}/{number}.dcm", enforce_file_format=True)
+    lines = [{**row, "image_id": str(number), "dx": row["label"]} for number, row in enumerate(rows)]
+    _write_table(folder / "labels.csv", columns, lines)
+    return ["data=dicom_table", f"data.path={folder / 'labels.csv'}", "data.columns={image: image_id, label: dx}"]
+
+
+def write_one_hot(rows: Rows, folder: Path) -> list[str]:
+    labels = sorted({row["label"] for row in rows})
+    lines = [
+        {**row, "image": f"{number}", **{label: "1.0" if label == row["label"] else "0.0" for label in labels}}
+        for number, row in enumerate(rows)
+    ]
+    for number, row in enumerate(rows):
+        _copy(row, folder / "jpg" / f"{number}.jpg")
+    _write_table(folder / "truth.csv", ["image", *labels, *ROLES], lines)
+    return ["data=findings", f"data.path={folder / 'truth.csv'}", f"data.root={folder / 'jpg'}"]
+
+
+def write_conversations(rows: Rows, folder: Path) -> list[str]:
+    for number, row in enumerate(rows):
+        _copy(row, folder / f"{number}.jpg")
+    records = [
+        {
+            "id": number, "image": f"{number}.jpg", **{role: row[role] for role in ROLES},
+            "conversations": [
+                {"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": row["label"]},
+            ],
+        }
+        for number, row in enumerate(rows)
+    ]  # fmt: skip
+    (folder / "llava.json").write_text(json.dumps(records), encoding="utf-8")
+    return ["data=conversations", f"data.path={folder / 'llava.json'}"]
+
+
+def write_coco(rows: Rows, folder: Path) -> list[str]:
+    labels = sorted({row["label"] for row in rows})
+    for number, row in enumerate(rows):
+        _copy(row, folder / "images" / f"{number}.jpg")
+    whole = {
+        "categories": [{"id": number, "name": label} for number, label in enumerate(labels)],
+        "images": [
+            {"id": number, "file_name": f"{number}.jpg", **{role: row[role] for role in ROLES}}
+            for number, row in enumerate(rows)
+        ],
+        "annotations": [
+            {"id": number, "image_id": number, "category_id": labels.index(row["label"])}
+            for number, row in enumerate(rows)
+        ],
+    }
+    (folder / "coco.json").write_text(json.dumps(whole), encoding="utf-8")
+    return ["data=coco", f"data.path={folder / 'coco.json'}", "data.ask=labels"]
+
+
+def write_webdataset(rows: Rows, folder: Path) -> list[str]:
+    folder.mkdir()
+    for start in range(0, len(rows), 100):
+        with tarfile.open(folder / f"shard-{start:06d}.tar", "w") as file:
+            for number, row in enumerate(rows[start : start + 100], start):
+                _add(file, f"{number:06d}.jpg", Path(row["source"]).read_bytes())
+                _add(file, f"{number:06d}.txt", row["label"].encode())
+                _add(file, f"{number:06d}.json", json.dumps({role: row[role] for role in ROLES}).encode())
+    return ["data=webdataset", f"data.path={folder}"]
+
+
+def write_archive(rows: Rows, folder: Path) -> list[str]:
+    overrides = write_folders(rows, folder / "set")
+    shutil.make_archive(str(folder / "set"), "zip", folder / "set")
+    shutil.rmtree(folder / "set")
+    return ["data=archive", f"data.path={folder / 'set.zip'}", *overrides[2:]]
+
+
+def _add(file: tarfile.TarFile, name: str, payload: bytes) -> None:
+    told = tarfile.TarInfo(name)
+    told.size = len(payload)
+    file.addfile(told, io.BytesIO(payload))
+
+
+def _write_table(path: Path, columns: list[str], lines: Rows) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(lines)
 
 
 def _copy(row: dict[str, str], target: Path) -> None:

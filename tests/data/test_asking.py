@@ -12,7 +12,7 @@ from cg_lab.config import read_study
 from cg_lab.data.asking import pose_shots, pose_test, pose_training
 from cg_lab.data.phantoms import build_phantom_catalog, open_phantoms
 from cg_lab.data.samples import Split
-from cg_lab.data_settings import PhantomSettings
+from cg_lab.data.sources.phantom import Settings as PhantomSettings
 from cg_lab.errors import UserError
 from cg_lab.planning.work import Mixture, MixturePart, Protocol
 from cg_lab.questions import Question

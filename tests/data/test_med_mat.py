@@ -11,7 +11,7 @@ from PIL import Image
 
 from cg_lab.catalog import Catalog
 from cg_lab.config import read_study
-from cg_lab.data.readers.med_mat import read_question
+from cg_lab.data.release import read_question
 from cg_lab.data.rows import RowError
 from cg_lab.data.samples import DataSource, Split, ask
 from cg_lab.data.sources import open_source, read_catalog

@@ -26,6 +26,12 @@ WRITERS: dict[str, Write] = {
     "med_mat": layouts.write_release,
     "medmnist": layouts.write_medmnist,
     "imagefolder": layouts.write_folders,
+    "dicom_table": layouts.write_dicom_table,
+    "findings": layouts.write_one_hot,
+    "conversations": layouts.write_conversations,
+    "coco": layouts.write_coco,
+    "webdataset": layouts.write_webdataset,
+    "archive": layouts.write_archive,
 }
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from cg_lab.config import read_study
 from cg_lab.data.asking import pose_test
 from cg_lab.data.phantoms import build_phantom_catalog, open_phantoms
-from cg_lab.data_settings import PhantomSettings
+from cg_lab.data.sources.phantom import Settings as PhantomSettings
 from cg_lab.execution.workset import Workset
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example

@@ -3,108 +3,60 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cg_lab.catalog import Note
-from cg_lab.data.pictures import MAX_PIXELS, Picture, Stamp, UnreadableError
+from cg_lab.data.arrays import DAMAGED, check_member
 from cg_lab.data.places import Place
-from cg_lab.data.readers.tables import make_subset, read_cells
 from cg_lab.data.rows import SIDES, Reading, Rows, clean_text
+from cg_lab.data.subset_names import make_subset
+from cg_lab.data.tabular import read_cells
+from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError, list_faults, suggest
-from cg_lab.serialize import content_id, replacing
 
 FACTS = Path(__file__).parents[1] / "medmnist" / "sets.csv"
 SIZES = (28, 64, 128, 224)
 COLUMNS = ("name", "modality", "area", "task", "labels")
 OPTIONAL = ("title", "answer", *(f"md5_{size}" for size in SIZES))
+MAX_LABEL_BYTES = 1_000_000_000
+"""Of labels or groups, which are held in memory."""
 NOTHING = "no finding"
 """The label of an image of a set with several labels that has none of them."""
-DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError)
 
 
-@dataclass(slots=True)
-class Arrays:
-    """Images in .npz files; an origin is `file.npz/train/number`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(ImageSettings):
+    """Which sets."""
 
-    Members of such a file can't be read in place: each is unpacked once into a file that is mapped into memory.
-    """
-
-    root: Path
-    unpacked: Path
-    """Folder of the unpacked arrays."""
-    _stamps: dict[str, Stamp] = field(default_factory=dict)
-
-    def find(self, origins: Iterable[str]) -> dict[str, Stamp]:
-        """Give the stamps of those that are there: each that of its file."""
-        found: dict[str, Stamp] = {}
-        stamps: dict[str, Stamp | None] = {}
-        for origin in origins:
-            name = origin.partition("/")[0]
-            if name not in stamps:
-                stamps[name] = _stamp(self.root / name)
-            stamp = stamps[name]
-            if stamp is not None:
-                found[origin] = stamp
-        return found
-
-    def open(self, origin: str) -> Picture:
-        """Give one image of an array."""
-        name, side, number = origin.split("/")
-        try:
-            pixels = np.array(_map_member(self.root / name, f"{side}_images", self.unpacked)[int(number)])
-        except FileNotFoundError:
-            raise UnreadableError("missing") from None
-        except IndexError:
-            raise UnreadableError("beyond the end of the array") from None
-        except DAMAGED as error:
-            raise UnreadableError(f"damaged array ({error})") from None
-        if (
-            pixels.dtype != np.uint8
-            or pixels.ndim not in {2, 3}
-            or (pixels.ndim == 3 and pixels.shape[2] not in {1, 3})
-        ):
-            raise UnreadableError(f"{pixels.dtype} of shape {pixels.shape}, not 8-bit gray or RGB")
-        if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS or not pixels.size:
-            raise UnreadableError(f"{pixels.shape} pixels")
-        plain = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-        payload = f"{plain.shape}".encode() + plain.tobytes()
-        return Picture(
-            image=Image.fromarray(plain), digest=hashlib.sha256(payload).hexdigest(), num_bytes=pixels.nbytes
-        )
+    path: NonEmptyText
+    """Folder of the files."""
+    size: Literal[28, 64, 128, 224]
+    """Pixels of one side."""
+    sets: tuple[NonEmptyText, ...] | None
+    """Names such as pathmnist; None for all that are in the folder."""
+    facts: str | None
+    """A CSV of sets with their elements and labels; None for the twelve published ones."""
 
 
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return Stamp(status.st_size, status.st_mtime_ns)
+def read(settings: Settings, folder: Path | None) -> Reading:
+    """Read the sets of a folder."""
+    assert folder is not None
+    facts = Path(settings.facts) if settings.facts else None
+    root = Path(settings.path).absolute()
+    return read_medmnist(root, folder / "arrays", facts=facts, size=settings.size, names=settings.sets)
 
 
-@lru_cache(maxsize=64)
-def _map_member(path: Path, member: str, unpacked: Path) -> NDArray[np.uint8]:
-    """Map one array of a file into memory, unpacking it first if that was not done before."""
-    status = path.stat()
-    name = content_id("array", 1, [path.name, status.st_size, status.st_mtime_ns, member])
-    target = unpacked / f"{name}.npy"
-    if not target.exists():
-        with (
-            zipfile.ZipFile(path) as archive,
-            archive.open(f"{member}.npy") as packed,
-            replacing(target) as beside,
-            beside.open("wb") as file,
-        ):
-            shutil.copyfileobj(packed, file, 1 << 20)
-    return np.load(target, mmap_mode="r", allow_pickle=False)
+def list_watched(settings: Settings) -> list[str]:
+    """Watch the files of the sets, and the table of them."""
+    facts = Path(settings.facts) if settings.facts else None
+    files = list_sets(Path(settings.path), facts, settings.size, settings.sets)
+    return [*map(str, files), *([settings.facts] if settings.facts else [])]
 
 
 def list_sets(root: Path, facts: Path | None, size: int, names: tuple[str, ...] | None) -> list[Path]:
@@ -220,6 +172,13 @@ def _hash_md5(path: Path) -> str:
 
 def _read_set(file: Path, fact: _Fact, rows: Rows) -> None:
     rows.sources.append(file.name)
+    with zipfile.ZipFile(file) as archive:
+        for told in archive.infolist():
+            check_member(told, file)
+            if not told.filename.endswith("_images.npy") and told.file_size > MAX_LABEL_BYTES:
+                raise ValueError(
+                    f"{told.filename} unpacks to {told.file_size} bytes, at most {MAX_LABEL_BYTES} are read"
+                )
     with np.load(file, allow_pickle=False) as arrays:
         for side in SIDES:
             if f"{side}_labels" not in arrays:
@@ -227,6 +186,8 @@ def _read_set(file: Path, fact: _Fact, rows: Rows) -> None:
             labels = np.asarray(arrays[f"{side}_labels"])
             labels = labels[:, None] if labels.ndim == 1 else labels
             groups = arrays.get(f"{side}_groups")
+            if groups is not None and len(groups) != len(labels):
+                raise ValueError(f"{len(groups)} groups for {len(labels)} labels of side {side}")
             for number, values in enumerate(labels):
                 group = clean_text(str(groups[number])) or "" if groups is not None else ""
                 rows.add(

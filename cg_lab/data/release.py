@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from cg_lab.catalog import Note
+from cg_lab.data.json_lists import read_json_list
 from cg_lab.data.places import Place
-from cg_lab.data.readers.json_lists import read_json_list
 from cg_lab.data.rows import SIDES, Reading, RowError, Rows, Tally, clean_text, fold, lies_below
 from cg_lab.errors import UserError
 from cg_lab.mat import Subset

@@ -12,6 +12,8 @@ CHUNK = 1 << 22
 """Characters that are read at a time."""
 LONGEST = 1 << 26
 """Characters of one record at most."""
+MAX_OBJECT_BYTES = 1 << 30
+"""Of a file that is held as a whole."""
 SPACE = " \t\r\n"
 
 
@@ -49,6 +51,52 @@ def read_json_list(path: Path) -> Iterator[object]:
         raise UserError(f"{path}: can't be read ({error.strerror or error})") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 behind record {number} ({error.reason})") from None
+
+
+def read_json_object(path: Path, *, setting: str) -> dict[str, object]:
+    """Read a file that holds one JSON object.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, it is larger than is read, or it holds anything else.
+
+    """
+    if not path.is_file():
+        raise UserError(f"{setting}: no file '{path}'; give a JSON file")
+    if path.stat().st_size > MAX_OBJECT_BYTES:
+        raise UserError(f"{path}: more than {MAX_OBJECT_BYTES} bytes; split it")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: no JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: a JSON object is needed, it holds a {type(found).__name__}")
+    return found
+
+
+def read_json_lines(path: Path) -> Iterator[object]:
+    """Read a file with one JSON value a line.
+
+    Raises
+    ------
+    UserError
+        At a line that is none, with its number.
+
+    """
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            while text := file.readline(LONGEST):
+                number += 1
+                if text.strip():
+                    yield json.loads(text)
+    except RecursionError:
+        raise UserError(f"{path}: line {number} is nested too deeply") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: line {number} is no JSON ({error})") from None
 
 
 class _Buffer:

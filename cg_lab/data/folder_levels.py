@@ -1,20 +1,18 @@
-"""Class folders: what an image shows stands in the names of the folders that it lies in."""
+"""What the folders above an image mean, and rows from what they say."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cg_lab.data.places import Place
-from cg_lab.data.readers.tables import make_subset, name_subset, read_cells
-from cg_lab.data.rows import SIDES, Reading, Rows, Tally, clean_text
+from cg_lab.data.groups import may_group
+from cg_lab.data.rows import SIDES, Rows, Tally, clean_text, read_side
+from cg_lab.data.subset_names import make_subset, name_subset
 from cg_lab.errors import UserError, list_faults
 from cg_lab.mat import Subset
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2"})
-METADATA = ("metadata.csv", "metadata.parquet")
 ALSO = ("subset", "label", "split", "group", "_")
 """What a level may be beside a factor; `_` is passed over."""
 
@@ -67,15 +65,28 @@ class Levels:
 class Collector:
     """Gathers rows from what folders say of each image."""
 
-    def __init__(self, levels: Levels, subject: str) -> None:
-        self.levels = levels
+    def __init__(self, levels: Levels, subject: str, group: str | None = None) -> None:
+        self.levels, self.group = levels, group
         self.rows = Rows(sources=[subject])
         self.tally = Tally(subject)
         self.faults: list[str] = []
         self.subsets: dict[str, Subset] = {}
+        self.columns: dict[str, list[str]] = {}
 
-    def add(self, line: int, origin: str, told: Mapping[str, str], shown: str) -> None:
-        """Add an image; `told` says what it is, `shown` names it in messages."""
+    def open_columns(self, names: Iterable[str]) -> None:
+        """Say which further columns there are; values are kept of those that may say who belongs together."""
+        self.columns = {name: [] for name in names if may_group(name, self.group)}
+
+    def add(
+        self,
+        line: int,
+        origin: str,
+        told: Mapping[str, str],
+        shown: str,
+        others: Mapping[str, str] | None = None,
+        boxes: str = "",
+    ) -> None:
+        """Add an image; `told` says what it is, `shown` names it in messages, `others` are its further columns."""
         values: dict[str, str] = {}
         for name, value in told.items():
             text = clean_text(value)
@@ -83,10 +94,9 @@ class Collector:
                 self.tally.count(f"{name} is empty or not printed, left out", shown)
                 return
             values[name] = text or ""
-        side = values.get("split", "").casefold()
-        side = {"validation": "val", "valid": "val", "dev": "val"}.get(side, side)
-        if side and side not in SIDES:
-            self._fault(f"split folder '{side}' is none of {', '.join(SIDES)}")
+        side = read_side(values.get("split", ""))
+        if side is None:
+            self._fault(f"split folder '{values['split']}' is none of {', '.join(SIDES)}")
             return
         known = self.levels.known
         name = values.get("subset", "")
@@ -98,57 +108,32 @@ class Collector:
         else:
             elements = tuple(values[factor] for factor in self.levels.factors)
             name = name or name_subset(elements)
-            subset = make_subset(name, elements)
+            subset = make_subset(name, elements, is_located=bool(boxes))
         first = self.subsets.setdefault(name, subset)
         if first.own != subset.own:
             self._fault(f"subset '{name}' is {subset.triplet} in one folder and {first.triplet} in another")
             return
-        self.rows.add(line, origin, name, values["label"], group=values.get("group", ""), side=side)
+        self.rows.add(line, origin, name, values["label"], group=values.get("group", ""), side=side, boxes=boxes)
+        for column, kept in self.columns.items():
+            kept.append(self.rows.keep(clean_text((others or {}).get(column, "")) or ""))
 
     def _fault(self, text: str) -> None:
         if text not in self.faults:
             self.faults.append(text)
 
 
-def read_folders(root: Path, levels: Levels) -> Reading:
-    """Read class folders; `metadata.csv` with a column `file_name` may tell more of an image, such as its group.
+def find_levels(
+    names: tuple[str, ...], elements: Mapping[str, str] | None, factors: tuple[str, ...], subsets: str | None
+) -> Levels:
+    """Make levels from settings; `subsets` is a catalogue that says the elements of each subset."""
+    known = None
+    if subsets is not None:
+        from cg_lab.data.listed import Declarations
+        from cg_lab.data.listing import read_listing
 
-    Parameters
-    ----------
-    root
-        The outermost folder.
-    levels
-        What the folders above an image mean. Deeper ones mean nothing.
-
-    Raises
-    ------
-    UserError
-        If there is no such folder, no image in it, or the levels can't be used. Other faults are in the result.
-
-    """
-    levels.check()
-    told_more = _read_metadata(root)
-    collector = Collector(levels, root.name)
-    line = 0
-    for line, path in enumerate(walk(root, SUFFIXES), 1):
-        folders = path.split("/")[:-1]
-        if len(folders) < len(levels.names):
-            collector.tally.count(f"lies in fewer than {len(levels.names)} folders, left out", path)
-            continue
-        told = {**levels.elements, **dict(zip(levels.names, folders, strict=False)), **told_more.get(path, {})}
-        told.pop("_", None)
-        collector.add(line, path, told, path)
-    if not line:
-        raise UserError(f"data.path: no image below '{root}'; known endings: {', '.join(sorted(SUFFIXES))}")
-    return Reading(
-        rows=collector.rows,
-        place=Place(kind="files", root=str(root)),
-        factors=levels.factors,
-        subsets=collector.subsets,
-        faults=collector.faults,
-        notes=collector.tally.to_notes(),
-        is_own=True,
-    )
+        listing = read_listing(subsets, Declarations(factors=factors))
+        known = {subset.name: subset for subset in listing.subsets}
+    return Levels(names=names, elements=elements or {}, factors=factors, known=known)
 
 
 def walk(root: Path, suffixes: frozenset[str] | None) -> Iterator[str]:
@@ -168,16 +153,3 @@ def walk(root: Path, suffixes: frozenset[str] | None) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith(".") and (suffixes is None or os.path.splitext(name)[1].lower() in suffixes):  # noqa: PTH122
                 yield name if head == "." else f"{head}/{name}"
-
-
-def _read_metadata(root: Path) -> dict[str, dict[str, str]]:
-    """Read what a table beside the images tells, as the datasets library's imagefolder does."""
-    path = next((root / name for name in METADATA if (root / name).is_file()), None)
-    if path is None:
-        return {}
-    return {
-        cells["file_name"].strip(): {
-            name: cells[name] for name in ("group", "split", "label", "subset") if cells.get(name, "").strip()
-        }
-        for _, cells in read_cells(path, ("file_name",), ("group", "split", "label", "subset"), setting="data.path")
-    }

@@ -1,0 +1,91 @@
+"""NIfTI volumes in class folders, of each some slices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from cg_lab.data.folder_levels import Collector, find_levels, walk
+from cg_lab.data.pictures import UnreadableError
+from cg_lab.data.places import Place
+from cg_lab.data.rows import Reading
+from cg_lab.data.signing import list_folders
+from cg_lab.data.volumes import read_shape
+from cg_lab.data_settings import ImageSettings, NonEmptyText
+from cg_lab.errors import UserError
+
+AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(ImageSettings):
+    """Which volumes, and which slices of them."""
+
+    path: NonEmptyText
+    levels: Annotated[tuple[NonEmptyText, ...], Field(min_length=1)]
+    """What the folders above a volume mean: factors, subset, label, split, group, or `_` for nothing."""
+    elements: dict[str, NonEmptyText] | None
+    """Factors that are the same for all images."""
+    subsets: str | None
+    """A catalogue that says the elements of each subset; None where folders or `elements` do."""
+    plane: Literal["axial", "coronal", "sagittal"] = "axial"
+    slices: PositiveInt = 1
+    """Of each volume, spread evenly over its middle half; 1 is the middle one."""
+    window: tuple[float, float] | None = None
+    """Lowest and highest value shown; None for the 0.5 and 99.5 percentiles of each volume."""
+
+
+def read(settings: Settings, folder: Path | None) -> Reading:
+    """Read volumes; slices of one are a group."""
+    del folder
+    root = Path(settings.path).absolute()
+    levels = find_levels(settings.levels, settings.elements, settings.factors, settings.subsets)
+    levels.check()
+    collector = Collector(levels, root.name)
+    axis = AXES[settings.plane]
+    window = "".join(f"/{value:g}" for value in settings.window or ())
+    paths = [path for path in walk(root, None) if path.lower().endswith((".nii", ".nii.gz"))]
+    if not paths:
+        raise UserError(f"data.path: no NIfTI file (.nii, .nii.gz) below '{root}'")
+    for line, path in enumerate(paths, 1):
+        folders = path.split("/")[:-1]
+        if len(folders) < len(levels.names):
+            collector.tally.count(f"lies in fewer than {len(levels.names)} folders, left out", path)
+            continue
+        told = {**levels.elements, **dict(zip(levels.names, folders, strict=False))}
+        told.pop("_", None)
+        try:
+            depth = read_shape(root / path)[axis]
+        except UnreadableError as error:
+            collector.tally.count(f"no volume, left out ({error})", path)
+            continue
+        for number in choose_slices(depth, settings.slices):
+            collector.add(line, f"{path}#{axis}/{number}{window}", told, path)
+    return Reading(
+        rows=collector.rows,
+        place=Place(kind="volumes", root=str(root)),
+        factors=levels.factors,
+        subsets=collector.subsets,
+        faults=collector.faults,
+        notes=collector.tally.to_notes(),
+        is_own=True,
+    )
+
+
+def choose_slices(depth: int, count: int) -> list[int]:
+    """Choose slices evenly over the middle half of a volume.
+
+    >>> choose_slices(100, 1), choose_slices(100, 3), choose_slices(2, 5)
+    ([50], [37, 50, 62], [0, 1])
+    """
+    middle, half = depth / 2, depth / 4
+    places = [middle + half * (2 * (number + 1) / (count + 1) - 1) for number in range(count)]
+    return sorted({min(depth - 1, max(0, int(place))) for place in places})
+
+
+def list_watched(settings: Settings) -> list[str]:
+    """Watch every folder, and the catalogue."""
+    return [*list_folders(Path(settings.path)), *([settings.subsets] if settings.subsets else [])]
