@@ -130,7 +130,8 @@ def main() -> int:
         if modules and not given.show:
             _run_mutmut(WORK / package, tests, modules, workers=given.workers, sample=given.sample)
         mutants += [mutant for module in modules for mutant in _read_mutants(WORK / package, module)]
-    return _report(settings, mutants)
+    chosen = [module for tests in listed.values() for module in tests.modules if module in (given.modules or known)]
+    return _report(settings, chosen, mutants)
 
 
 def _find_missing(settings: Settings, listed: dict[str, Tests]) -> list[str]:
@@ -237,8 +238,8 @@ def _read_mutants(folder: Path, module: str) -> list[Mutant]:
     return mutants
 
 
-def _report(settings: Settings, mutants: list[Mutant]) -> int:
-    """Print what was found; 1 if a survivor has no reason or too few were killed."""
+def _report(settings: Settings, chosen: list[str], mutants: list[Mutant]) -> int:
+    """Print what was found; 1 if a survivor has no reason, too few were killed, or a module was not tried at all."""
     counted = ("mutants", "tried", "killed", "equivalent", "share", "explained", "open")
     table = Table("module", *(Column(name, justify="right") for name in counted))
     is_good = True
@@ -257,7 +258,10 @@ def _report(settings: Settings, mutants: list[Mutant]) -> int:
         for mutant in group:
             print(f"    {json.dumps(f'{mutant.was} => {mutant.now}', ensure_ascii=False)},  # {mutant.status}")
         print("]")
-    return 0 if is_good and not unexplained else 1
+    left = set(chosen) - {mutant.module for mutant in mutants if mutant.status != UNTRIED}
+    if left:
+        print(f"\nnot tried: {', '.join(sorted(left))}")
+    return 0 if is_good and not unexplained and not left else 1
 
 
 def _add_row(table: Table, settings: Settings, name: str, mutants: tuple[Mutant, ...]) -> float:
