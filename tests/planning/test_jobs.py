@@ -10,10 +10,11 @@ from functools import partial
 import pytest
 
 from cg_lab.catalog import DataRef, PhantomData
-from cg_lab.planning.jobs import replace_data, share_parts
+from cg_lab.planning.jobs import JobFactory, replace_data, share_parts
+from cg_lab.planning.mixture import Spreader
 from cg_lab.planning.plan import Plan, parse_plan
 from cg_lab.planning.work import EvalJob, FinetuneJob
-from tests.planning.cases import DATA, cube, make_catalog, make_subset, plan_one, with_design
+from tests.planning.cases import BACKBONE, DATA, STUDY, cube, make_catalog, make_subset, plan_one, with_design
 
 OTHER = PhantomData(version=2, world="compositional", seed=0, image_size=48, train_per_subset=100, test_per_subset=10)
 
@@ -38,6 +39,17 @@ def list_jobs(plan: Plan) -> list[FinetuneJob | EvalJob]:
 def test_a_job_hashes_itself_to_the_id_that_it_was_made_with(design: str) -> None:
     for job in list_jobs(plan_design(design)):
         assert replace(job).id == job.id
+
+
+@pytest.mark.parametrize("num_samples", [9, 80, 120, 170])
+def test_a_mixture_of_many_subsets_has_the_id_of_its_parts_one_by_one(num_samples: int) -> None:
+    subsets = tuple(make_subset((f"Ä{number:02}", '"q"', "K")) for number in range(80))
+    spread = Spreader(subsets).build_mixture(tuple(subset.name for subset in subsets), num_samples, 0)
+    factory = JobFactory(DATA, BACKBONE, STUDY.finetune)
+    for mixture in (spread, replace(spread, labels="shuffled"), replace(spread, seed=3)):
+        job = factory.make_finetune(mixture, 0)
+        listed = replace(mixture, parts=tuple(mixture.parts))
+        assert job.id == replace(job).id == factory.make_finetune(listed, 0).id == replace(job, mixture=listed).id
 
 
 @pytest.mark.parametrize(
