@@ -210,7 +210,8 @@ def _run_mutmut(folder: Path, tests: Tests, modules: list[str], *, workers: int,
 
 def _draw(folder: Path, module: str, sample: int) -> list[str]:
     """Draw mutants by their names, so that the next run of as many tries the same."""
-    found = mutate_file_contents(module, (folder / module).read_text(encoding="utf-8"))
+    with contextlib.chdir(folder):  # where mutmut looks for its settings
+        found = mutate_file_contents(module, Path(module).read_text(encoding="utf-8"))
     names = [get_mutant_name(Path(module), name) for name in found.mutant_names]
     return sorted(names, key=lambda name: sha256(name.encode()).digest())[:sample]
 
