@@ -8,7 +8,7 @@ from scipy.stats import binomtest, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from cg_lab.analysis.adjusted_p_values import adjust_sequences, adjust_steps
+from cg_lab.analysis.adjusted_p_values import Family, adjust_sequences, adjust_steps
 from cg_lab.analysis.bootstrap import Resampling, Scores, summarize
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary, sign_test
@@ -57,6 +57,15 @@ def test_adjusted_p_values_are_those_of_statsmodels_where_each_question_has_one_
     assert adjust_sequences(p_values[:, None])[:, 0] == pytest.approx(holm)
     found = adjust_sequences(p_values[:, None], "false_discovery_rate")[:, 0]
     assert found == pytest.approx(multipletests(p_values, method="fdr_bh")[1])
+
+
+@pytest.mark.parametrize("family", ["graphical", "false_discovery_rate"])
+def test_studies_side_by_side_are_adjusted_each_by_itself(family: Family) -> None:
+    p_STC = np.random.default_rng(2).random((3, 5, 2)) ** 3
+    together = adjust_sequences(p_STC, family, 7)
+    assert together == pytest.approx(np.stack([adjust_sequences(p_TC, family, 7) for p_TC in p_STC]))
+    steps = adjust_steps(p_STC[..., 0], 7)
+    assert steps == pytest.approx(np.stack([adjust_steps(p_T, 7) for p_T in p_STC[..., 0]]))
 
 
 def make_part(values: np.ndarray, *, is_trained: bool = True) -> Part:

@@ -1,4 +1,4 @@
-"""What a compiled question costs and shows, by which questions are chosen within a budget."""
+"""Which parts of a question the study wants, and what it costs and shows, by which questions are chosen."""
 
 from __future__ import annotations
 
@@ -28,16 +28,30 @@ TRAINED = replace(
 )
 
 
-def weigh(study: Study = TRAINED, target: Subset = TARGET, direction: str = "") -> Candidate:
+def make_compiler(study: Study, target: Subset = TARGET) -> Compiler:
     catalog = make_catalog([target, BRAIN, MRI])
     graph = MatGraph(catalog.subsets, catalog.factors)
-    compiler = Compiler(study, catalog, graph, Prover(catalog, graph), BACKBONE)
+    return Compiler(study, catalog, graph, Prover(catalog, graph), BACKBONE)
+
+
+def ask(direction: str = "", *, asks_sources: bool = False) -> Contrast:
     related = Training(arm=Arm.RELATED, subsets=(BRAIN.name, MRI.name), num_samples=40)
-    contrast = Contrast(
-        id="q", design="test", target=target.name, trainings=(related,), unrelated=(), view=target.own,
-        fully_covered=True, direction=direction,
+    return Contrast(
+        id="q", design="test", target=TARGET.name, trainings=(related,), unrelated=(), view=TARGET.own,
+        fully_covered=True, direction=direction, asks_sources=asks_sources,
     )  # fmt: skip
+
+
+def weigh(study: Study = TRAINED, target: Subset = TARGET, direction: str = "") -> Candidate:
+    compiler, contrast = make_compiler(study, target), ask(direction)
     return compiler.weigh(contrast, list(compiler.compile(contrast)))
+
+
+def test_sources_are_asked_about_where_the_design_and_the_study_both_want_it() -> None:
+    everything, related = make_compiler(STUDY), make_compiler(replace(STUDY, arms=(Arm.RELATED,)))
+    assert everything.restrict(ask(asks_sources=True)).asks_sources
+    assert not everything.restrict(ask(asks_sources=False)).asks_sources
+    assert not related.restrict(ask(asks_sources=True)).asks_sources
 
 
 def test_a_fine_tune_costs_its_samples_in_all_epochs_and_the_hours_that_they_take() -> None:

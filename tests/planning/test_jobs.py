@@ -10,10 +10,12 @@ from functools import partial
 import pytest
 
 from cg_lab.catalog import DataRef, PhantomData
+from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.jobs import JobFactory, replace_data, share_parts
 from cg_lab.planning.mixture import Spreader
 from cg_lab.planning.plan import Plan, parse_plan
-from cg_lab.planning.work import EvalJob, FinetuneJob
+from cg_lab.planning.work import EvalJob, FinetuneJob, Mixture, PartGroups
+from cg_lab.serialize import dump_json, to_plain
 from tests.planning.cases import BACKBONE, DATA, STUDY, cube, make_catalog, make_subset, plan_one, with_design
 
 OTHER = PhantomData(version=2, world="compositional", seed=0, image_size=48, train_per_subset=100, test_per_subset=10)
@@ -24,11 +26,17 @@ def plan_design(design: str) -> Plan:
     return plan_one(replace(with_design(design), targets=targets, seeds=(0,)), cube())
 
 
-def plan_many() -> Plan:
-    """Plan over more subsets than mixtures list one by one."""
-    many = [make_subset((a, b, "K")) for a in "ABCDEFGHIJ" for b in "PQRSTUVWXYZ"]
-    study = replace(with_design("all_related", max_samples=200), targets=("a-p-k",), seeds=(0,))
-    return plan_one(study, make_catalog([*many, make_subset(("Y", "Y", "M"))]))
+def plan_many(*releases: str) -> Plan:
+    """Plan over more subsets than mixtures list one by one, of one release or several."""
+    study = replace(with_design("all_related", max_samples=99), targets=("a-p-k",), seeds=(0,))
+    runs: list[Run] = []
+    for seed, name in enumerate(releases or ("Y",)):
+        many = [make_subset((a, b, "K")) for a in "ABCDEFGHIJ" for b in "PQRSTUVWXYZ"]
+        catalog = make_catalog([*many, make_subset((name, name, "M"), 400)])
+        runs.append(
+            Run(name=name, study=study, catalog=replace(catalog, data=replace(DATA, seed=seed)), backbone=BACKBONE)
+        )
+    return build_plan(runs)
 
 
 def list_jobs(plan: Plan) -> list[FinetuneJob | EvalJob]:
@@ -43,17 +51,26 @@ def test_a_job_hashes_itself_to_the_id_that_it_was_made_with(design: str) -> Non
 
 @pytest.mark.parametrize("num_samples", [9, 80, 120, 170])
 def test_a_mixture_of_many_subsets_has_the_id_of_its_parts_one_by_one(num_samples: int) -> None:
-    subsets = tuple(make_subset((f"Ä{number:02}", '"q"', "K")) for number in range(80))
-    spread = Spreader(subsets).build_mixture(tuple(subset.name for subset in subsets), num_samples, 0)
     factory = JobFactory(DATA, BACKBONE, STUDY.finetune)
-    for mixture in (spread, replace(spread, labels="shuffled"), replace(spread, seed=3)):
+    mixtures: list[Mixture] = []
+    for letter in "ÄB":
+        subsets = tuple(make_subset((f"{letter}{number:02}", '"q"', "K")) for number in range(80))
+        mixtures.append(Spreader(subsets).build_mixture(tuple(subset.name for subset in subsets), num_samples, 0))
+    for mixture in (*mixtures, replace(mixtures[0], labels="shuffled"), replace(mixtures[0], seed=3)):
+        assert isinstance(mixture.parts, PartGroups)
         job = factory.make_finetune(mixture, 0)
         listed = replace(mixture, parts=tuple(mixture.parts))
         assert job.id == replace(job).id == factory.make_finetune(listed, 0).id == replace(job, mixture=listed).id
 
 
 @pytest.mark.parametrize(
-    "make", [partial(plan_design, "two_source"), partial(plan_design, "attribute_split"), plan_many]
+    "make",
+    [
+        partial(plan_design, "two_source"),
+        partial(plan_design, "attribute_split"),
+        plan_many,
+        partial(plan_many, "Y", "Z"),
+    ],
 )
 def test_a_plan_from_a_file_has_jobs_that_know_their_ids_and_share_equal_parts(make: Callable[[], Plan]) -> None:
     plan = make()
@@ -61,8 +78,19 @@ def test_a_plan_from_a_file_has_jobs_that_know_their_ids_and_share_equal_parts(m
     shared = share_parts(read)
     assert shared == plan
     assert [vars(job)["id"] for job in list_jobs(shared)] == [job.id for job in list_jobs(plan)]
+    for job, other in zip(shared.finetunes, plan.finetunes, strict=True):
+        assert isinstance(job.mixture.parts, PartGroups) is isinstance(other.mixture.parts, PartGroups)
     parts = {part: part for job in shared.finetunes for part in job.mixture.parts}
     assert all(parts[part] is part for job in shared.finetunes for part in job.mixture.parts)
+
+
+def test_a_job_is_written_with_its_parts_one_by_one_however_it_holds_them() -> None:
+    jobs = plan_many().finetunes
+    assert any(isinstance(job.mixture.parts, PartGroups) for job in jobs)
+    for job in jobs:
+        listed = replace(job, mixture=replace(job.mixture, parts=tuple(job.mixture.parts)))
+        assert dump_json((job,)) == dump_json((listed,))
+        assert to_plain(job) == to_plain(listed)
 
 
 @pytest.mark.parametrize("design", ["two_source", "few_shot", "attribute_split"])

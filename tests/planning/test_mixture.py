@@ -60,11 +60,11 @@ MANY = make_subsets(*[3, 0, 5, 4] * 30)
 @pytest.mark.parametrize("num_samples", [0, 1, 50, 89, 90, 91, 180, 200, 269])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_spreading_over_many_at_once_is_dealing_one_by_one(num_samples: int, seed: int) -> None:
-    spreader, everyone = Spreader(MANY), tuple(subset.name for subset in MANY)
+    everyone = tuple(subset.name for subset in MANY)
     some = everyone[:101]
     marked = (1 << 101) - 1
     for names in (everyone, some, NameSet.pick(everyone, marked), NameSet.pick((*everyone, "z"), marked)):
-        mixture = spreader.build_mixture(names, num_samples, seed)
+        mixture = Spreader(MANY).build_mixture(names, num_samples, seed)
         chosen = tuple(subset for subset in MANY if subset.name in names)
         if num_samples < 3 * sum(subset.num_train > 0 for subset in chosen):
             assert isinstance(mixture.parts, PartGroups)
