@@ -53,8 +53,8 @@ def plan() -> Plan:
 
 
 def gather_all(plan: Plan, stacks: Mapping[Key, Stack], *missing: str) -> list[Evidence]:
-    main = key(Arm.RELATED) if key(Arm.RELATED) in stacks else None
-    looks = gather_looks(plan, [ArmStacks(setting="s", main=main, stacks=stacks)], frozenset(missing))
+    asked = [ArmStacks(setting="s", main=key(Arm.RELATED), stacks=stacks)]
+    looks = gather_looks(plan, asked, frozenset(missing))
     return [evidence for (evidence,) in looks]
 
 
@@ -146,3 +146,4 @@ def test_looks_are_those_that_the_seeds_have_reached(plan: Plan) -> None:
     assert first.estimate == pytest.approx(0.4 - 0.015)
     none: dict[Key, Stack] = {}
     assert [evidence.num_seeds for evidence in gather_all(looking, none)] == [0]
+    assert gather_looks(replace(looking, contrasts=()), [], frozenset()) == [[]]

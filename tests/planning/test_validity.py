@@ -230,6 +230,18 @@ def test_examples_in_the_prompt_count_as_seen() -> None:
     assert not proof.target_absent
     assert proof.target_examples == 4  # two for each of two labels
     assert proof_of(Arm.SOURCES, drafts).target_absent  # they are asked without examples
+    shots = {draft.cell.arm: draft.evaluation.protocol.shots for draft in drafts}
+    assert (shots[Arm.ZERO_SHOT], shots[Arm.RELATED], shots[Arm.BLIND], shots[Arm.SOURCES]) == (2, 2, 2, 0)
+    boxes = replace(TARGET, num_options=0, labels=(), kind=Kind.DETECTION)
+    catalog = make_catalog([boxes, BRAIN, MRI, FAR])
+    drafts = compile_all(*GOOD[:2], catalog=catalog, protocol=Protocol(image="original", shots=2))
+    assert proof_of(Arm.ZERO_SHOT, drafts).target_examples == 2
+
+
+def test_what_the_main_arms_model_is_asked_further_has_no_variant() -> None:
+    drafts = compile_all(GOOD[0], train(Arm.RELATED, BRAIN, MRI, variant="v"))
+    variants = {draft.cell.arm: draft.cell.variant for draft in drafts}
+    assert (variants[Arm.RELATED], variants[Arm.BLIND], variants[Arm.ZERO_SHOT]) == ("v", "", "")
 
 
 @pytest.mark.parametrize("strict", [True, False])
