@@ -118,6 +118,11 @@ def test_groups_of_twins_reach_over_others() -> None:
     level = replace(make_subset(("CT", "Lung", "Level")), name="z")
     chain = MatGraph((A, TAGGED, level), FACTORS)
     assert chain.list_twin_groups() == [0b111]
+    start, second, third, last = (
+        replace(A, name=f"{place}", elements=(("CT",), ("Lung",), tasks))
+        for place, tasks in enumerate((("1", "2"), ("1", "3"), ("2",), ("3",)))
+    )
+    assert MatGraph((start, second, third, last), FACTORS).list_twin_groups() == [0b1111]
     assert [name(members) for members in EQUAL.list_twin_groups()] == ["ab", "c", "d", "e", "f"]
 
 
