@@ -107,6 +107,12 @@ def test_a_gain_is_the_first_arm_less_the_second_and_nothing_where_one_has_no_an
         assert found.gain(first, second) is None
 
 
+def test_without_answers_of_the_main_arm_the_others_stand_by_themselves() -> None:
+    found = estimate({BLIND: answer(*FIVE), UNRELATED: answer(0.3, 0.4, 0.5, model="u")})[0]
+    assert not found.differences
+    assert variance_of(found, UNRELATED) == pytest.approx(0.01)
+
+
 def test_what_is_lent_is_the_mean_over_targets_of_each_study() -> None:
     lent = borrow_variance(ModeratedVariance(variance=np.array([[1.0, 3.0], [2.0, 6.0]]), freedom=np.ones((2, 2))))
     assert np.asarray(lent.variance).tolist() == [[2.0], [4.0]]

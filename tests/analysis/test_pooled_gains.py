@@ -94,11 +94,11 @@ def test_questions_about_one_target_count_as_one_target() -> None:
 
 def test_gains_without_any_variance_keep_the_fewest_degrees_of_freedom() -> None:
     parts = [
-        gain(0.2, target=name, variance=0.0, freedom=freedom) for name, freedom in (("a", 3.0), ("b", 7.0), ("c", 5.0))
+        gain(0.25, target=name, variance=0.0, freedom=freedom) for name, freedom in (("a", 3.0), ("b", 7.0), ("c", 5.0))
     ]
     found = pool_gains(parts)
-    assert read(found.over_these) == (pytest.approx(0.2), 0.0, 3.0)
-    assert read(found.over_targets) == (pytest.approx(0.2), pytest.approx(0.0), 2.0)
+    assert read(found.over_these) == (0.25, 0.0, 3.0)
+    assert read(found.over_targets) == (0.25, 0.0, 2.0)
 
 
 def test_degrees_of_freedom_are_never_below_one() -> None:
