@@ -115,7 +115,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", help="files; all that tools/mutants.toml lists if none is given")
     parser.add_argument("--show", action="store_true", help="make the table from what was found before")
-    parser.add_argument("--sample", type=int, help="try so many mutants of each module, drawn by their names")
+    parser.add_argument("--sample", type=int, help="try so many of each module, and last time's survivors")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="mutants that are tried at once")
     given = parser.parse_args()
     listed = {package: Tests(**lists) for package, lists in settings.packages.items()}
@@ -189,13 +189,16 @@ def _run_mutmut(folder: Path, tests: Tests, modules: list[str], *, workers: int,
     lines = [f"{key} = {json.dumps(value)}" for key, value in options.items()]
     (folder / "pyproject.toml").write_text("\n".join([project, "[tool.mutmut]", *lines]) + "\n", encoding="utf-8")
     (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)  # tests may have changed
+    drawn: list[str] = []
     for module in modules:
+        drawn += _draw(folder, module, sample or 0)
         made, meta = folder / "mutants" / module, folder / "mutants" / f"{module}.meta"
         if made.exists() and "__mutmut_" not in made.read_text(encoding="utf-8"):
             made.unlink()  # a run over other modules left it whole, and mutmut would take it for done
         if meta.exists():
             facts = json.loads(meta.read_text(encoding="utf-8"))
             codes = facts["exit_code_by_key"]
+            drawn += [name for name, code in codes.items() if status_by_exit_code[code] not in {*KILLED, UNTRIED}]
             facts["exit_code_by_key"] = {
                 name: code if status_by_exit_code[code] == "killed" else None for name, code in codes.items()
             }
@@ -203,13 +206,14 @@ def _run_mutmut(folder: Path, tests: Tests, modules: list[str], *, workers: int,
     shutil.copy(Path(__file__).with_name("fastest_first.py"), folder / "mutants")
     mutmut = Path(sys.executable).parent / "mutmut"
     environment = {**os.environ, "PYTHONPATH": str(folder / "mutants"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    drawn = [name for module in modules for name in _draw(folder, module, sample)] if sample is not None else []
-    command = [mutmut, "run", "--max-children", str(workers), *drawn]
+    command = [mutmut, "run", "--max-children", str(workers), *(drawn if sample is not None else ())]
     subprocess.run(command, cwd=folder, env=environment, check=True)
 
 
 def _draw(folder: Path, module: str, sample: int) -> list[str]:
     """Draw mutants by their names, so that the next run of as many tries the same."""
+    if not sample:
+        return []
     with contextlib.chdir(folder):  # where mutmut looks for its settings
         found = mutate_file_contents(module, Path(module).read_text(encoding="utf-8"))
     names = [get_mutant_name(Path(module), name) for name in found.mutant_names]
