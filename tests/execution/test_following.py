@@ -56,6 +56,7 @@ def test_ends_are_given_once_with_or_without_a_result(layout: Layout, pack: Foll
     assert list(pack.follow(layout)) == [("a", True), ("b", False)]
     assert (pack.running, pack.open, pack.told, pack.has_ended) == (None, set(), {"a", "b"}, False)
     say(layout, "ended")
+    say(layout, "begun")  # a task that the cluster started again
     assert list(pack.follow(layout)) == []
     assert pack.has_ended
 
