@@ -97,7 +97,7 @@ def test_an_attempt_is_all_that_its_journal_says() -> None:
             message="full",
         ),
     )  # fmt: skip
-    assert read_attempts([{"time": "t0", "event": "started"}]) == (
+    assert read_attempts([{"time": "t0", "event": "started"}, {"time": "t1", "event": "saved"}]) == (
         Attempt(started="t0", ended=None, host="", task="", log=None, step=0, how=None, kind=None, message=""),
     )
 
