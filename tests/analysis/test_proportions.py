@@ -129,6 +129,7 @@ def test_a_recovered_share_ends_where_the_difference_is_just_resolved() -> None:
     assert float(gain(found.estimate).estimate) == pytest.approx(0.0, abs=1e-12)
     factor = find_quantile(0.975, float(gain(found.estimate).freedom))
     assert found.low < found.estimate < found.high
+    assert found.p_value == 1.0  # of nothing that is tested
     for end in (found.low, found.high):
         assert abs(float(gain(end).estimate)) == pytest.approx(factor * float(gain(end).error))
 
