@@ -53,7 +53,7 @@ def adjust_sequences(p_TC: FloatArray, family: Family = "graphical", size: int |
             break
         begin = ordered_T[..., finished - 1 : finished] if finished else np.zeros((*ordered_T.shape[:-1], 1))
         adjusted_TC = np.minimum(adjusted_TC, np.maximum(begin[..., None], running_TC * left))
-    return np.minimum(adjusted_TC, 1.0)
+    return adjusted_TC
 
 
 def adjust_steps(p_T: FloatArray, size: int | None = None) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 
 from cg_lab.catalog import Catalog
@@ -135,7 +135,9 @@ class Prover:
         for members in shown.values():
             whole &= members
         trained_twins = others & graph.twins(target)
-        proof = Proof(
+        chance = 1 / split.num_candidates if split.num_candidates else asked.chance
+        has_chance = split.num_candidates or asked.num_options
+        return Proof(
             target_absent=not split.target_samples and not split.target_examples and not trained_twins,
             target_samples=split.target_samples,
             target_examples=split.target_examples,
@@ -152,21 +154,21 @@ class Prover:
             num_train=split.num_train,
             budget=split.budget,
             num_test=asked.num_test,
-            chance=asked.chance,
-            detectable=compute_detectable_gain(asked.chance, asked.num_test) if asked.num_options else None,
+            chance=chance,
+            detectable=compute_detectable_gain(chance, asked.num_test) if has_chance else None,
             labels_shared=_list_shared(target.labels, self._with_label, others),
             same_options=graph.names(others & self._with_options[frozenset(target.labels)]) if target.labels else (),
             same_datasets=_list_shared(target.datasets, self._with_dataset, others),
             overlaps=self._count_overlaps(split),
         )
-        return _expect_guess(proof, split.num_candidates) if split.num_candidates else proof
 
     def _count_shared(self, target: Subset, training: Members) -> tuple[int, int]:
         """Give the fewest and the most elements of a target that one of some subsets shares."""
+        if not training:
+            return 0, 0
         at_least = [training & members for members in self._graph.rank_by_shared(target)]
-        fewest = max((count for count, members in enumerate(at_least) if members == training), default=0)
-        most = max((count for count, members in enumerate(at_least) if members), default=0)
-        return (fewest, most) if training else (0, 0)
+        fewest = max(count for count, members in enumerate(at_least) if members == training)
+        return fewest, max(count for count, members in enumerate(at_least) if members)
 
     def _count_overlaps(self, split: Split) -> int | None:
         if self._overlaps is None:
@@ -188,12 +190,6 @@ def _list_shared(values: tuple[str, ...], members: Mapping[str, Members], traini
 def is_askable(subset: Subset) -> bool:
     """Tell whether a subset can be a target."""
     return subset.num_test > 0 and subset.kind is not Kind.FILLER
-
-
-def _expect_guess(proof: Proof, num_options: int) -> Proof:
-    """Give a proof for questions with other options than the subset's own."""
-    chance = 1 / num_options
-    return replace(proof, chance=chance, detectable=compute_detectable_gain(chance, proof.num_test))
 
 
 def compute_detectable_gain(chance: float, num_test: int, *, power: float = 0.8, level: float = 0.05) -> float:

@@ -93,7 +93,7 @@ class PartGroups(Sequence[MixturePart]):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, PartGroups) and other.names == self.names:
             return other.groups == self.groups
-        return self.list_parts() == (other.list_parts() if isinstance(other, PartGroups) else other)
+        return self.list_parts() == other  # which other groups compare with their own parts in turn
 
     def __hash__(self) -> int:
         return hash(self.list_parts())

@@ -8,7 +8,7 @@ from scipy.stats import binomtest, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from cg_lab.analysis.adjusted_p_values import adjust_sequences, adjust_steps
+from cg_lab.analysis.adjusted_p_values import Family, adjust_sequences, adjust_steps
 from cg_lab.analysis.bootstrap import Resampling, Scores, summarize
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary, sign_test
@@ -16,6 +16,7 @@ from cg_lab.analysis.recovering import share_recovered
 from cg_lab.analysis.seed_variance import ModeratedVariance, moderate_variance, reduce_scores
 from cg_lab.analysis.summary import Asked, Gain, _interquartile_mean, _probability_of_improvement, summarize_study
 from cg_lab.arms import Arm
+from cg_lab.student import find_quantile
 
 RESAMPLING = Resampling(num_resamples=2000, seed=0, confidence=0.95)
 
@@ -59,6 +60,15 @@ def test_adjusted_p_values_are_those_of_statsmodels_where_each_question_has_one_
     assert found == pytest.approx(multipletests(p_values, method="fdr_bh")[1])
 
 
+@pytest.mark.parametrize("family", ["graphical", "false_discovery_rate"])
+def test_studies_side_by_side_are_adjusted_each_by_itself(family: Family) -> None:
+    p_STC = np.random.default_rng(2).random((3, 5, 2)) ** 3
+    together = adjust_sequences(p_STC, family, 7)
+    assert together == pytest.approx(np.stack([adjust_sequences(p_TC, family, 7) for p_TC in p_STC]))
+    steps = adjust_steps(p_STC[..., 0], 7)
+    assert steps == pytest.approx(np.stack([adjust_steps(p_T, 7) for p_T in p_STC[..., 0]]))
+
+
 def make_part(values: np.ndarray, *, is_trained: bool = True) -> Part:
     reduced = reduce_scores(make_scores(values), is_trained=is_trained)
     found = moderate_variance(reduced.variance[None], reduced.floor[None], reduced.freedom)
@@ -88,6 +98,40 @@ def test_a_recovered_share_covers_what_is_true_and_agrees_with_the_gains_own_int
     assert told > 290
     assert covered / told > 0.92
     assert agreeing / told > 0.97
+
+
+def test_a_recovered_share_ends_where_the_difference_is_just_resolved() -> None:
+    """At both ends of Fieller's interval, `related - share * ceiling` is t standard errors from zero."""
+    generator = np.random.default_rng(3)
+    shares = {"related": (0.5, 0.6, 0.7), "ceiling": (0.8, 0.85, 0.9), "untouched": (0.3,)}
+    scores = {
+        name: reduce_scores(
+            make_scores((generator.random((len(rates), 150)) < np.array(rates)[:, None]).astype(float)),
+            is_trained=len(rates) > 1,
+        )
+        for name, rates in shares.items()
+    }
+    seeds = ModeratedVariance(variance=np.asarray(0.004), freedom=np.asarray(6.0))
+    related, ceiling = (Part(scores=scores[name], seeds=seeds) for name in ("related", "ceiling"))
+    untouched = Part(scores=scores["untouched"], seeds=None)
+    found = share_recovered(related, ceiling, untouched, 0.95)
+    assert found
+
+    def gain(share: float) -> GainEstimate:
+        return estimate_gain(
+            [
+                related,
+                Part(scores=ceiling.scores, seeds=seeds, weight=-share),
+                Part(scores=untouched.scores, seeds=None, weight=share - 1),
+            ]
+        )
+
+    assert float(gain(found.estimate).estimate) == pytest.approx(0.0, abs=1e-12)
+    factor = find_quantile(0.975, float(gain(found.estimate).freedom))
+    assert found.low < found.estimate < found.high
+    assert found.p_value == 1.0  # of nothing that is tested
+    for end in (found.low, found.high):
+        assert abs(float(gain(end).estimate)) == pytest.approx(factor * float(gain(end).error))
 
 
 def test_a_ceiling_that_gains_nothing_has_no_share() -> None:

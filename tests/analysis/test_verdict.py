@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from cg_lab.analysis.bootstrap import Interval
+from cg_lab.analysis.looks import combine_looks
 from cg_lab.analysis.verdict import Decision, Evidence, Rules, Verdict, decide
+from cg_lab.planning.study_power import share_level
 
 COMPARISONS = ("over_zero_shot", "over_unrelated", "over_blind")
 RULES = Rules(level=0.05)
@@ -133,12 +136,12 @@ def test_a_question_whose_cells_are_missing_keeps_its_share_of_the_level() -> No
 
 
 def test_questions_of_the_family_that_are_not_asked_any_more_keep_their_share() -> None:
-    weak = replace(GOOD, over_unrelated=gain(0.2, 0.03))
+    weak = replace(GOOD, over_unrelated=gain(0.6, 0.03))
     assert judge(weak).verdict is Verdict.COMPOSES
     decision = judge(weak, Rules(level=0.05, further=3))
     assert (decision.verdict, decision.p_holm) == (Verdict.NO_EVIDENCE, pytest.approx(0.12))
     assert decision.unresolved[0].is_resolved_alone
-    assert "resolved by itself, but not among 4 questions: over unrelated (+20 points, p = 0.03)" in decision.reason
+    assert "resolved by itself, but not among 4 questions: over unrelated (+60 points, p = 0.03)" in decision.reason
 
 
 def test_a_question_hands_its_share_on_only_once_its_last_claim_is_made() -> None:
@@ -157,6 +160,32 @@ def test_looks_share_the_level_and_an_early_claim_stays() -> None:
     assert [decide(again[:count], looks)[0].verdict for count in (1, 2, 3, 4)] == [
         Verdict.NO_EVIDENCE, Verdict.NO_EVIDENCE, Verdict.NO_EVIDENCE, Verdict.COMPOSES,
     ]  # fmt: skip
+
+
+def test_what_a_look_leaves_unresolved_is_told_as_such() -> None:
+    decision = judge(replace(GOOD, over_blind=gain(0.2, 0.03)), Rules(level=0.05, looks=(5, 8)))
+    assert "resolved by itself, but not at this look: over zero-shot (+20 points, p = 0.001)" in decision.reason
+    assert [part.over for part in decision.unresolved] == ["zero-shot", "unrelated", "blind"]
+
+
+@pytest.mark.parametrize("missing", [COMPARISONS, *((comparison,) for comparison in COMPARISONS)])
+def test_a_look_at_which_a_control_had_no_answers_yet_claims_nothing(missing: tuple[str, ...]) -> None:
+    looks = Rules(level=0.05, looks=(3, 5))
+    before = replace(GOOD, num_seeds=3, **dict.fromkeys(missing))  # type: ignore[arg-type]
+    now = replace(GOOD, num_seeds=5, over_blind=gain(0.2, 0.3))
+    assert decide([[before], [now]], looks)[0].verdict is Verdict.NO_EVIDENCE
+    assert decide([[before], [replace(GOOD, num_seeds=5)]], looks)[0].verdict is Verdict.COMPOSES
+
+
+def test_p_values_of_looks_are_never_above_1() -> None:
+    assert combine_looks([np.array(0.9), np.array(0.4)], share_level(4)).item() == 1.0
+
+
+def test_the_second_claims_p_value_is_told_before_and_after_adjustment() -> None:
+    alone = replace(GOOD, over_alone={"a": gain(0.1, 0.004), "b": gain(0.1, 0.002)})
+    decisions = decide([[alone, GOOD]], RULES)
+    assert [decision.p_composes_alone for decision in decisions] == [0.004, 0.001]
+    assert [decision.p_composes for decision in decisions] == [pytest.approx(0.004), pytest.approx(0.002)]
 
 
 def test_a_look_whose_seeds_a_question_does_not_have_leaves_it_as_it_was() -> None:

@@ -6,7 +6,6 @@ import csv
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,8 +21,7 @@ from cg_lab.errors import UserError
 from cg_lab.execution.bench import Bench, Conduct, Job, Surface
 from cg_lab.execution.local import count_slots, list_gpus
 from cg_lab.execution.run import run_plan
-from cg_lab.journal import append_event, read_events
-from cg_lab.locks import Holder, find_holder, holding
+from cg_lab.locks import find_holder
 from cg_lab.results import Layout, read_failure, read_plan
 from cg_lab.study import LocalSettings
 
@@ -139,26 +137,6 @@ def test_a_job_that_fails_is_one_missing_cell_and_the_others_run(tmp_path: Path)
     assert "not_finite" in (tmp_path / "studies/tiny/report.md").read_text()
     zero_shot = [row for row in (tmp_path / "studies/tiny/cells.csv").read_text().splitlines() if "zero_shot" in row]
     assert ",done," in zero_shot[0]
-
-
-def test_a_lock_goes_to_one_process_and_names_it(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
-    assert find_holder(lock) is None
-    with holding(lock) as held:
-        assert held
-        assert find_holder(lock) == Holder(pid=os.getpid(), host=socket.gethostname())
-        with holding(lock) as again:
-            assert not again
-    assert find_holder(lock) is None
-
-
-def test_a_line_of_a_journal_that_a_kill_cut_off_spoils_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    append_event(path, "started")
-    with path.open("a") as file:
-        file.write('{"event": "lo')
-    append_event(path, "done", step=3)
-    assert [event["event"] for event in read_events(path)] == ["started", "done"]
 
 
 @pytest.mark.slow

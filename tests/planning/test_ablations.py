@@ -12,6 +12,7 @@ from cg_lab.catalog import Catalog, Overlap
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.mat import Kind, Subset
+from cg_lab.planning.ablations import find_mismatched
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.plan import Plan, Training
 from tests.planning.cases import cube, make_catalog, make_subset, plan_one, with_design
@@ -209,3 +210,14 @@ def test_subsets_with_so_many_samples_are_those_that_have_them() -> None:
     graph = MatGraph(subsets, ("a", "b", "c"))
     for least in range(20):
         assert graph.list_members(graph.having(least)) == tuple(part for part in subsets if part.num_train >= least)
+
+
+def test_a_mismatched_set_shows_the_other_elements_also_where_no_source_stays() -> None:
+    graph = MatGraph(cube().subsets, ("modality", "area", "task"))
+    found = find_mismatched(graph, graph["a-x-k"], ("A", "X", "K"), ("a-y-l", "b-x-l"), 40)
+    assert found
+    cells = [name.split("-") for name in found.subsets]
+    kept, left_out = (0, 1) if found.variant == "area" else (1, 0)
+    assert "ax"[kept] in {cell[kept] for cell in cells}
+    assert "ax"[left_out] not in {cell[left_out] for cell in cells}
+    assert {cell[2] for cell in cells} == {"k"}

@@ -79,6 +79,15 @@ def test_a_filler_is_neither_target_nor_source_whatever_kinds_take_part() -> Non
         plan(alone, *cube().subsets, filler())
 
 
+def test_a_filler_that_there_is_not_is_refused_with_the_nearest() -> None:
+    study = with_design("two_source")
+    study = replace(study, targets=("a-x-k",), filler=replace(study.filler, subset="wikj", share=0.5))
+    with pytest.raises(UserError, match="no subset of kind filler named 'wikj' in the catalogue; .*'wiki'"):
+        plan(study, *cube().subsets, filler())
+    with pytest.raises(UserError, match="no subset of kind filler named 'wikj' in the catalogue; it has none"):
+        plan(study, *cube().subsets)
+
+
 def test_copies_of_tests_in_a_filler_leave_the_question_out() -> None:
     study = replace(with_design("all_related"), targets=("a-x-k", "b-y-l"))
     study = replace(study, filler=replace(study.filler, subset="wiki", share=0.5))

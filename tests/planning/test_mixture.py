@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from cg_lab.mat import Subset
+from cg_lab.planning.members import NameSet
 from cg_lab.planning.mixture import Spreader
-from cg_lab.planning.work import MixturePart
+from cg_lab.planning.work import MixturePart, PartGroups
 from cg_lab.serialize import content_id
 from tests.planning.cases import make_subset
 
@@ -49,6 +51,38 @@ def test_a_mixture_is_what_dealing_one_by_one_gives_where_nothing_runs_out(
     )
     if all(subset.num_train * len(chosen) >= num_samples for subset in chosen):
         assert counts == expected
+
+
+MANY = make_subsets(*[3, 0, 5, 4] * 30)
+"""Of whom 90 have training samples, 3 at least."""
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 50, 89, 90, 91, 180, 200, 269])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_spreading_over_many_at_once_is_dealing_one_by_one(num_samples: int, seed: int) -> None:
+    everyone = tuple(subset.name for subset in MANY)
+    some = everyone[:101]
+    marked = (1 << 101) - 1
+    for names in (everyone, some, NameSet.pick(everyone, marked), NameSet.pick((*everyone, "z"), marked)):
+        mixture = Spreader(MANY).build_mixture(names, num_samples, seed)
+        chosen = tuple(subset for subset in MANY if subset.name in names)
+        if num_samples < 3 * sum(subset.num_train > 0 for subset in chosen):
+            assert isinstance(mixture.parts, PartGroups)
+            assert {part.subset: part.count for part in mixture.parts} == deal_one_by_one(chosen, num_samples, seed)
+            assert mixture.num_samples == num_samples
+
+
+@pytest.mark.parametrize("num_samples", [270, 271, 300, 360, 500])
+def test_none_of_many_gives_more_than_it_has(num_samples: int) -> None:
+    mixture = Spreader(MANY).build_mixture(tuple(subset.name for subset in MANY), num_samples, 0)
+    sizes = {subset.name: subset.num_train for subset in MANY}
+    assert all(0 < part.count <= sizes[part.subset] for part in mixture.parts)
+    assert mixture.num_samples == min(num_samples, sum(sizes.values()))
+
+
+def test_many_without_any_sample_give_none() -> None:
+    empty = make_subsets(*[0] * 70, 5)
+    assert not Spreader(empty).build_mixture(tuple(subset.name for subset in empty[:70]), 9, 0).parts
 
 
 def test_a_subset_that_runs_out_leaves_its_share_to_the_others() -> None:

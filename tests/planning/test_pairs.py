@@ -8,9 +8,13 @@ from dataclasses import replace
 import pytest
 
 from cg_lab.catalog import build_catalog
+from cg_lab.errors import UserError
+from cg_lab.mat import Kind
+from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.pairs import Combination, _Ledger, find_pairs, list_combinations, pose_combination
 from cg_lab.planning.plan import Plan
 from cg_lab.study import Study
-from tests.planning.cases import cube, plan_one, with_design
+from tests.planning.cases import cube, make_subset, plan_one, with_design
 
 CORNERS = ("a-x-k", "b-y-k", "a-x-l", "c-z-l")
 """Opposite corners of two squares."""
@@ -63,3 +67,88 @@ def test_the_order_of_targets_and_of_lines_changes_no_pair() -> None:
     lines = list(cube().subsets)
     random.Random(0).shuffle(lines)
     assert plan_one(ask("sharing", *CORNERS), build_catalog(cube().data, lines)).text == plan.text
+
+
+FACTORS = ("modality", "area", "task")
+TARGET = replace(make_subset(("CT", "Lung", "Level")), name="target", elements=(("CT",), ("Lung",), ("Level", "Mass")))
+SOURCES = [
+    make_subset(cell)
+    for cell in (
+        ("CT", "Brain", "Level"), ("CT", "Brain", "Mass"), ("MRI", "Lung", "Level"), ("MRI", "Lung", "Mass"),
+        ("CT", "Heart", "State"), ("US", "Breast", "Bleed"),
+    )
+]  # fmt: skip
+
+
+def make_graph(*further: object) -> MatGraph:
+    subsets = sorted([TARGET, *SOURCES, *further], key=lambda part: part.name)  # type: ignore[attr-defined]
+    return MatGraph(tuple(subsets), FACTORS)  # type: ignore[arg-type]
+
+
+def test_each_pair_comes_with_the_element_that_it_leaves_the_target_to_stand_for() -> None:
+    assert find_pairs(make_graph(), TARGET, "task") == {
+        ("ct-brain-level", "mri-lung-level"): ("CT", "Lung", "Level"),
+        ("ct-brain-mass", "mri-lung-mass"): ("CT", "Lung", "Mass"),
+    }
+    assert find_pairs(make_graph(), TARGET, "area") == {}  # none of its area shows its modality
+
+
+def test_pairs_may_be_of_given_kinds_between_them() -> None:
+    boxes = replace(make_subset(("MRI", "Lung", "Mass")), name="boxes", kind=Kind.DETECTION)
+    graph = make_graph(boxes)
+    both, one = frozenset({Kind.CLASSIFICATION, Kind.DETECTION}), frozenset({Kind.CLASSIFICATION})
+    assert set(find_pairs(graph, TARGET, "task", both)) == {("boxes", "ct-brain-mass")}
+    assert ("boxes", "ct-brain-mass") not in find_pairs(graph, TARGET, "task", one)
+    assert len(find_pairs(graph, TARGET, "task")) == 3
+
+
+def test_pairs_that_share_most_are_of_the_given_kinds_too() -> None:
+    subsets = [replace(part, name=f"{part.name}-boxes", kind=Kind.DETECTION) for part in cube().subsets]
+    graph = MatGraph(tuple(sorted([*cube().subsets, *subsets], key=lambda part: part.name)), FACTORS)
+    kinds = frozenset({Kind.CLASSIFICATION, Kind.DETECTION})
+    found = list(list_combinations(graph, cube().subsets, ("task",), 1, kinds=kinds))
+    assert len(found) == 27
+    assert all({graph[name].kind for name in part.sources} == kinds for part in found)
+
+
+def test_all_related_subsets_are_one_combination_of_the_targets_own_elements() -> None:
+    (found,) = list_combinations(make_graph(), (TARGET,), ("all_related",), None)
+    related = ("ct-brain-level", "ct-brain-mass", "ct-heart-state", "mri-lung-level", "mri-lung-mass")
+    assert found == Combination(target=TARGET, sources=related, view=TARGET.own, direction="all_related")
+    assert found.label == "all_related"
+
+
+def test_targets_without_unrelated_subsets_have_no_combinations() -> None:
+    graph = MatGraph(tuple(part for part in make_graph().subsets if part.name != "us-breast-bleed"), FACTORS)
+    assert list(list_combinations(graph, (TARGET,), ("task", "all_related"), None)) == []
+
+
+def test_a_direction_that_is_no_factor_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"design.directions: no factor 'taks'; .*'task'"):
+        list(list_combinations(make_graph(), (TARGET,), ("taks",), None))
+
+
+def test_a_question_at_a_level_is_a_place_on_its_combinations_curve() -> None:
+    graph, settings = make_graph(), with_design("two_source").design
+    part = next(part for part in list_combinations(graph, (TARGET,), ("task",), None) if part.view[2] == "Mass")
+    plain, at_level = (pose_combination(graph, part, settings, level=level) for level in (None, 8.0))
+    assert plain
+    assert at_level
+    assert (plain.level, plain.curve, plain.view) == (None, "", ("CT", "Lung", "Mass"))
+    assert (at_level.level, at_level.curve) == (8.0, "target/task/ct-brain-mass+mri-lung-mass")
+    assert at_level.id == f"{plain.id}/8"
+
+
+def test_the_pair_that_is_chosen_ranks_before_all_others() -> None:
+    generator = random.Random(0)
+    names = [f"s{number}" for number in range(6)]
+    pairs = {(one, other): ("CT",) for one in names for other in names if one < other}
+    for _ in range(40):
+        ledger = _Ledger(generator.sample(names, 2))
+        for pair in pairs:
+            ledger.popular[pair] = generator.randrange(3)
+        ledger.enter(generator.sample(list(pairs), 2))
+        before = {pair: ledger.rank([pair]) for pair in pairs}
+        (chosen,) = ledger.choose(pairs, 1, ["key"])
+        assert before[chosen] == min(before.values())
+        assert {pair: ledger.rank([pair]) for pair in pairs} == before  # choosing enters nothing

@@ -14,7 +14,7 @@ from cg_lab.mat import Kind, Subset
 from cg_lab.planning.compile import Compiler, Draft
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.plan import Contrast, Training
-from cg_lab.planning.proof import Proof, Prover, compute_detectable_gain
+from cg_lab.planning.proof import Proof, Prover, compute_detectable_gain, is_askable
 from cg_lab.planning.validity import VALIDITY_RULES
 from cg_lab.planning.work import Protocol
 from cg_lab.study import Study
@@ -95,6 +95,42 @@ def test_a_wrong_mixture_is_refused_by_its_rule_alone(name: str) -> None:
     assert not isinstance(caught.value, UnaskableError)
 
 
+def test_a_refusal_names_five_subsets_and_counts_the_rest() -> None:
+    near = [replace(NEAR, name=f"near-{number}") for number in range(1, 8)]
+
+    def refuse(num: int) -> str:
+        with pytest.raises(UserError) as caught:
+            compile_all(GOOD[1], train(Arm.UNRELATED, *near[:num]), catalog=make_catalog([*CATALOG.subsets, *near]))
+        return str(caught.value)
+
+    assert "shows Mass (near-1, near-2, near-3, near-4, near-5);" in refuse(5)
+    assert "shows Mass (near-1, near-2, near-3, near-4, near-5 and 1 more);" in refuse(6)
+
+
+def test_every_rule_that_a_cell_breaks_is_told() -> None:
+    with pytest.raises(UserError) as caught:
+        compile_all(train(Arm.UNRELATED, FAR, NEAR, num=30), GOOD[1])
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()[1:]] == [
+        "  - unrelated shares nothing", "  - equal budgets",
+    ]  # fmt: skip
+    copies = Overlap(train=MRI.name, test=TARGET.name, count=3, what="groups")
+    catalog = replace(make_catalog([replace(TARGET, num_test=0), BRAIN, MRI, FAR]), overlaps=(copies,))
+    related = train(Arm.RELATED, BRAIN, MRI)
+    with pytest.raises(UnaskableError, match="a common group; the subset has no test samples: give it"):
+        compile_all(related, catalog=catalog, study=replace(STUDY, arms=(Arm.RELATED,)))
+
+
+def test_one_sample_of_the_target_is_one_too_many() -> None:
+    compile_all(train(Arm.UNRELATED, FAR, num=3), train(Arm.RELATED, BRAIN, MRI, num=3))
+    with pytest.raises(UserError, match="target absent: its model sees 1 training samples of the target itself"):
+        compile_all(train(Arm.UNRELATED, FAR, num=3), train(Arm.RELATED, BRAIN, MRI, TARGET, num=3))
+
+
+def test_a_partial_arm_shows_one_element_by_each_of_its_subsets() -> None:
+    drafts = compile_all(*GOOD, train(Arm.PARTIAL, NEAR))
+    assert proof_of(Arm.PARTIAL, drafts).shared_by_each == (1, 1)
+
+
 def test_an_arm_that_does_without_an_element_names_its_factor() -> None:
     compile_all(*GOOD, train(Arm.WITHOUT, BRAIN, NEAR, variant="area"))
     with pytest.raises(UserError, match="without means without"):
@@ -132,6 +168,14 @@ def test_copies_on_both_sides_leave_the_question_out_of_the_plan() -> None:
     overlap = Overlap(train=MRI.name, test=TARGET.name, count=3, what="groups")
     with pytest.raises(UnaskableError, match="3 samples, image hashes or groups stand in .*: remove them from one"):
         compile_all(*GOOD, catalog=replace(CATALOG, overlaps=(overlap,)))
+
+
+def test_copies_of_tests_among_what_is_not_trained_on_are_no_fault() -> None:
+    others = tuple(Overlap(train=part.name, test=TARGET.name, count=1, what="groups") for part in (BRAIN, NEAR, TWIN))
+    elsewhere = Overlap(train=MRI.name, test=BRAIN.name, count=1, what="groups")
+    catalog = replace(CATALOG, overlaps=(*others, elsewhere))
+    drafts = compile_all(train(Arm.RELATED, MRI), catalog=catalog, fully_covered=False)
+    assert {draft.cell.proof.overlaps for draft in drafts} == {0}
 
 
 def test_copies_of_tests_in_the_targets_own_training_side_count_where_they_are_trained_on() -> None:
@@ -186,6 +230,18 @@ def test_examples_in_the_prompt_count_as_seen() -> None:
     assert not proof.target_absent
     assert proof.target_examples == 4  # two for each of two labels
     assert proof_of(Arm.SOURCES, drafts).target_absent  # they are asked without examples
+    shots = {draft.cell.arm: draft.evaluation.protocol.shots for draft in drafts}
+    assert (shots[Arm.ZERO_SHOT], shots[Arm.RELATED], shots[Arm.BLIND], shots[Arm.SOURCES]) == (2, 2, 2, 0)
+    boxes = replace(TARGET, num_options=0, labels=(), kind=Kind.DETECTION)
+    catalog = make_catalog([boxes, BRAIN, MRI, FAR])
+    drafts = compile_all(*GOOD[:2], catalog=catalog, protocol=Protocol(image="original", shots=2))
+    assert proof_of(Arm.ZERO_SHOT, drafts).target_examples == 2
+
+
+def test_what_the_main_arms_model_is_asked_further_has_no_variant() -> None:
+    drafts = compile_all(GOOD[0], train(Arm.RELATED, BRAIN, MRI, variant="v"))
+    variants = {draft.cell.arm: draft.cell.variant for draft in drafts}
+    assert (variants[Arm.RELATED], variants[Arm.BLIND], variants[Arm.ZERO_SHOT]) == ("v", "", "")
 
 
 @pytest.mark.parametrize("strict", [True, False])
@@ -217,18 +273,22 @@ def test_coverage_says_by_whom_each_element_is_shown() -> None:
     ]  # fmt: skip
     assert proof.shared_elements == 3
     assert proof.shared_by_each == (2, 2)
-    assert proof_of(Arm.UNRELATED, compile_all(*GOOD)).shared_by_each == (0, 0)
+    for arm in (Arm.UNRELATED, Arm.ZERO_SHOT):
+        assert proof_of(arm, compile_all(*GOOD)).shared_by_each == (0, 0)
 
 
 def test_only_what_is_asked_about_must_be_covered() -> None:
-    asked = Protocol(image="original", ask="elements", places=(0, 1), candidates=("CT Lung", "MRI Brain"))
+    candidates = ("CT Brain", "CT Lung", "MRI Brain", "MRI Lung")
+    asked = Protocol(image="original", ask="elements", places=(0, 1), candidates=candidates)
     related = train(Arm.RELATED, make_subset(("CT", "Brain", "State")), make_subset(("MRI", "Lung", "State")))
     catalog = make_catalog(
         [TARGET, *(make_subset(own) for own in (("CT", "Brain", "State"), ("MRI", "Lung", "State")))]
     )
     proof = proof_of(Arm.RELATED, compile_all(related, catalog=catalog, protocol=asked))
     assert [part.factor for part in proof.coverage] == ["modality", "area"]
-    assert proof.chance == 0.5
+    assert proof.chance == 0.25
+    assert proof.detectable == compute_detectable_gain(0.25, 10)
+    assert proof_of(Arm.RELATED, compile_all(*GOOD)).detectable == compute_detectable_gain(0.5, 10)
 
 
 def test_overlaps_are_unknown_where_there_are_no_samples() -> None:
@@ -249,11 +309,31 @@ def test_labels_option_sets_and_data_sets_in_common_are_told() -> None:
     assert proof.same_datasets == ("9",)
 
 
-def test_boxes_have_no_chance_level_and_no_detectable_gain() -> None:
+def test_boxes_have_no_options_in_common_no_chance_level_and_no_detectable_gain() -> None:
     boxes = replace(TARGET, num_options=0, labels=(), kind=Kind.DETECTION)
-    proof = proof_of(Arm.ZERO_SHOT, compile_all(*GOOD[:2], catalog=make_catalog([boxes, BRAIN, MRI, FAR])))
+    others = [replace(part, num_options=0, labels=(), kind=Kind.DETECTION) for part in (BRAIN, MRI)]
+    proof = proof_of(Arm.RELATED, compile_all(*GOOD[:2], catalog=make_catalog([boxes, *others, FAR])))
     assert proof.chance == 0
     assert proof.detectable is None
+    assert proof.same_options == ()
+
+
+def test_the_detectable_gain_is_never_beyond_all_right_and_never_less_than_one_question_shows() -> None:
+    assert compute_detectable_gain(0.5, 0) == compute_detectable_gain(0.5, 1) == 0.5
+    assert compute_detectable_gain(0.01, 1) == pytest.approx(2.8016 * (0.01 * 0.99) ** 0.5, abs=1e-4)
+
+
+def test_cells_of_one_split_share_one_proof() -> None:
+    drafts = compile_all(*GOOD)
+    (first, second) = (draft.cell.proof for draft in drafts if draft.cell.arm is Arm.RELATED)  # of two seeds
+    assert first is second
+
+
+def test_one_test_sample_makes_a_target() -> None:
+    filler = replace(TARGET, kind=Kind.FILLER)
+    assert [is_askable(part) for part in (replace(TARGET, num_test=0), replace(TARGET, num_test=1), filler)] == [
+        False, True, False,
+    ]  # fmt: skip
 
 
 def test_the_detectable_gain_has_the_power_that_it_claims() -> None:

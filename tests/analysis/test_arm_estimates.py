@@ -1,0 +1,119 @@
+"""Whose seeds lend whom their variance: targets of one setting to each other, and the main arm to small controls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cg_lab.analysis.arm_estimates import ArmEstimates, ArmStacks, Key, estimate_arms
+from cg_lab.analysis.bootstrap import Scores
+from cg_lab.analysis.seed_variance import ModeratedVariance, borrow_variance
+from cg_lab.analysis.stacking import Stack
+from cg_lab.arms import Arm
+
+NAMES = tuple(map(str, range(100)))
+MAIN, BLIND, UNRELATED, UNTOUCHED = ((arm, "", "t") for arm in (Arm.RELATED, Arm.BLIND, Arm.UNRELATED, Arm.ZERO_SHOT))
+
+
+def answer(*shares: float, model: str = "m", first: int = 0) -> Stack:
+    rows = np.stack([np.arange(100) < round(100 * share) for share in shares]).astype(float)
+    places = range(first, first + len(shares))
+    return Stack(
+        seeds=tuple(places),
+        scores=Scores(questions=NAMES, groups=NAMES, correct_SQ=rows),
+        models=tuple(f"{model}{place}" for place in places),
+    )
+
+
+def untouched(share: float) -> Stack:
+    stack = answer(share)
+    return Stack(seeds=(), scores=stack.scores)
+
+
+def ask(stacks: dict[Key, Stack], setting: str = "s") -> ArmStacks:
+    return ArmStacks(setting=setting, main=MAIN, stacks=stacks)
+
+
+def estimate(*asked: dict[Key, Stack]) -> list[ArmEstimates]:
+    return estimate_arms([ask(stacks) for stacks in asked])
+
+
+def variance_of(found: ArmEstimates, key: Key) -> float | None:
+    seeds = found.parts[key].seeds
+    return None if seeds is None else float(seeds.variance)
+
+
+FIVE = (0.5, 0.55, 0.6, 0.65, 0.7)
+MAINS = {MAIN: answer(*FIVE), UNRELATED: answer(0.4, model="u")}
+
+
+def test_one_seed_of_the_main_arm_is_about_that_very_model_whatever_others_say() -> None:
+    one = {MAIN: answer(0.6), BLIND: answer(0.5), UNRELATED: answer(0.4, model="u")}
+    first = estimate(one, MAINS, MAINS, MAINS)[0]
+    assert first.parts[MAIN].seeds is None
+    assert first.differences[BLIND].seeds is None
+
+
+def test_one_seed_of_a_control_has_the_variance_of_the_other_targets() -> None:
+    several = {MAIN: answer(*FIVE), UNRELATED: answer(0.3, 0.4, 0.5, model="u")}
+    one = {MAIN: answer(*FIVE), UNRELATED: answer(0.4, model="u")}
+    found = estimate(one, several, several, several)
+    assert variance_of(found[0], UNRELATED) == pytest.approx(0.01)
+
+
+def test_controls_of_one_seed_everywhere_have_the_main_arms_variance() -> None:
+    found = estimate(MAINS)[0]
+    assert variance_of(found, UNRELATED) == variance_of(found, MAIN) == pytest.approx(float(np.var(FIVE, ddof=1)))
+
+
+def test_a_control_of_three_seeds_goes_by_its_own_where_there_are_few_targets() -> None:
+    found = estimate({MAIN: answer(*FIVE), UNRELATED: answer(0.3, 0.4, 0.5, model="u")})[0]
+    assert variance_of(found, UNRELATED) == pytest.approx(0.01)
+
+
+def test_the_untouched_backbone_has_no_seeds() -> None:
+    found = estimate({MAIN: answer(*FIVE), UNTOUCHED: untouched(0.3)})[0]
+    assert found.parts[UNTOUCHED].seeds is None
+
+
+def test_settings_lend_each_other_nothing() -> None:
+    apart = estimate_arms([ask(MAINS, "s"), ask({MAIN: answer(0.6), UNRELATED: answer(0.4, model="u")}, "other")])
+    assert variance_of(apart[0], UNRELATED) is not None
+    assert variance_of(apart[1], UNRELATED) is None
+
+
+def test_a_model_less_itself_in_another_guise_is_one_arm_of_differences() -> None:
+    blind = answer(*(share - 0.2 for share in FIVE))
+    found = estimate({MAIN: answer(*FIVE), BLIND: blind, UNRELATED: answer(0.4, model="u")})[0]
+    assert set(found.differences) == {BLIND}
+    gain = found.gain(MAIN, BLIND)
+    assert gain
+    assert float(gain.estimate) == pytest.approx(0.2)
+    assert found.models(MAIN, BLIND) == (("m0", "m1", "m2", "m3", "m4"),)
+    assert found.models(MAIN, UNRELATED) == (("m0", "m1", "m2", "m3", "m4"), ("u0",))
+
+
+def test_a_gain_is_the_first_arm_less_the_second_and_nothing_where_one_has_no_answers() -> None:
+    found = estimate({MAIN: answer(*FIVE), UNRELATED: answer(0.4, model="u"), UNTOUCHED: untouched(0.3)})[0]
+    gain = found.gain(MAIN, UNTOUCHED)
+    assert gain
+    assert float(gain.estimate) == pytest.approx(0.3)
+    back = found.gain(UNTOUCHED, UNRELATED)
+    assert back
+    assert float(back.estimate) == pytest.approx(-0.1)
+    assert float(found.accuracy(UNRELATED).estimate) == pytest.approx(0.4)
+    assert found.models(UNTOUCHED, UNRELATED) == (("u0",),)
+    for first, second in ((MAIN, BLIND), (BLIND, MAIN), (None, MAIN)):
+        assert found.gain(first, second) is None
+
+
+def test_without_answers_of_the_main_arm_the_others_stand_by_themselves() -> None:
+    found = estimate({BLIND: answer(*FIVE), UNRELATED: answer(0.3, 0.4, 0.5, model="u")})[0]
+    assert not found.differences
+    assert variance_of(found, UNRELATED) == pytest.approx(0.01)
+
+
+def test_what_is_lent_is_the_mean_over_targets_of_each_study() -> None:
+    lent = borrow_variance(ModeratedVariance(variance=np.array([[1.0, 3.0], [2.0, 6.0]]), freedom=np.ones((2, 2))))
+    assert np.asarray(lent.variance).tolist() == [[2.0], [4.0]]
+    assert lent.freedom == 1.0
