@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cg_lab.analysis.arm_estimates import estimate_arms
 from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, summarize
 from cg_lab.analysis.curves import Curve, fit_slopes, trace_curves
 from cg_lab.analysis.evidence import gather_looks
@@ -153,7 +154,8 @@ def compute_effects(
     for cell in plan.cells:
         cells[cell.contrast].append(cell)
     stacked = stack_contrasts(plan, cells, scores)
-    measured = measure_contrasts(plan, cells, stacked, resampling)
+    estimates = estimate_arms(stacked, plan.rule.confidence)
+    measured = measure_contrasts(plan, cells, estimates, resampling)
     missing = tuple(
         MissingCell(cell=cell.key, contrast=cell.contrast, reason=reasons.get(cell.eval_job, "not run yet"))
         for cell in plan.cells
@@ -171,7 +173,7 @@ def compute_effects(
         for part in measured
         if not part.contrast.sees_target
     ]
-    looks = gather_looks(plan, stacked, frozenset(cell.contrast for cell in missing))
+    looks = gather_looks(plan, stacked, estimates, frozenset(cell.contrast for cell in missing))
     level, further = 1 - plan.rule.confidence, count_absent(registered, plan)
     rules = Rules(level=level, family=plan.rule.family, further=further, looks=plan.rule.looks)
     decisions = decide(looks, rules)

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
+from cg_lab.analysis.arm_estimates import GAINS_OVER
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.curves import GROWING
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
-from cg_lab.analysis.measuring import GAINS_OVER, ArmEffect
+from cg_lab.analysis.measuring import ArmEffect
 from cg_lab.analysis.pairs import MEASURES
 from cg_lab.analysis.synergy import Combination
 from cg_lab.arms import CONTROLS, REFERENCES, Arm
