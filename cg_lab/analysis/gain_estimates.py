@@ -6,7 +6,7 @@ number are independent; questions are the same for both arms, so that only how d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -152,27 +152,14 @@ def estimate_gains(
 
 def _stack(parts: Sequence[Part]) -> Part:
     """Put arms with as many seeds and groups on top of each other."""
-
-    def join(values: Iterable[FloatArray]) -> FloatArray:
-        return np.array(list(values))
-
-    first = parts[0]
     scores, seeds = [part.scores for part in parts], [part.seeds for part in parts if part.seeds is not None]
-    return Part(
-        scores=SeedScores(
-            means_G=join(part.means_G for part in scores),
-            num_seeds=first.scores.num_seeds,
-            variance=join(part.variance for part in scores),
-            noise=join(part.noise for part in scores),
-            floor=join(part.floor for part in scores),
-        ),
-        seeds=ModeratedVariance(
-            variance=join(part.variance for part in seeds), freedom=join(part.freedom for part in seeds)
-        )
-        if seeds
-        else None,
-        weight=first.weight,
-    )
+    means_G, num_seeds = np.array([part.means_G for part in scores]), scores[0].num_seeds
+    variance, noise, floor = np.array([(part.variance, part.noise, part.floor) for part in scores]).T
+    stacked = SeedScores(means_G=means_G, num_seeds=num_seeds, variance=variance, noise=noise, floor=floor)
+    if not seeds:
+        return Part(scores=stacked, seeds=None, weight=parts[0].weight)
+    variance, freedom = np.array([(part.variance, part.freedom) for part in seeds]).T
+    return Part(scores=stacked, seeds=ModeratedVariance(variance=variance, freedom=freedom), weight=parts[0].weight)
 
 
 TINY = 1e-300

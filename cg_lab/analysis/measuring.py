@@ -123,9 +123,9 @@ def measure_contrasts(
         by_target.setdefault(contrast.target, []).append(place)
     found: dict[int, Measured] = {}
     for places in (part for same in by_target.values() for part in _cut(same, DRAWN_AT_ONCE)):
-        draws = _draw_arms([estimates[place] for place in places], resampling)
-        for place, drawn in zip(places, draws, strict=True):
-            contrast = plan.contrasts[place]
+        contrasts = [plan.contrasts[place] for place in places]
+        draws = _draw_arms(contrasts, [estimates[place] for place in places], resampling)
+        for place, contrast, drawn in zip(places, contrasts, draws, strict=True):
             found[place] = _measure(plan, contrast, cells[contrast.id], estimates[place], drawn)
     return [found[place] for place in range(len(estimates))]
 
@@ -134,16 +134,21 @@ def _cut(places: list[int], most: int) -> Iterator[list[int]]:
     return (places[start : start + most] for start in range(0, len(places), most))
 
 
-def _draw_arms(stacked: Sequence[ArmEstimates], resampling: Resampling) -> list[dict[Key, FloatArray]]:
-    """Draw replicates of every arm that is asked about its target: one model's guises share their seeds' draws."""
+def _draw_arms(
+    contrasts: Sequence[Contrast], stacked: Sequence[ArmEstimates], resampling: Resampling
+) -> list[dict[Key, FloatArray]]:
+    """Draw replicates of the arms whose gains are told, on a curve of all: one model's guises share their draws."""
     places: list[tuple[int, Key]] = []
     streams: list[int] = []
-    for place, part in enumerate(stacked):
+    for place, (contrast, part) in enumerate(zip(contrasts, stacked, strict=True)):
         models: dict[tuple[str, ...], int] = {}
         for key, stack in part.stacks.items():
-            if key[0].traits.asks_target:
+            if not key[0].traits.asks_target:
+                continue
+            stream = models.setdefault(stack.models, len(models))
+            if key == part.main or key[0] in REFERENCES or key[0] is Arm.WITHOUT or contrast.level is not None:
                 places.append((place, key))
-                streams.append(models.setdefault(stack.models, len(models)))
+                streams.append(stream)
     drawn = resample_means([stacked[place].stacks[key].scores for place, key in places], resampling, streams)
     found: list[dict[Key, FloatArray]] = [{} for _ in stacked]
     for (place, key), replicates_R in zip(places, drawn, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -33,7 +34,12 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(map(_quote, first)) + "\n")
         for row in chain([first], left):
-            file.write(",".join([_quote(guard(row.get(name, ""))) for name in first]) + "\n")
+            file.write(",".join([_write_cell(row.get(name, "")) for name in first]) + "\n")
+
+
+@lru_cache(maxsize=4096)
+def _write_cell(cell: str) -> str:
+    return _quote(guard(cell))
 
 
 def _quote(cell: str) -> str:
