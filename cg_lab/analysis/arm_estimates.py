@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
-from cg_lab.analysis.bootstrap import FloatArray
-from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
+from cg_lab.analysis.bootstrap import FloatArray, Interval
+from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gains
 from cg_lab.analysis.seed_variance import (
     ModeratedVariance,
     SeedPrior,
@@ -18,12 +19,14 @@ from cg_lab.analysis.seed_variance import (
     reduce_scores,
 )
 from cg_lab.analysis.stacking import Stack, pair_stacks
-from cg_lab.arms import Arm
+from cg_lab.arms import REFERENCES, Arm
 from cg_lab.planning.plan import SeedDeviation
 from cg_lab.study import FEWEST_SEEDS
 
 Key = tuple[Arm, str, str]
 """Arm, variant, subset whose questions are asked."""
+GAINS_OVER = tuple(arm for arm in Arm if arm in {*REFERENCES, Arm.RELATED, Arm.CEILING})
+"""Arms over which other arms' gains are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,25 +41,16 @@ class ArmStacks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmEstimates:
-    """What a held-out question's arms reached, ready to be compared."""
+    """What a held-out question's arms reached, and the gains between them that are told."""
 
     stacks: Mapping[Key, Stack]
     parts: Mapping[Key, Part]
     differences: Mapping[Key, Part]
     """The main arm's model less itself in another guise, by that arm."""
     main: Key | None
-
-    def accuracy(self, key: Key) -> GainEstimate:
-        """Estimate an arm's own accuracy."""
-        return estimate_gain([self.parts[key]])
-
-    def gain(self, first: Key | None, second: Key) -> GainEstimate | None:
-        """Estimate the gain of one arm over another; None where one of them has no answers."""
-        if first is None or first not in self.parts or second not in self.parts:
-            return None
-        if first == self.main and second in self.differences:
-            return estimate_gain([self.differences[second]])
-        return estimate_gain([self.parts[first], weigh(self.parts[second], -1.0)])
+    accuracies: Mapping[Key, Interval]
+    gains: Mapping[tuple[Key | None, Key], tuple[GainEstimate, Interval]]
+    """Of the main arm over all others that were asked the same, and of each over those of `GAINS_OVER`."""
 
     def models(self, first: Key, second: Key) -> tuple[tuple[str, ...], ...]:
         """Name the fine-tunes behind each of a gain's seed variances."""
@@ -70,8 +64,10 @@ def weigh(part: Part, weight: float) -> Part:
     return Part(scores=part.scores, seeds=part.seeds, weight=weight)
 
 
-def estimate_arms(asked: Sequence[ArmStacks], known: Mapping[str, SeedDeviation] | None = None) -> list[ArmEstimates]:
-    """Reduce every arm of every question, and moderate the variance over seeds by arm.
+def estimate_arms(
+    asked: Sequence[ArmStacks], confidence: float, known: Mapping[str, SeedDeviation] | None = None
+) -> list[ArmEstimates]:
+    """Reduce every arm of every question, moderate the variance over seeds by arm, and compare the arms.
 
     An arm of one seed has the other questions' variance, and where none has a second seed the main arm's. The main arm
     never does: one seed of it gives numbers about that very model.
@@ -80,6 +76,8 @@ def estimate_arms(asked: Sequence[ArmStacks], known: Mapping[str, SeedDeviation]
     ----------
     asked
         Held-out questions.
+    confidence
+        Of all intervals.
     known
         By setting, what earlier studies say of the main arm's seeds; it stands in where there are too few questions.
 
@@ -111,11 +109,11 @@ def estimate_arms(asked: Sequence[ArmStacks], known: Mapping[str, SeedDeviation]
         for (place, key, apart), own, variance in zip(members, scores, seeds, strict=True):
             found[place][key, apart] = Part(scores=own, seeds=variance)
     return [
-        ArmEstimates(
-            stacks=part.stacks,
-            parts={key: found[place][key, False] for key in part.stacks},
-            differences={key: found[place][key, True] for key in guises[place]},
-            main=part.main,
+        _compare(
+            part,
+            {key: found[place][key, False] for key in part.stacks},
+            {key: found[place][key, True] for key in guises[place]},
+            confidence,
         )
         for place, part in enumerate(asked)
     ]
@@ -125,6 +123,29 @@ def _take_prior(known: SeedDeviation, scores: Sequence[SeedScores]) -> SeedPrior
     """Give the prior of earlier studies, with what single answers add to it here."""
     floor_T = np.array([float(part.floor) for part in scores])
     return SeedPrior(variance=known.deviation**2 + floor_T, freedom=float(known.freedom))
+
+
+def _compare(
+    asked: ArmStacks, parts: Mapping[Key, Part], differences: Mapping[Key, Part], confidence: float
+) -> ArmEstimates:
+    less = {key: weigh(part, -1.0) for key, part in parts.items()}
+    own = [key for key in parts if key[0].traits.asks_target]
+    sums: dict[tuple[Key | None, Key], list[Part]] = {}
+    for first, second in permutations(own, 2):
+        is_told = second[0] in GAINS_OVER and not second[1]
+        if first == asked.main and second in differences:
+            sums[first, second] = [differences[second]]
+        elif first == asked.main or (is_told and (first[0].traits.is_main or second[0].traits.model != "main")):
+            sums[first, second] = [parts[first], less[second]]
+    accuracies = estimate_gains([[part] for part in parts.values()], confidence, within=(0.0, 1.0))
+    return ArmEstimates(
+        stacks=asked.stacks,
+        parts=parts,
+        differences=differences,
+        main=asked.main,
+        accuracies={key: interval for key, (_, interval) in zip(parts, accuracies, strict=True)},
+        gains=dict(zip(sums, estimate_gains(list(sums.values()), confidence), strict=True)),
+    )
 
 
 def _reduce(stack: Stack) -> SeedScores:

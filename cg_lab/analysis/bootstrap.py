@@ -108,6 +108,9 @@ def _resample_alike(
     for part in list_parts(resampling, max(sums_NG.shape)):
         counts_GR = counts_RG[part].astype(np.float64).T
         means_KSR = (sums_NG @ counts_GR / (sizes_G @ counts_GR)).reshape(num_scores, num_seeds, -1)
+        if num_seeds == 1:  # is always drawn
+            found_KR[:, part] = means_KSR[:, 0]
+            continue
         for place, drawn_RS in enumerate(drawn):
             found_KR[place, part] = (means_KSR[place] * drawn_RS[part].T).sum(axis=0) / num_seeds
     return found_KR

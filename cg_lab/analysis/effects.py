@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cg_lab.analysis.arm_estimates import estimate_arms
 from cg_lab.analysis.bootstrap import Interval, Resampling, Scores, summarize
 from cg_lab.analysis.curves import Curve, fit_slopes, trace_curves
 from cg_lab.analysis.family import RegisteredFamily, count_absent, find_departures
@@ -173,7 +174,8 @@ def compute_effects(
     for cell in plan.cells:
         cells[cell.contrast].append(cell)
     stacked = stack_contrasts(plan, cells, scores)
-    measured = measure_contrasts(plan, cells, stacked, resampling)
+    estimates = estimate_arms(stacked, plan.rule.confidence, plan.deviation_by_setting)
+    measured = measure_contrasts(plan, cells, estimates, resampling)
     asked = [
         Asked(
             target=part.contrast.target,
@@ -188,7 +190,7 @@ def compute_effects(
     ]
     level, further = 1 - plan.rule.confidence, count_absent(registered, plan)
     rules = Rules(level=level, family=plan.rule.family, further=further, looks=plan.rule.looks)
-    history = take_looks(plan, stacked, _count_complete_seeds(plan, scores), rules)
+    history = take_looks(plan, stacked, estimates, _count_complete_seeds(plan, scores), rules)
     return StudyEffects(
         plan=plan,
         contrasts=tuple(

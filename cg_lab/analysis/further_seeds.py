@@ -62,8 +62,8 @@ def split_gains(arms: ArmEstimates, target: str) -> dict[str, SeedSplit]:
     keys |= {f"{source} alone": key for source, key in find_alone(arms.stacks).items()}
     found: dict[str, SeedSplit] = {}
     for name, key in keys.items():
-        gain = arms.gain(arms.main, key)
-        if gain is not None:
+        if (arms.main, key) in arms.gains:
+            gain, _ = arms.gains[arms.main, key]
             grows = 2 if key[0].traits.carries_claim else 1
             found[name] = SeedSplit(gain=gain, shrinking=sum(map(float, gain.seed_variances[:grows])))
     return found
@@ -87,8 +87,8 @@ def find_further(
     left = [gains[part.over] for part in decision.unresolved if part.over in gains]
     if not left or not num_seeds:
         return None
-    level, asked = 1 - plan.rule.confidence, sum(not part.sees_target for part in plan.contrasts)
-    needed = [_find_seeds(part, num_seeds, level, max(1, asked)) for part in left]
+    level, asked = 1 - plan.rule.confidence, max(1, plan.num_held_out)
+    needed = [_find_seeds(part, num_seeds, level, asked) for part in left]
     known = [seeds for seeds in needed if seeds is not None]
     if len(known) < len(needed):
         return FurtherSeeds(num_seeds=None)

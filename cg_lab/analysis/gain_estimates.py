@@ -65,13 +65,28 @@ class GainEstimate:
 
     def to_interval(self, confidence: float, within: tuple[float, float] = (-1.0, 1.0)) -> Interval:
         """Give a single gain with its interval, cut off at what it can be, and its two-sided p-value."""
-        low, high = self.find_limits(confidence)
-        return Interval(
-            estimate=float(self.estimate),
-            low=max(within[0], float(low)),
-            high=min(within[1], float(high)),
-            p_value=float(self.test()),
-        )
+        (found,) = self.to_intervals(confidence, within)
+        return found
+
+    def to_intervals(self, confidence: float, within: tuple[float, float] = (-1.0, 1.0)) -> list[Interval]:
+        """Give each gain of an array so."""
+        columns = (self.estimate, *self.find_limits(confidence), self.test())
+        return [
+            Interval(estimate=estimate, low=max(within[0], low), high=min(within[1], high), p_value=p_value)
+            for estimate, low, high, p_value in zip(*(np.atleast_1d(part).tolist() for part in columns), strict=True)
+        ]
+
+    def split(self) -> list[GainEstimate]:
+        """Give each gain of an array by itself."""
+        return [
+            GainEstimate(
+                estimate=self.estimate[place],
+                variance=self.variance[place],
+                freedom=self.freedom[place],
+                seed_variances=tuple(part[place] for part in self.seed_variances),
+            )
+            for place in range(len(self.estimate))
+        ]
 
 
 def estimate_gain(parts: Sequence[Part]) -> GainEstimate:
@@ -107,6 +122,44 @@ def estimate_gain(parts: Sequence[Part]) -> GainEstimate:
     whole = np.maximum(np.maximum(questions, 0.0) + sum(own), floor)
     freedom = np.maximum(whole**2 / np.maximum(squares, TINY), 1.0)
     return GainEstimate(estimate=estimate, variance=whole, freedom=freedom, seed_variances=tuple(own))
+
+
+def estimate_gains(
+    sums: Sequence[Sequence[Part]], confidence: float, within: tuple[float, float] = (-1.0, 1.0)
+) -> list[tuple[GainEstimate, Interval]]:
+    """Estimate many weighted sums of arms, those of one kind at once: one by one that takes some twenty times as long.
+
+    Parameters
+    ----------
+    sums
+        Each as of `estimate_gain`.
+    confidence, within
+        Of the intervals.
+
+    """
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for place, parts in enumerate(sums):
+        kind = tuple(
+            (part.weight, part.scores.num_seeds, part.scores.means_G.shape, part.seeds is None) for part in parts
+        )
+        alike.setdefault(kind, []).append(place)
+    found: dict[int, tuple[GainEstimate, Interval]] = {}
+    for places in alike.values():
+        gains = estimate_gain([_stack(column) for column in zip(*(sums[place] for place in places), strict=True)])
+        found |= zip(places, zip(gains.split(), gains.to_intervals(confidence, within), strict=True), strict=True)
+    return [found[place] for place in range(len(sums))]
+
+
+def _stack(parts: Sequence[Part]) -> Part:
+    """Put arms with as many seeds and groups on top of each other."""
+    scores, seeds = [part.scores for part in parts], [part.seeds for part in parts if part.seeds is not None]
+    means_G, num_seeds = np.array([part.means_G for part in scores]), scores[0].num_seeds
+    variance, noise, floor = np.array([(part.variance, part.noise, part.floor) for part in scores]).T
+    stacked = SeedScores(means_G=means_G, num_seeds=num_seeds, variance=variance, noise=noise, floor=floor)
+    if not seeds:
+        return Part(scores=stacked, seeds=None, weight=parts[0].weight)
+    variance, freedom = np.array([(part.variance, part.freedom) for part in seeds]).T
+    return Part(scores=stacked, seeds=ModeratedVariance(variance=variance, freedom=freedom), weight=parts[0].weight)
 
 
 TINY = 1e-300

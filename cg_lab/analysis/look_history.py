@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import compress, zip_longest
 from typing import Literal
 
-from cg_lab.analysis.arm_estimates import ArmStacks
+from cg_lab.analysis.arm_estimates import ArmEstimates, ArmStacks, estimate_arms
 from cg_lab.analysis.evidence import gather_evidence
 from cg_lab.analysis.measuring import limit_seeds
 from cg_lab.analysis.verdict import Decision, Evidence, Rules, Verdict, decide, list_alone, list_first
@@ -59,7 +59,11 @@ TOLD: Mapping[Ended, str] = {
 
 
 def take_looks(
-    plan: Plan, stacked: Sequence[ArmStacks], complete_seeds: Mapping[str, int], rules: Rules
+    plan: Plan,
+    stacked: Sequence[ArmStacks],
+    estimates: Sequence[ArmEstimates],
+    complete_seeds: Mapping[str, int],
+    rules: Rules,
 ) -> LookHistory:
     """Take every look for which the answers are there.
 
@@ -70,8 +74,8 @@ def take_looks(
     ----------
     plan
         Its rule says which looks were planned.
-    stacked
-        The answers, in the order of the plan's questions.
+    stacked, estimates
+        The answers, in the order of the plan's questions, and what the arms reached with all of them.
     complete_seeds
         By id of each question with cells that have no result, how many seeds of a look it has whole.
     rules
@@ -88,7 +92,10 @@ def take_looks(
         ready = [complete_seeds.get(name, EVERY_SEED) >= num_seeds for name in names]
         if seen and not open_.intersection(compress(names, ready)):
             break
-        seen.append(gather_evidence(plan, limit_seeds(stacked, num_seeds), complete=begun, counted=ready))
+        if plan.rule.looks:
+            limited = limit_seeds(stacked, num_seeds)
+            estimates = estimate_arms(limited, plan.rule.confidence, plan.deviation_by_setting)
+        seen.append(gather_evidence(plan, estimates, complete=begun, counted=ready))
         decisions = decide(seen, rules)
         told = dict(compress(zip(names, zip(decisions, seen[-1], strict=True), strict=True), ready))
         ended: dict[str, Ended] = {}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cg_lab.analysis.arm_estimates import ArmEstimates, ArmStacks, Key, estimate_arms
+from cg_lab.analysis.arm_estimates import GAINS_OVER, ArmEstimates, ArmStacks, Key
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_means
 from cg_lab.analysis.further_seeds import SeedSplit, split_gains
-from cg_lab.analysis.gain_estimates import GainEstimate
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary
 from cg_lab.analysis.recovering import share_lost, share_recovered
 from cg_lab.analysis.stacking import Stack, keep_seeds, stack_seeds
@@ -22,8 +21,8 @@ from cg_lab.planning.plan import Cell, Contrast, Plan
 from cg_lab.planning.study_power import find_detectable
 from cg_lab.wilson import wilson_interval
 
-GAINS_OVER = tuple(arm for arm in Arm if arm in {*REFERENCES, Arm.RELATED, Arm.CEILING})
-"""Arms over which other arms' gains are told."""
+DRAWN_AT_ONCE = 32
+"""Questions about one target whose arms are drawn together: what is drawn for an arm takes 80 kB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +65,7 @@ class Measured:
     means: Mapping[Arm, FloatArray]
     """Accuracy of each seed, by arm."""
     draws: Mapping[Arm, FloatArray]
-    """Bootstrap draws of each arm's accuracy, of the same questions."""
+    """Bootstrap draws of each arm's accuracy, of the same questions; none of a question that is on no curve."""
     recovered: Interval | None
     mcnemar: Mapping[Arm, float]
     splits: Mapping[str, SeedSplit]
@@ -107,7 +106,7 @@ def limit_seeds(stacked: Sequence[ArmStacks], num_seeds: int) -> list[ArmStacks]
 def measure_contrasts(
     plan: Plan,
     cells: Mapping[str, Sequence[Cell]],
-    stacked: Sequence[ArmStacks],
+    estimates: Sequence[ArmEstimates],
     resampling: Resampling,
 ) -> list[Measured]:
     """Measure the held-out questions of a plan from the answers there are.
@@ -118,30 +117,43 @@ def measure_contrasts(
         Its questions are measured.
     cells
         By id of the question.
-    stacked
-        The answers, in the order of the plan's questions.
+    estimates
+        Of what the arms reached, in the order of the plan's questions.
     resampling
         Of the bootstrap; its confidence is that of all intervals.
 
     """
-    estimates = estimate_arms(stacked, plan.deviation_by_setting)
-    draws = _draw_arms(stacked, resampling)
-    return [
-        _measure(plan, contrast, cells[contrast.id], arms, drawn, resampling.confidence)
-        for contrast, arms, drawn in zip(plan.contrasts, estimates, draws, strict=True)
-    ]
+    by_target: dict[str, list[int]] = {}
+    for place, contrast in enumerate(plan.contrasts):
+        by_target.setdefault(contrast.target, []).append(place)
+    found: dict[int, Measured] = {}
+    for places in (part for same in by_target.values() for part in _cut(same, DRAWN_AT_ONCE)):
+        contrasts = [plan.contrasts[place] for place in places]
+        draws = _draw_arms(contrasts, [estimates[place] for place in places], resampling)
+        for place, contrast, drawn in zip(places, contrasts, draws, strict=True):
+            found[place] = _measure(plan, contrast, cells[contrast.id], estimates[place], drawn)
+    return [found[place] for place in range(len(estimates))]
 
 
-def _draw_arms(stacked: Sequence[ArmStacks], resampling: Resampling) -> list[dict[Key, FloatArray]]:
-    """Draw replicates of every arm that is asked about its target: one model's guises share their seeds' draws."""
+def _cut(places: list[int], most: int) -> Iterator[list[int]]:
+    return (places[start : start + most] for start in range(0, len(places), most))
+
+
+def _draw_arms(
+    contrasts: Sequence[Contrast], stacked: Sequence[ArmEstimates], resampling: Resampling
+) -> list[dict[Key, FloatArray]]:
+    """Draw replicates of the arms whose gains are told, on a curve of all: one model's guises share their draws."""
     places: list[tuple[int, Key]] = []
     streams: list[int] = []
-    for place, part in enumerate(stacked):
+    for place, (contrast, part) in enumerate(zip(contrasts, stacked, strict=True)):
         models: dict[tuple[str, ...], int] = {}
         for key, stack in part.stacks.items():
-            if key[0].traits.asks_target:
+            if not key[0].traits.asks_target:
+                continue
+            stream = models.setdefault(stack.models, len(models))
+            if key == part.main or key[0] in REFERENCES or key[0] is Arm.WITHOUT or contrast.level is not None:
                 places.append((place, key))
-                streams.append(models.setdefault(stack.models, len(models)))
+                streams.append(stream)
     drawn = resample_means([stacked[place].stacks[key].scores for place, key in places], resampling, streams)
     found: list[dict[Key, FloatArray]] = [{} for _ in stacked]
     for (place, key), replicates_R in zip(places, drawn, strict=True):
@@ -150,18 +162,16 @@ def _draw_arms(stacked: Sequence[ArmStacks], resampling: Resampling) -> list[dic
 
 
 def _measure(
-    plan: Plan, contrast: Contrast, cells: Sequence[Cell], arms: ArmEstimates, draws: Mapping[Key, FloatArray],
-    confidence: float,
-) -> Measured:  # fmt: skip
-    target = contrast.target
+    plan: Plan, contrast: Contrast, cells: Sequence[Cell], arms: ArmEstimates, draws: Mapping[Key, FloatArray]
+) -> Measured:
+    target, confidence = contrast.target, plan.rule.confidence
     main, own = arms.main, arms.stacks.get(arms.main) if arms.main else None
     whole = {arm: arms.stacks[arm, "", target] for arm in Arm if (arm, "", target) in arms.stacks}
 
     def measure_gain(key: Key) -> Gain | None:
-        estimate = arms.gain(main, key)
-        if estimate is None or main is None:
+        if main is None or (main, key) not in arms.gains:
             return None
-        interval = estimate.to_interval(confidence)
+        estimate, interval = arms.gains[main, key]
         apart_R = draws[main] - draws[key]
         return Gain(interval=interval, estimate=estimate, models=arms.models(main, key), replicates_R=apart_R)
 
@@ -170,13 +180,17 @@ def _measure(
     return Measured(
         contrast=contrast,
         target=plan.find_subset(contrast, target),
-        arms=tuple(_measure_arm(plan, contrast, group, arms, confidence) for group in _group_cells(cells)),
+        arms=tuple(_measure_arm(plan, contrast, group, arms) for group in _group_cells(cells)),
         gains=gains,
         losses={key[1]: gain for key in without if (gain := measure_gain(key))},
         lost={key[1]: share for key in without if (share := _lose(arms, key, target, confidence))},
         combination=combine_sources(arms, find_alone(arms.stacks), confidence),
         means={arm: stack.means_S for arm, stack in whole.items() if arm.traits.asks_target},
-        draws={key[0]: replicates_R for key, replicates_R in draws.items() if key[1:] == ("", target)},
+        draws={
+            key[0]: replicates_R
+            for key, replicates_R in draws.items()
+            if key[1:] == ("", target) and contrast.level is not None
+        },
         recovered=_recover(arms, target, confidence),
         mcnemar={
             over: compare_mcnemar(own.scores, other.scores)
@@ -195,17 +209,15 @@ def _group_cells(cells: Sequence[Cell]) -> list[Sequence[Cell]]:
     return list(by_arm.values())
 
 
-def _measure_arm(
-    plan: Plan, contrast: Contrast, cells: Sequence[Cell], arms: ArmEstimates, confidence: float
-) -> ArmEffect:
+def _measure_arm(plan: Plan, contrast: Contrast, cells: Sequence[Cell], arms: ArmEstimates) -> ArmEffect:
     key: Key = (cells[0].arm, cells[0].variant, cells[0].subset)
     arm, stack = key[0], arms.stacks.get(key)
     gains = {
         over: gain
         for over in GAINS_OVER
-        if key[2] == contrast.target and key[:2] != (over, "") and (arm.traits.is_main or over.traits.model != "main")
-        and (gain := arms.gain(key, (over, "", contrast.target))) is not None
-    }  # fmt: skip
+        if (arm.traits.is_main or over.traits.model != "main")
+        and (gain := arms.gains.get((key, (over, "", contrast.target))))
+    }
     return ArmEffect(
         arm=arm,
         variant=key[1],
@@ -214,14 +226,14 @@ def _measure_arm(
         means=tuple(float(mean) for mean in stack.means_S) if stack else (),
         num_questions=len(stack.scores.questions) if stack else plan.find_subset(contrast, key[2]).num_test,
         chance=cells[0].proof.chance,
-        accuracy=estimate_accuracy(arms.accuracy(key), stack, confidence) if stack else None,
-        gains={over: gain.to_interval(confidence) for over, gain in gains.items()},
+        accuracy=refine_accuracy(arms.accuracies[key], stack, plan.rule.confidence) if stack else None,
+        gains={over: interval for over, (_, interval) in gains.items()},
     )
 
 
-def estimate_accuracy(estimate: GainEstimate, stack: Stack, confidence: float) -> Interval:
+def refine_accuracy(found: Interval, stack: Stack, confidence: float) -> Interval:
     """Give an arm's accuracy: of one seed's right and wrong answers without groups by Wilson's interval (1927)."""
-    found, scores = estimate.to_interval(confidence, within=(0.0, 1.0)), stack.scores
+    scores = stack.scores
     if len(scores.correct_SQ) > 1 or scores.groups != scores.questions or not is_binary(scores):
         return found
     low, high = wilson_interval(int(scores.correct_SQ.sum()), scores.correct_SQ.size, confidence)
@@ -232,9 +244,8 @@ def _detect(gain: Gain | None, plan: Plan) -> float | None:
     """Give the gain over unrelated training that is shown among all questions of the study with 80 % power."""
     if gain is None or not np.isfinite(gain.estimate.error) or not gain.estimate.error:
         return None
-    asked = sum(not contrast.sees_target for contrast in plan.contrasts)
-    level = 1 - plan.rule.confidence
-    return find_detectable(float(gain.estimate.error), float(gain.estimate.freedom), level, max(1, asked))
+    level, asked = 1 - plan.rule.confidence, max(1, plan.num_held_out)
+    return find_detectable(float(gain.estimate.error), float(gain.estimate.freedom), level, asked)
 
 
 def _lose(arms: ArmEstimates, without: Key, target: str, confidence: float) -> Interval | None:

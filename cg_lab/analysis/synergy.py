@@ -50,8 +50,8 @@ def combine_sources(arms: ArmEstimates, alone: Mapping[str, Key], confidence: fl
         Of the intervals.
 
     """
-    over = {source: gain for source, key in alone.items() if (gain := arms.gain(arms.main, key)) is not None}
-    over_alone = {source: gain.to_interval(confidence) for source, gain in over.items()}
+    over = {source: gain for source, key in alone.items() if (gain := arms.gains.get((arms.main, key)))}
+    over_alone = {source: interval for source, (_, interval) in over.items()}
     whole = {key[0]: key for key in arms.stacks if key[1] == "" and arms.main and key[2] == arms.main[2]}
     unrelated = whole.get(Arm.UNRELATED)
     interaction = None
@@ -63,11 +63,11 @@ def combine_sources(arms: ArmEstimates, alone: Mapping[str, Key], confidence: fl
         source
         for source in over
         if over_alone[source].low <= 0 and controls
-        and all((gain := arms.gain(alone[source], key)) and gain.to_interval(confidence).low > 0 for key in controls)
+        and all(arms.gains[alone[source], key][1].low > 0 for key in controls)
     ]  # fmt: skip
     return Combination(
         over_alone=over_alone,
-        synergy=find_synergy(list(over.values()), confidence) if over else None,
+        synergy=find_synergy([gain for gain, _ in over.values()], confidence) if over else None,
         sufficient=min(enough, key=lambda source: over_alone[source].estimate, default=""),
         interaction=interaction,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from cg_lab.arms import Arm, Model
 from cg_lab.catalog import Catalog
@@ -18,7 +19,7 @@ from cg_lab.planning.plan import Cell, Contrast, Training
 from cg_lab.planning.proof import Proof, Prover, Split
 from cg_lab.planning.study_power import FEWEST_TARGETS, Allocation, foresee_gain
 from cg_lab.planning.validity import Declaration, check_proof
-from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart, PartGroups, Parts
+from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart, PartGroups, Parts, Protocol
 from cg_lab.study import Backbone, Study
 
 
@@ -63,6 +64,9 @@ class Compiler:
         self._level = 1 - study.rule.confidence
         self._num_seeds = {arm: arm.traits.num_seeds or len(self._seeds) for arm in Arm} | (study.arm_seeds or {})
         self._arms = frozenset(Arm) if study.arms is None else frozenset(study.arms)
+        self._by_model = {
+            model: [arm for arm in Arm if arm in self._arms and arm.traits.model == model] for model in get_args(Model)
+        }
         self._epochs = study.finetune.epochs
         self._samples_per_s = study.model.train_samples_per_s
         self._evaluation = study.evaluation
@@ -72,6 +76,8 @@ class Compiler:
         self._filler_share = study.filler.share
         self._spreader = Spreader(graph.subsets)
         self._finetunes: dict[tuple[object, ...], FinetuneJob] = {}
+        self._protocols: dict[tuple[Protocol, Arm, bool], Protocol] = {}
+        """By the question's, the arm, and whether the backbone is untouched."""
         self._trained: dict[str, _Trained] = {}
         """What each fine-tune is trained on."""
         self._checked: set[tuple[int, Declaration]] = set()
@@ -100,7 +106,7 @@ class Compiler:
                 f"{contrast.protocol.shots} examples for each label are {question.target_examples}, and it has "
                 f"{question.target.num_train} training samples"
             )
-        for arm in self._list_arms("untouched"):
+        for arm in self._by_model["untouched"]:
             yield self._draft(question, arm, question.target, None, None)
         for place, seed in enumerate(self._seeds):
             for training in self._list_trained(contrast):
@@ -145,20 +151,16 @@ class Compiler:
             target_examples=protocol.shots * max(1, len(target.labels)),
         )
 
-    def _list_arms(self, model: Model) -> list[Arm]:
-        """List the wanted arms that ask one kind of model."""
-        return [arm for arm in Arm if arm in self._arms and arm.traits.model == model]
-
     def _list_trained(self, contrast: Contrast) -> list[Training]:
         """List the trainings that cells need."""
-        reuses_main = bool(self._list_arms("main"))
+        reuses_main = bool(self._by_model["main"])
         return [
             part for part in contrast.trainings if part.arm in self._arms or (reuses_main and part is contrast.main)
         ]
 
     def _list_asked(self, question: _Question, main: Training, job: FinetuneJob) -> Iterator[tuple[Arm, Subset]]:
         """List what the main arm's model is asked further, and about which subset; of sources those that it saw."""
-        for arm in self._list_arms("main"):
+        for arm in self._by_model["main"]:
             if arm.traits.asks_target:
                 yield arm, question.target
             elif question.contrast.asks_sources:
@@ -208,14 +210,9 @@ class Compiler:
     def _draft(
         self, question: _Question, arm: Arm, asked: Subset, training: Training | None, job: FinetuneJob | None
     ) -> Draft:
-        contrast, settings = question.contrast, self._evaluation
-        protocol = replace(
-            contrast.protocol if arm.traits.asks_target else ORIGINAL,
-            image=arm.traits.image,
-            by=settings.untouched_by if job is None else settings.by,
-            rotations=settings.rotations,
-        )
+        contrast = question.contrast
         job_id = None if job is None else job.id
+        protocol = self._find_protocol(contrast, arm, is_untouched=job is None)
         evaluation = self._jobs.make_eval(asked.name, job_id, protocol)
         declared = Declaration(
             arm=arm,
@@ -241,6 +238,18 @@ class Compiler:
             ),
         )
         return Draft(cell=cell, finetune=job, evaluation=evaluation)
+
+    def _find_protocol(self, contrast: Contrast, arm: Arm, *, is_untouched: bool) -> Protocol:
+        key, settings = (contrast.protocol, arm, is_untouched), self._evaluation
+        found = self._protocols.get(key)
+        if found is None:
+            found = self._protocols[key] = replace(
+                contrast.protocol if arm.traits.asks_target else ORIGINAL,
+                image=arm.traits.image,
+                by=settings.untouched_by if is_untouched else settings.by,
+                rotations=settings.rotations,
+            )
+        return found
 
     def _prove(
         self, question: _Question, declared: Declaration, asked: Subset, planned: int, job: FinetuneJob | None

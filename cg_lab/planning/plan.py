@@ -274,6 +274,11 @@ class Plan:
         return {contrast.id: contrast for contrast in self.contrasts}
 
     @cached_property
+    def num_held_out(self) -> int:
+        """Questions whose models see nothing of the target."""
+        return sum(not contrast.sees_target for contrast in self.contrasts)
+
+    @cached_property
     def whole_sources(self) -> dict[str, tuple[str, ...]]:
         """By id of the question, sources that alone show all that it asks: there nothing is left to recombine."""
         return {

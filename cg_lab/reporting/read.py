@@ -85,8 +85,9 @@ class _Asked:
 
 
 def _read_file(layout: Layout, job_id: str) -> _File:
+    content = pa.BufferReader(layout.predictions(job_id).read_bytes())  # in half the time of asking the disk piecemeal
     return _File(
-        table=pq.ParquetFile(layout.predictions(job_id)).read(columns=COLUMNS.names, use_threads=False),
+        table=pq.ParquetFile(content).read(columns=COLUMNS.names, use_threads=False),
         metrics=json.loads(layout.result(job_id).read_bytes()).get("metrics", {}),
     )
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
+from cg_lab.analysis.arm_estimates import GAINS_OVER
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.curves import GROWING
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
-from cg_lab.analysis.measuring import GAINS_OVER, ArmEffect
+from cg_lab.analysis.measuring import ArmEffect
 from cg_lab.analysis.pairs import MEASURES
 from cg_lab.analysis.synergy import Combination
 from cg_lab.arms import CONTROLS, REFERENCES, Arm
@@ -32,7 +34,12 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(map(_quote, first)) + "\n")
         for row in chain([first], left):
-            file.write(",".join([_quote(guard(row.get(name, ""))) for name in first]) + "\n")
+            file.write(",".join([_write_cell(row.get(name, "")) for name in first]) + "\n")
+
+
+@lru_cache(maxsize=4096)
+def _write_cell(cell: str) -> str:
+    return _quote(guard(cell))
 
 
 def _quote(cell: str) -> str:

@@ -19,6 +19,7 @@ from cg_lab.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
 
 JOB_TAG = "finetune_job"
 """Tells a model that mirrors something from those of users."""
@@ -68,13 +69,13 @@ class Models:
         model = self._by_job.get(job_id)
         return model.model_id if model else None
 
-    def bring(self, run: Run, record: Record) -> None:
+    def bring(self, client: MlflowClient, run: Run, record: Record) -> None:
         """Bring the model of a finished fine-tune's run to what its record says."""
         from mlflow.entities import LoggedModelOutput
 
-        client, run_id = self._store.client, run.info.run_id
+        run_id = run.info.run_id
         weights = record.weights or NOT_KEPT
-        model = self._by_job.get(record.job_id) or self._make(run_id, record, weights)
+        model = self._by_job.get(record.job_id) or self._make(client, run_id, record, weights)
         if model.weights != weights:
             client.set_logged_model_tags(model.model_id, {WEIGHTS_TAG: weights})
         if not model.is_ready:
@@ -83,9 +84,9 @@ class Models:
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         self._by_job[record.job_id] = replace(model, weights=weights, is_ready=True)
 
-    def _make(self, run_id: str, record: Record, weights: str) -> KnownModel:
+    def _make(self, client: MlflowClient, run_id: str, record: Record, weights: str) -> KnownModel:
         known = {name: record.tags[name] for name in ("study", "backbone", "sources", "seed")}
-        made = self._store.client.create_logged_model(
+        made = client.create_logged_model(
             self._store.experiment_id,
             name=record.name.translate(UNFIT),
             source_run_id=run_id,

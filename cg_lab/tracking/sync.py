@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 
 from cg_lab.due_seeds import find_due
 from cg_lab.errors import UserError
@@ -11,6 +13,7 @@ from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, fingerprint, read_plan
 from cg_lab.serialize import content_id, read_json, write_json
 from cg_lab.tracking.models import Models
+from cg_lab.tracking.new_runs import gathering
 from cg_lab.tracking.record import RECORD_SCHEMA, Record
 from cg_lab.tracking.records import STUDY_FILES, build_records
 from cg_lab.tracking.store import Store, TrackingError, count_runs, find_database, find_runs, find_uri, opening
@@ -123,18 +126,19 @@ def _mirror(store: Store, records: tuple[Record, ...], began: float) -> SyncRepo
     # Two of one key are from a request that was sent again because its answer was lost: the one that was filled stays.
     surplus = [run for run in found if known[run.key] is not run]
     models = Models(store, {run.run_id for run in found})
-    new = updated = 0
-    for record in records:
-        run = known.pop(record.key, None)
-        if run is None:
-            create_run(store, models, record)
-            new += 1
-        elif run.fingerprint != record.fingerprint:
-            update_run(store, models, record, run)
-            updated += 1
+    found_again = [(record, known.pop(record.key, None)) for record in records]
+    stale = [(record, run) for record, run in found_again if run is None or run.fingerprint != record.fingerprint]
+    for is_new, parts in groupby(stale, key=lambda part: part[1] is None):
+        with gathering(store) if is_new else nullcontext(store) as place:
+            for record, run in parts:
+                if run is None:
+                    create_run(place, models, record)
+                else:
+                    update_run(place, models, record, run)
     gone = [*known.values(), *surplus]
     for run in gone:
         remove_run(store, models, run)
     models.tidy()
     seconds = time.perf_counter() - began
-    return SyncReport(total=len(records), new=new, updated=updated, removed=len(gone), seconds=seconds)
+    new = sum(run is None for _, run in stale)
+    return SyncReport(total=len(records), new=new, updated=len(stale) - new, removed=len(gone), seconds=seconds)

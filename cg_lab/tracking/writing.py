@@ -93,7 +93,7 @@ def _fill(store: Store, models: Models, record: Record, run: Run) -> None:
     _upload(store, record, run)
     _add_inputs(store, models, record, run)
     if record.weights is not None:
-        models.bring(run, record)
+        models.bring(store.client, run, record)
     time_ms = record.end_ms or record.start_ms or run.info.start_time
     metrics = [Metric(key, value, time_ms, 0) for key, value in record.metrics.items() if key not in run.data.metrics]
     metrics += [_to_metric(point) for point in record.curve[_count_mirrored(record, run) or 0 :]]

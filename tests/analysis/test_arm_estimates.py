@@ -35,7 +35,7 @@ def ask(stacks: dict[Key, Stack], setting: str = "s") -> ArmStacks:
 
 
 def estimate(*asked: dict[Key, Stack]) -> list[ArmEstimates]:
-    return estimate_arms([ask(stacks) for stacks in asked])
+    return estimate_arms([ask(stacks) for stacks in asked], 0.95)
 
 
 def variance_of(found: ArmEstimates, key: Key) -> float | None:
@@ -77,7 +77,7 @@ def test_the_untouched_backbone_has_no_seeds() -> None:
 
 
 def test_settings_lend_each_other_nothing() -> None:
-    apart = estimate_arms([ask(MAINS, "s"), ask({MAIN: answer(0.6), UNRELATED: answer(0.4, model="u")}, "other")])
+    apart = estimate_arms([ask(MAINS, "s"), ask({MAIN: answer(0.6), UNRELATED: answer(0.4, model="u")}, "other")], 0.95)
     assert variance_of(apart[0], UNRELATED) is not None
     assert variance_of(apart[1], UNRELATED) is None
 
@@ -86,8 +86,7 @@ def test_a_model_less_itself_in_another_guise_is_one_arm_of_differences() -> Non
     blind = answer(*(share - 0.2 for share in FIVE))
     found = estimate({MAIN: answer(*FIVE), BLIND: blind, UNRELATED: answer(0.4, model="u")})[0]
     assert set(found.differences) == {BLIND}
-    gain = found.gain(MAIN, BLIND)
-    assert gain
+    gain, _ = found.gains[MAIN, BLIND]
     assert float(gain.estimate) == pytest.approx(0.2)
     assert found.models(MAIN, BLIND) == (("m0", "m1", "m2", "m3", "m4"),)
     assert found.models(MAIN, UNRELATED) == (("m0", "m1", "m2", "m3", "m4"), ("u0",))
@@ -95,16 +94,13 @@ def test_a_model_less_itself_in_another_guise_is_one_arm_of_differences() -> Non
 
 def test_a_gain_is_the_first_arm_less_the_second_and_nothing_where_one_has_no_answers() -> None:
     found = estimate({MAIN: answer(*FIVE), UNRELATED: answer(0.4, model="u"), UNTOUCHED: untouched(0.3)})[0]
-    gain = found.gain(MAIN, UNTOUCHED)
-    assert gain
-    assert float(gain.estimate) == pytest.approx(0.3)
-    back = found.gain(UNTOUCHED, UNRELATED)
-    assert back
+    gain, interval = found.gains[MAIN, UNTOUCHED]
+    assert float(gain.estimate) == interval.estimate == pytest.approx(0.3)
+    back, _ = found.gains[UNTOUCHED, UNRELATED]
     assert float(back.estimate) == pytest.approx(-0.1)
-    assert float(found.accuracy(UNRELATED).estimate) == pytest.approx(0.4)
+    assert found.accuracies[UNRELATED].estimate == pytest.approx(0.4)
     assert found.models(UNTOUCHED, UNRELATED) == (("u0",),)
-    for first, second in ((MAIN, BLIND), (BLIND, MAIN), (None, MAIN)):
-        assert found.gain(first, second) is None
+    assert not {(MAIN, BLIND), (BLIND, MAIN), (None, MAIN)} & set(found.gains)
 
 
 def test_without_answers_of_the_main_arm_the_others_stand_by_themselves() -> None:

@@ -12,7 +12,7 @@ from statsmodels.stats.anova import anova_lm
 from cg_lab.analysis.bootstrap import Interval, Scores
 from cg_lab.analysis.components import estimate_mean
 from cg_lab.analysis.gain_estimates import Part, estimate_gain
-from cg_lab.analysis.measuring import estimate_accuracy
+from cg_lab.analysis.measuring import refine_accuracy
 from cg_lab.analysis.seed_variance import ModeratedVariance, moderate_variance, reduce_scores
 from cg_lab.analysis.stacking import Stack
 from cg_lab.student import find_quantile, find_tail
@@ -31,7 +31,7 @@ def measure_accuracy(scores: Scores) -> Interval:
     found = moderate_variance(reduced.variance[None], reduced.floor[None], reduced.freedom)
     seeds = ModeratedVariance(variance=found.variance[0], freedom=found.freedom[0])
     part = Part(scores=reduced, seeds=seeds if reduced.freedom else None)
-    return estimate_accuracy(estimate_gain([part]), Stack(seeds=(), scores=scores), 0.95)
+    return refine_accuracy(estimate_gain([part]).to_interval(0.95, within=(0, 1)), Stack(seeds=(), scores=scores), 0.95)
 
 
 def test_students_distribution_is_scipys() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cg_lab.analysis.arm_estimates import ArmStacks, Key
+from cg_lab.analysis.arm_estimates import ArmStacks, Key, estimate_arms
 from cg_lab.analysis.bootstrap import Scores
 from cg_lab.analysis.evidence import gather_evidence
 from cg_lab.analysis.stacking import Stack
@@ -55,7 +55,7 @@ def plan() -> Plan:
 def gather(plan: Plan, stacks: Mapping[Key, Stack] = STACKS, *missing: str) -> Evidence:
     is_complete = plan.contrasts[0].id not in missing
     asked = [ArmStacks(setting="s", main=key(Arm.RELATED), stacks=stacks)]
-    (evidence,) = gather_evidence(plan, asked, complete=[is_complete], counted=[True])
+    (evidence,) = gather_evidence(plan, estimate_arms(asked, 0.95), complete=[is_complete], counted=[True])
     return evidence
 
 
@@ -137,7 +137,6 @@ def test_two_to_four_sources_are_named_as_what_could_be_taken_alone(plan: Plan, 
 def test_a_look_that_a_question_is_not_ready_for_is_marked(plan: Plan) -> None:
     asked = [ArmStacks(setting="s", main=key(Arm.RELATED), stacks=STACKS)]
     marks = [
-        gather_evidence(plan, asked, complete=[True], counted=[is_counted])[0].is_counted
-        for is_counted in (True, False)
+        gather_evidence(plan, arms, complete=[True], counted=[is_counted])[0].is_counted for is_counted in (True, False)
     ]
     assert marks == [True, False]

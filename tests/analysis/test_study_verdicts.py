@@ -204,7 +204,7 @@ def test_what_sources_do_together_is_told_beside_what_each_does_alone(
         )
         for place in range(4)
     ]
-    found = combine_sources(estimate_arms(asked)[0], keys, 0.95)
+    found = combine_sources(estimate_arms(asked, 0.95)[0], keys, 0.95)
     assert found.synergy is not None
     assert found.interaction is not None
     assert found.sufficient == sufficient

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +24,7 @@ from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.questions import AnswerForm
 from cg_lab.results import EvalResult, Failure, FinetuneResult, Layout, write_failure, write_plan, write_result
 from cg_lab.study import Backbone, Study
-from cg_lab.tracking import SyncReport, sync_study
+from cg_lab.tracking import SyncReport, sync, sync_study
 from cg_lab.tracking.store import opening
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -217,3 +219,9 @@ def lab(tmp_path: Path, empty_database: Path) -> Lab:
     made = build_lab(tmp_path / "results", targets=("ct-brain-mass",), seeds=(0,))
     shutil.copy(empty_database, made.layout.database)
     return made
+
+
+@pytest.fixture
+def through_client(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let new runs be written by MLflow's client from the call on, as to a server."""
+    return lambda: monkeypatch.setattr(sync, "gathering", nullcontext)

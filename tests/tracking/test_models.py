@@ -91,7 +91,10 @@ def test_a_writer_that_was_killed_at_any_step_leaves_one_model(
     assert len(lab.search()[f"finetune:{job.id}"].outputs.model_outputs) == 1
 
 
-def test_a_model_that_a_server_made_twice_is_there_once(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_a_server_made_twice_is_there_once(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, through_client: Any
+) -> None:
+    through_client()
     lab.finish()
     whole = MlflowClient.create_logged_model
 
@@ -146,7 +149,10 @@ def test_models_of_users_are_left_alone(lab: Any) -> None:
     assert lab.client.get_logged_model(mine.model_id).name == "mine"
 
 
-def test_a_run_that_a_server_made_twice_is_there_once(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_a_server_made_twice_is_there_once(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, through_client: Any
+) -> None:
+    through_client()
     whole = MlflowClient.create_run
 
     def make_twice(*arguments: Any, **named: Any) -> Any:

@@ -286,7 +286,10 @@ def test_a_line_that_a_kill_cut_off_is_passed_over(lab: Any) -> None:
     assert lab.read_curve(job.id) == {10: 3.0}
 
 
-def test_a_mirroring_that_was_cut_off_is_completed_by_the_next(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirroring_that_was_cut_off_is_completed_by_the_next(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, through_client: Any
+) -> None:
+    through_client()
     lab.finish()
     calls = 0
     fill = writing._upload
