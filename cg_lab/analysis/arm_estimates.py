@@ -56,6 +56,8 @@ class ArmEstimates:
             return None
         if first == self.main and second in self.differences:
             return estimate_gain([self.differences[second]])
+        if second == self.main and first in self.differences:
+            return estimate_gain([weigh(self.differences[first], -1.0)])
         return estimate_gain([self.parts[first], weigh(self.parts[second], -1.0)])
 
     def models(self, first: Key, second: Key) -> tuple[tuple[str, ...], ...]:
