@@ -87,7 +87,7 @@ class Estimate:
     of_seeds: tuple[tuple[tuple[str, ...], float], ...] = field(default=())
     """Models, and what they add to the variance."""
 
-    @property
+    @cached_property
     def p_value(self) -> float:
         return float(2 * stats.t.sf(abs(self.value) / np.sqrt(self.variance), self.freedom)) if self.value else 1.0
 

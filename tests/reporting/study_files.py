@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Question:
     spreads: dict[Key, Spread | None]
     blind: dict[str, Spread | None]
     """Over the seeds of the related model less itself without the image."""
+    known: dict[tuple[Key, Key], Estimate] = field(default_factory=dict)
+    """Gains that were worked out."""
 
     @property
     def target(self) -> str:
@@ -61,6 +63,11 @@ class Question:
         return add_up(self.term(key))
 
     def gain(self, first: Key, second: Key) -> Estimate:
+        if (first, second) not in self.known:
+            self.known[first, second] = self._find_gain(first, second)
+        return self.known[first, second]
+
+    def _find_gain(self, first: Key, second: Key) -> Estimate:
         guises = {self.key("related"), self.key("blind")}
         if {first, second} == guises:
             sign = 1.0 if first == self.key("related") else -1.0
