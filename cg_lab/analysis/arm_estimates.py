@@ -135,6 +135,8 @@ def _compare(
         is_told = second[0] in GAINS_OVER and not second[1]
         if first == asked.main and second in differences:
             sums[first, second] = [differences[second]]
+        elif second == asked.main and first in differences:
+            sums[first, second] = [weigh(differences[first], -1.0)]
         elif first == asked.main or (is_told and (first[0].traits.is_main or second[0].traits.model != "main")):
             sums[first, second] = [parts[first], less[second]]
     accuracies = estimate_gains([[part] for part in parts.values()], confidence, within=(0.0, 1.0))

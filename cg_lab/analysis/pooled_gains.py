@@ -13,6 +13,8 @@ from cg_lab.analysis.gain_estimates import GainEstimate
 
 FEWEST_TARGETS = 3
 """Fewer say next to nothing about others."""
+ROUNDING = 1e-15
+"""Of a variance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,8 @@ def pool_gains(parts: Sequence[TargetGain]) -> PooledGains:
 
     Over these very targets, variances add up as independent ones; fine-tunes that several questions share are taken to
     move all of them alike. Over targets like these, the targets' own gains say how much they vary (Student's t over
-    targets), and shared fine-tunes add what they move all together.
+    targets), and shared fine-tunes add what they move all together. Gains that are all alike say nothing of that: there
+    the interval is that of these very targets.
     """
     count = len(parts)
     estimate = np.asarray(sum(float(part.gain.estimate) for part in parts) / count, dtype=np.float64)
@@ -50,13 +53,17 @@ def pool_gains(parts: Sequence[TargetGain]) -> PooledGains:
     for part in parts:
         for models, variance in zip(part.models, part.gain.seed_variances, strict=True):
             groups.setdefault(models, []).append(float(variance))
-    shared = sum(sum(np.sqrt(own)) ** 2 - sum(own) for models, own in groups.items() if models) / count**2
+    crossed = [own for models, own in groups.items() if models and len(own) > 1]
+    shared = sum(sum(np.sqrt(own)) ** 2 - sum(own) for own in crossed) / count**2
     whole = alone + shared
     squares = sum((float(part.gain.variance) / count**2) ** 2 / float(part.gain.freedom) for part in parts)
     least = min(float(part.gain.freedom) for part in parts)
     freedom = whole**2 / (squares + shared**2 / least) if whole > 0 else least
     these = GainEstimate(estimate=estimate, variance=np.asarray(whole), freedom=np.asarray(max(1.0, freedom)))
-    return PooledGains(over_targets=_spread(parts, float(estimate), shared, least), over_these=these)
+    over_targets = _spread(parts, float(estimate), shared, least)
+    if over_targets is not None and over_targets.variance <= ROUNDING:
+        over_targets = these
+    return PooledGains(over_targets=over_targets, over_these=these)
 
 
 def _spread(parts: Sequence[TargetGain], estimate: float, shared: float, least: float) -> GainEstimate | None:

@@ -98,9 +98,32 @@ def test_gains_without_any_variance_keep_the_fewest_degrees_of_freedom() -> None
     ]
     found = pool_gains(parts)
     assert read(found.over_these) == (0.25, 0.0, 3.0)
-    assert read(found.over_targets) == (0.25, 0.0, 2.0)
+    assert read(found.over_targets) == read(found.over_these)
 
 
 def test_degrees_of_freedom_are_never_below_one() -> None:
     parts = [gain(0.1, variance=0.0, freedom=0.2), gain(0.2, variance=0.01, freedom=0.5)]
     assert read(pool_gains(parts).over_these)[2] == 1.0
+
+
+@pytest.mark.parametrize("of_seeds", [0.0003, 0.0007, 0.0011])
+def test_targets_that_gain_alike_have_the_interval_of_these_very_targets(of_seeds: float) -> None:
+    """Neither nothing, as rounding makes of it, nor a gain without any doubt."""
+    parts = [
+        TargetGain(
+            target=name,
+            gain=GainEstimate(
+                estimate=np.asarray(0.1),
+                variance=np.asarray(0.002),
+                freedom=np.asarray(6.0),
+                seed_variances=(np.asarray(of_seeds),),
+            ),
+            models=((name,),),
+        )
+        for name in ("a", "b", "c")
+    ]
+    pooled = pool_gains(parts)
+    assert pooled.over_targets is not None
+    found, these = pooled.over_targets.to_interval(0.95), pooled.over_these.to_interval(0.95)
+    assert (found.low, found.high, found.p_value) == (these.low, these.high, these.p_value)
+    assert 0 < found.high - found.low < 0.2

@@ -174,6 +174,17 @@ def test_a_blind_run_is_paired_with_its_own_model() -> None:
     assert blind.high - blind.low < (unrelated.high - unrelated.low) / 2
 
 
+def test_a_blind_runs_own_gain_over_its_model_is_that_models_gain_turned_round() -> None:
+    plan = plan_study()
+    (first, *_) = judge(plan, answer(plan)).contrasts
+    blind = first.arm(Arm.BLIND)
+    assert first.main is not None
+    assert blind is not None
+    there, back = first.main.gains[Arm.BLIND], blind.gains[Arm.RELATED]
+    assert (back.estimate, back.low, back.high) == pytest.approx((-there.estimate, -there.high, -there.low))
+    assert back.p_value == pytest.approx(there.p_value)
+
+
 def make_stack(share: float, name: str, seeds: int = 5) -> Stack:
     generator = np.random.default_rng([seeds, *name.encode()])
     names = tuple(map(str, range(QUESTIONS)))
