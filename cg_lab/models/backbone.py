@@ -23,6 +23,7 @@ from transformers.models.auto import processing_auto
 from transformers.utils import import_utils
 
 from cg_lab.errors import UserError
+from cg_lab.models.contract import prove_contract
 from cg_lab.models.identity import find_local_folder
 from cg_lab.models.linear import let_onednn_multiply
 from cg_lab.results import ADAPTER_CONFIG
@@ -59,7 +60,8 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
     Raises
     ------
     UserError
-        If the model can't be found, with how to get it.
+        If the model can't be found, with how to get it; or if its template, tokenizer and processor can't be trained
+        on or asked.
 
     """
     source = _find_source(identity)
@@ -74,6 +76,7 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
             f"Get it with: hf download {identity.path} --revision {identity.revision}"
             + (" --force-download" if isinstance(error, SafetensorError) else "")
         ) from None
+    prove_contract(processor, model, identity)
     model.to(torch.device(device))  # type: ignore[arg-type]
     if device == "cpu":
         let_onednn_multiply(model)
