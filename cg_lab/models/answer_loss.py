@@ -50,6 +50,7 @@ def _find_answers(labels_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     answered_BT = labels_BT[:, 1:] != IGNORED
     first_B = answered_BT.int().argmax(dim=1)
     last_B = answered_BT.shape[1] - 1 - answered_BT.flip(1).int().argmax(dim=1)
+    last_B = torch.where(answered_BT.any(dim=1), last_B, first_B)  # a row may have no answer
     most = int((last_B - first_B).max()) + 1
     start_B = first_B.clamp(max=answered_BT.shape[1] - most)
     row_B1 = torch.arange(len(labels_BT), device=labels_BT.device)[:, None]
