@@ -27,6 +27,7 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.models.adapters import adapting
@@ -40,6 +41,7 @@ from cg_lab.planning.work import FinetuneJob
 from cg_lab.training.checkpoints import find_checkpoint
 from cg_lab.training.energy import measuring_energy, name_gpu
 from cg_lab.training.memory import Fit, fit_memory, trained_in_float32
+from cg_lab.training.model_card import complete_checkpoint
 
 LOADERS = 2
 """Processes that put batches together ahead of a GPU."""
@@ -79,6 +81,8 @@ class Surroundings:
     """Where the fine-tuned weights go."""
     save_every_s: float
     event: Event
+    plan: str = ""
+    """Name and id of the plan, for the card beside the weights."""
     is_stopping: Callable[[], bool]
     """Asked after each step; if true, a checkpoint is saved and the fine-tune ends unfinished."""
     parts: int = 1
@@ -108,6 +112,11 @@ def run_finetune(
         If it was asked to stop; a checkpoint is left.
 
     """
+    if job.backbone.adapter:
+        raise UserError(
+            f"model.adapter: '{job.backbone.adapter}' is asked, not trained any further; take arms=[zero_shot], or "
+            "model.path with its weights merged"
+        )
     restore_weights(backbone)
     select_trainable(backbone, job.recipe.trainable)
     set_seed(job.seed)
@@ -149,6 +158,8 @@ def run_finetune(
             if watcher.stopped:
                 raise InterruptedByUserError("stopped after saving a checkpoint")
         trainer.save_model(str(surroundings.weights))
+        if trainer.is_world_process_zero():
+            complete_checkpoint(surroundings.weights, job, surroundings.plan)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return Training(
         steps=trainer.state.global_step,
@@ -179,7 +190,8 @@ class _AnswerTrainer(Trainer):
     """Trainer with the language model's head at the answers only, and checkpoints that it can read back.
 
     Of models whose weights have other names on the hub than in memory, Trainer saves the hub's names and then finds
-    none of them when it resumes (transformers 5.23); so weights are saved under the names that they have in memory.
+    none of them when it resumes (transformers 5.23); so checkpoints hold the names that weights have in memory, and
+    what a fine-tune leaves those of the hub.
     """
 
     lengths: list[int] | None = None
@@ -226,7 +238,8 @@ class _AnswerTrainer(Trainer):
         folder = output_dir or self.args.output_dir
         assert folder
         if isinstance(model, PreTrainedModel):
-            model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
+            is_final = folder != self.args.output_dir and not Path(folder).name.startswith(PREFIX_CHECKPOINT_DIR)
+            model.save_pretrained(folder, state_dict=state_dict, save_original_format=is_final)
         else:  # adapters, which have the names that they have in memory
             model.save_pretrained(folder, state_dict=state_dict)
 

@@ -34,6 +34,7 @@ from cg_lab.training.finetune import (
     list_in_seeded_order,
 )
 from cg_lab.training.memory import Fit
+from cg_lab.training.model_card import complete_checkpoint
 
 CURVES = "curves.json"
 """Each fine-tune's loss curve so far, beside the checkpoints."""
@@ -103,6 +104,7 @@ def run_fused(
     seconds = (time.perf_counter() - began) / len(jobs)
     for place, folder in enumerate(weights):
         fused.save(place, str(folder))
+        complete_checkpoint(folder, jobs[place], surroundings.plan)
     return [
         FusedTraining(
             training=Training(

@@ -445,6 +445,27 @@ def test_adapters_leave_no_trace_and_name_what_they_can_be_put_on(loaded: Loaded
         pass
 
 
+def test_a_checkpoint_has_the_hub_s_names_and_is_read_back(loaded: LoadedBackbone, tmp_path: Path) -> None:
+    restore_weights(loaded)
+    before = {name: values.clone() for name, values in loaded.model.state_dict().items()}
+    keep_untouched(loaded, before)
+    with torch.no_grad():
+        for parameter in loaded.model.parameters():
+            parameter.add_(0.5)
+    moved = {name: values.clone() for name, values in loaded.model.state_dict().items()}
+    loaded.model.save_pretrained(tmp_path)
+    restore_weights(loaded)
+    assert (
+        load_file(tmp_path / "model.safetensors").keys()
+        == load_file(Path(loaded.identity.path) / "model.safetensors").keys()
+    )
+    with using_weights(loaded, tmp_path):
+        state = loaded.model.state_dict()
+        assert all(state[name].equal(values) for name, values in moved.items())
+    restore_weights(loaded)
+    assert all(values.equal(before[name]) for name, values in loaded.model.state_dict().items())
+
+
 @pytest.mark.slow
 def test_a_batch_in_parts_trains_the_same(loaded: LoadedBackbone, tmp_path: Path) -> None:
     if loaded.model.config.model_type not in {"llava", "qwen2_5_vl", "mllama"}:
