@@ -8,7 +8,7 @@ from pathlib import Path
 import peft
 import torch
 import transformers
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from cg_lab.models.identity import PACKAGED, find_local_folder, list_read_files
 from cg_lab.planning.work import FinetuneJob
