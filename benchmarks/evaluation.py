@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 from shapes import SHAPES, as_transformers_has_it, describe_machine, make_backbone, make_images, make_questions
 
+from cg_lab.answer_parser import parse_choice
 from cg_lab.config import read_study
 from cg_lab.data.asking import pose_test
 from cg_lab.data.sources import open_source, read_catalog
@@ -32,7 +33,7 @@ from cg_lab.models.prepared import Pool, PreparedImages
 from cg_lab.models.scoring import score_options
 from cg_lab.planning.plan import PlannedCatalog
 from cg_lab.planning.work import ORIGINAL
-from cg_lab.questions import AnswerForm, Question, format_question, parse_choice, rotate
+from cg_lab.questions import AnswerForm, Question, format_question, rotate
 
 CPU_MODEL = "tiny_llava"
 

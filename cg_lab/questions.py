@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -100,41 +99,3 @@ def rotate(question: Question, steps: int) -> Question:
     count = len(question.options)
     options = tuple(question.options[(place + steps) % count] for place in range(count))
     return replace(question, options=options, answer=(question.answer - steps) % count)
-
-
-_LEAD = r"(?:the\s+)?(?:correct\s+|right\s+|best\s+)?(?:answer|option|choice)(?:\s+is|\s*:)?\s*"
-
-
-def parse_choice(text: str, options: tuple[str, ...], form: AnswerForm) -> int | None:
-    """Find the option that a model chose in what it wrote; None if that can't be said.
-
-    A letter counts at the beginning, behind "the answer is" and the like, or alone in brackets; then an option's own
-    text, if the text of exactly one option is there (of options that contain each other, the longest).
-
-    >>> options = ("no mass", "mass", "cyst")
-    >>> [parse_choice(text, options, AnswerForm.LETTER) for text in ("B", "(C) cyst", "The answer is A.", "A cyst?")]
-    [1, 2, 0, 2]
-    >>> [parse_choice(text, options, AnswerForm.TEXT) for text in ("no mass", "Mass.", "cyst or mass", "nothing")]
-    [0, 1, None, None]
-    """
-    text = text.strip()
-    if form is AnswerForm.LETTER:
-        letters = LETTERS[: len(options)]
-        for pattern in (
-            rf"^[(\[*]*([{letters}])(?:[)\].:,*]|\s*$|\s*\n)",
-            rf"(?i:{_LEAD})[(\[*]*([{letters}])(?![A-Za-z'])",
-            rf"[(\[]([{letters}])[)\]]",
-        ):
-            if match := re.search(pattern, text):
-                return letters.index(match[1])
-    return _find_option(text.casefold(), options)
-
-
-def _find_option(text: str, options: tuple[str, ...]) -> int | None:
-    found: list[int] = []
-    for place in sorted(range(len(options)), key=lambda place: -len(options[place])):
-        pattern = rf"(?<!\w){re.escape(options[place].casefold())}(?!\w)"
-        if re.search(pattern, text):
-            found.append(place)
-            text = re.sub(pattern, " ", text)
-    return found[0] if len(found) == 1 else None

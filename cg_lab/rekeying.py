@@ -17,9 +17,9 @@ from cg_lab.locks import holding
 from cg_lab.planning import work as planning
 from cg_lab.planning.jobs import replace_data
 from cg_lab.planning.plan import Plan
-from cg_lab.planning.work import EvalJob, FinetuneJob
+from cg_lab.planning.work import EvalJob, FinetuneJob, mark_changes
 from cg_lab.results import Layout, read_plan
-from cg_lab.serialize import parse, read_json, to_plain, write_json, write_lines
+from cg_lab.serialize import content_id, omit_defaults, parse, read_json, to_plain, write_json, write_lines
 
 UpgradeJob = Callable[[dict[str, Any]], dict[str, Any]]
 """From the plain data of a job of one version to those of the next one."""
@@ -128,6 +128,8 @@ def _list_moves(layout: Layout, chain: Sequence[Migration]) -> dict[str, dict[st
     # Evaluations name their fine-tunes, whose new ids must be known first.
     for old in sorted(raw, key=lambda job_id: "target" in raw[job_id]):
         plain = dict(raw[old])
+        if _is_other_work(plain, old):
+            continue
         for step in chain:
             plain = step.job(plain)
         if plain.get("checkpoint_of") in moves:
@@ -136,6 +138,14 @@ def _list_moves(layout: Layout, chain: Sequence[Migration]) -> dict[str, dict[st
         if job.id != old:
             moves[old] = {"id": job.id, "job": plain}
     return moves
+
+
+def _is_other_work(plain: dict[str, Any], old: str) -> bool:
+    """Tell whether a fine-tune was run when its fields meant other work, so that it is none of today's jobs."""
+    if "target" in plain:
+        return False
+    job = parse(FinetuneJob, plain, where=f"job {old}")
+    return bool(mark_changes(job)) and old == content_id("finetune", planning.JOB_SCHEMA, omit_defaults(job))
 
 
 def _move(layout: Layout, old: str, new: str, job: dict[str, Any]) -> None:

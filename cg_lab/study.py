@@ -90,8 +90,10 @@ class Backbone:
     path: str
     """`package:tiny_llava`, a Hugging Face name, or a local folder."""
     revision: str
-    """Commit or tag of a hub model, or hash of local weights."""
+    """Commit or tag of a hub model, or hash of a local one's files."""
     answer: AnswerForm
+    adapter: Annotated[str, Field(exclude_if=lambda given: not given)] = ""
+    """Adapters that it is asked with, `PATH@HASH` or `NAME@COMMIT`; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,8 @@ class ModelSettings:
     path: NonEmptyText
     revision: str | None
     """Commit or tag of a hub model; None for local weights, whose hash is taken."""
+    adapter: NonEmptyText | None = None
+    """Adapters that the model is asked with: a folder as peft writes it, or `NAME@COMMIT` of the hub."""
     answer: AnswerForm
     train_samples_per_s: PositiveFloat
     """On one slot; for the time that a plan foretells."""

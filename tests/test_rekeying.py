@@ -23,7 +23,7 @@ from cg_lab.results import (
     write_plan,
     write_result,
 )  # fmt: skip
-from cg_lab.serialize import content_id, write_json
+from cg_lab.serialize import content_id, omit_defaults, write_json
 from tests.planning.cases import cube, plan_one, with_design
 
 
@@ -141,3 +141,22 @@ def test_a_catalogue_that_was_named_in_the_order_of_its_lines_keeps_its_results(
     assert read_plan(layout.plan(before.study)) == after
     assert layout.list_done() == {job.id for job in (*after.finetunes, *after.evals)}
     assert rekey_jobs(layout) == 0
+
+
+def test_a_fine_tune_whose_epochs_were_cut_off_is_not_taken_for_one_of_todays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fields are those of today's job, its work is not."""
+    layout = open_results(tmp_path / "results")
+    plan = plan_one(with_design("all_related"), cube())
+    (job, *_) = plan.finetunes
+    cut = replace(job, recipe=replace(job.recipe, epochs=2.5, batch_size=job.mixture.num_samples - 1))
+    before = content_id("finetune", planning.JOB_SCHEMA, omit_defaults(cut))
+    assert before != cut.id
+    result = FinetuneResult(job=cut, steps=1, samples=1, loss_first=1, loss_last=1, seconds=1, host="h", started="t")
+    write_json(layout.result(before), result)
+    for version in (2, 3):
+        monkeypatch.setattr(planning, "POOL_VERSION", version + 1)
+        rekey_jobs(layout, {version: lambda _: Migration(job=lambda plain: plain)})
+        assert layout.result(before).exists()
+        assert not layout.job(cut.id).exists()

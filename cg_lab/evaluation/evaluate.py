@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cg_lab.answer_parser import parse_choice
 from cg_lab.boxes import Detection, find_style, overlay, parse_boxes
 from cg_lab.evaluation.metrics import Answered, summarize_boxes, summarize_choices
 from cg_lab.models.backbone import LoadedBackbone, using_weights
@@ -18,7 +19,7 @@ from cg_lab.models.encoding import find_size
 from cg_lab.models.generating import write_answers
 from cg_lab.models.scoring import score_options
 from cg_lab.planning.work import Protocol
-from cg_lab.questions import BoxQuestion, Question, parse_choice, rotate
+from cg_lab.questions import BoxQuestion, Question, rotate
 from cg_lab.serialize import replacing
 
 MAX_NEW_TOKENS = 64

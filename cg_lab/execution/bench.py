@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol as Interface, assert_never
 
 from cg_lab.execution.packs import Order
@@ -120,6 +121,7 @@ class ModelBench:
                 save_every_s=cluster.save_every_s,
                 event=conduct.event,
                 is_stopping=conduct.is_stopping,
+                plan=self._plan_name,
                 parts=conduct.parts,
                 num_processes=team.size,
                 agree=team.any,
@@ -175,6 +177,7 @@ class ModelBench:
                     save_every_s=self._surface.order.cluster.save_every_s,
                     event=conduct.event,
                     is_stopping=conduct.is_stopping,
+                    plan=self._plan_name,
                 ),
             )
         except (NotFiniteError, TooLongError) as error:
@@ -184,6 +187,11 @@ class ModelBench:
             return False
         self._trained |= zip((job.id for job in jobs), done, strict=True)
         return True
+
+    @cached_property
+    def _plan_name(self) -> str:
+        plan = self._surface.plan
+        return f"{plan.study} ({plan.id})"
 
     def _hand_in(self, job: FinetuneJob, done: FusedTraining, conduct: Conduct, started: str) -> None:
         for point in done.curve:

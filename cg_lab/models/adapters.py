@@ -10,6 +10,7 @@ from torch import nn
 
 from cg_lab.errors import UserError
 from cg_lab.models.backbone import LoadedBackbone, is_trainable, keep_untouched
+from cg_lab.models.identity import find_local_folder
 from cg_lab.study import Lora, TrainablePart
 
 
@@ -40,7 +41,11 @@ def adapting(backbone: LoadedBackbone, lora: Lora | None, part: TrainablePart) -
     from peft import LoraConfig, get_peft_model
 
     names = _find_layers(backbone.model, lora, part)
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=names)
+    identity = backbone.identity
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=names,
+        revision=None if find_local_folder(identity.path) else identity.revision,
+    )  # fmt: skip
     adapted: Any = get_peft_model(backbone.model, config)
     try:
         yield adapted

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from cg_lab.models.batches import IGNORED, without_mask
+from cg_lab.models.head import compute_logits
 from cg_lab.models.stored import give_values
 from cg_lab.models.tower import hand_to_tower
 
@@ -38,7 +39,7 @@ def compute_answer_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[t
     hidden_BAD = model.model(**hand_to_tower(model, give_values(inputs))).last_hidden_state[row_B1, place_BA]
     labels_BA = batch["labels"][row_B1, place_BA + 1]
     answered_BA = labels_BA != IGNORED
-    return model.lm_head(hidden_BAD[answered_BA]), labels_BA[answered_BA]
+    return compute_logits(model, hidden_BAD[answered_BA]), labels_BA[answered_BA]
 
 
 def _find_answers(labels_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,6 +50,7 @@ def _find_answers(labels_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     answered_BT = labels_BT[:, 1:] != IGNORED
     first_B = answered_BT.int().argmax(dim=1)
     last_B = answered_BT.shape[1] - 1 - answered_BT.flip(1).int().argmax(dim=1)
+    last_B = torch.where(answered_BT.any(dim=1), last_B, first_B)  # a row may have no answer
     most = int((last_B - first_B).max()) + 1
     start_B = first_B.clamp(max=answered_BT.shape[1] - most)
     row_B1 = torch.arange(len(labels_BT), device=labels_BT.device)[:, None]

@@ -18,11 +18,14 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
+    PreTrainedModel,
 )
+from transformers.core_model_loading import revert_weight_conversion
 from transformers.models.auto import processing_auto
 from transformers.utils import import_utils
 
 from cg_lab.errors import UserError
+from cg_lab.models.contract import prove_contract
 from cg_lab.models.identity import find_local_folder
 from cg_lab.models.linear import let_onednn_multiply
 from cg_lab.results import ADAPTER_CONFIG
@@ -48,6 +51,8 @@ class LoadedBackbone:
     model: Any
     """A `...ForConditionalGeneration` of transformers."""
     processor: Any
+    hub_names: dict[str, str] = field(default_factory=dict)
+    """Names in memory of weights that have others on the hub, by these; found when a checkpoint is first read."""
     untouched: dict[str, torch.Tensor] = field(default_factory=dict)
     """Weights as they were loaded, on the host: of those alone that have been changed since, so that the next job of a
     process can start from them."""
@@ -59,7 +64,8 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
     Raises
     ------
     UserError
-        If the model can't be found, with how to get it.
+        If the model can't be found, with how to get it; or if its template, tokenizer and processor can't be trained
+        on or asked.
 
     """
     source = _find_source(identity)
@@ -74,6 +80,7 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
             f"Get it with: hf download {identity.path} --revision {identity.revision}"
             + (" --force-download" if isinstance(error, SafetensorError) else "")
         ) from None
+    prove_contract(processor, model, identity)
     model.to(torch.device(device))  # type: ignore[arg-type]
     if device == "cpu":
         let_onednn_multiply(model)
@@ -164,23 +171,35 @@ def using_weights(backbone: LoadedBackbone, folder: Path | None) -> Iterator[Non
 
     """
     restore_weights(backbone)
-    if folder is None:
+    if folder is None and not backbone.identity.adapter:
         yield
-    elif (folder / ADAPTER_CONFIG).exists():
-        from peft import PeftModel
-
-        try:
-            adapted: Any = PeftModel.from_pretrained(backbone.model, str(folder))
-        except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-            _take_adapters_off(backbone.model)
-            raise UnreadableCheckpointError(_tell_unreadable(folder, str(error))) from error
-        try:
+    elif folder is None:
+        path, _, commit = backbone.identity.adapter.rpartition("@")
+        local = Path(path).expanduser()
+        with _adapted(backbone.model, str(local)) if local.is_dir() else _adapted(backbone.model, path, commit):
             yield
-        finally:
-            adapted.unload()
+    elif (folder / ADAPTER_CONFIG).exists():
+        with _adapted(backbone.model, str(folder)):
+            yield
     else:
         _load_whole(backbone, folder)
         yield
+
+
+@contextmanager
+def _adapted(model: Any, path: str, revision: str | None = None) -> Iterator[None]:
+    """Put adapters beside the weights meanwhile."""
+    from peft import PeftModel
+
+    try:
+        adapted: Any = PeftModel.from_pretrained(model, path, revision=revision)
+    except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        _take_adapters_off(model)
+        raise UnreadableCheckpointError(_tell_unreadable(Path(path), str(error))) from error
+    try:
+        yield
+    finally:
+        adapted.unload()
 
 
 def _take_adapters_off(model: Any) -> None:
@@ -201,6 +220,8 @@ def _load_whole(backbone: LoadedBackbone, folder: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise UnreadableCheckpointError(_tell_unreadable(folder, str(error))) from error
     state = backbone.model.state_dict()
+    if not set(weights) <= set(state):
+        weights = _read_hub_names(backbone, folder, weights)
     tied = set(backbone.model.all_tied_weights_keys)
     unknown = (set(state) - set(weights) - tied) | (set(weights) - set(state))
     if unknown or any(values.shape != state[name].shape for name, values in weights.items()):
@@ -212,6 +233,32 @@ def _load_whole(backbone: LoadedBackbone, folder: Path) -> None:
     with torch.no_grad():
         for name, values in weights.items():
             state[name].copy_(values)
+
+
+def _read_hub_names(
+    backbone: LoadedBackbone, folder: Path, weights: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Give weights the names that they have in memory; on the hub many have others."""
+    if not isinstance(backbone.model, PreTrainedModel):
+        return weights
+    if not backbone.hub_names:
+        backbone.hub_names.update(find_hub_names(backbone.model))
+    if set(weights) <= set(backbone.hub_names):
+        return {backbone.hub_names[name]: values for name, values in weights.items()}
+    if "" not in backbone.hub_names or not (folder / "config.json").exists():
+        return weights
+    # Some are not only named, but laid out otherwise: transformers turns them round as it loads them.
+    loaded = type(backbone.model).from_pretrained(folder, dtype=backbone.model.dtype, use_safetensors=True)
+    return dict(loaded.state_dict())
+
+
+def find_hub_names(model: PreTrainedModel) -> dict[str, str]:
+    """Give weights' names in memory by those of the hub; with an empty name where some are laid out otherwise there."""
+    state = model.state_dict()
+    names = {id(values): name for name, values in state.items()}
+    written = revert_weight_conversion(model, dict(state))
+    found = {hub: names[id(values)] for hub, values in written.items() if id(values) in names}
+    return found if len(found) == len(written) else {**found, "": ""}
 
 
 def _tell_unreadable(folder: Path, reason: str) -> str:

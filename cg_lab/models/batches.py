@@ -21,9 +21,13 @@ class Example:
     """One question with its image, encoded."""
 
     prompt: list[int]
-    """Token ids up to where the answer starts, image tokens expanded."""
+    """Token ids of the generation prompt as inference makes it, image tokens expanded."""
     options: tuple[tuple[int, ...], ...]
-    """Token ids that follow the prompt for each option, the turn's end included; of boxes, the true answer alone."""
+    """Token ids that follow the prompt for each option, and the token that ends the turn; of boxes, the true answer
+    alone."""
+    lead: int = 0
+    """Tokens at the beginning of each option that tell no option from another, such as the space before a letter; they
+    are trained on and not scored."""
     answer: int
     image: Mapping[str, torch.Tensor]
     """What the processor gives of the image, by the model's names; along the first axis examples join."""

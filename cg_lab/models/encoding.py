@@ -11,10 +11,21 @@ import torch
 from PIL import Image
 
 from cg_lab.boxes import find_style, format_boxes
-from cg_lab.errors import UserError
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example, lengthen
-from cg_lab.questions import LETTERS, AnswerForm, AnyQuestion, Question, Shots, format_answer, format_question
+from cg_lab.models.chat_prompts import (
+    ChatFrame,
+    LetterTokens,
+    Message,
+    count_lead,
+    encode_answers,
+    find_end,
+    find_letters,
+    make_turn,
+    process_prompts,
+    read_frame,
+)
+from cg_lab.questions import AnswerForm, AnyQuestion, Question, Shots, format_answer, format_question
 
 CHUNK = 256
 """Questions that the processor is given at a time."""
@@ -63,13 +74,21 @@ def encode_questions(
     seen = None if shots else see_images(backbone, images)
     if seen is not None:
         return encode_seen(backbone, questions, seen)
-    frame = _read_frame(backbone, shots)
-    letters = _find_letters(backbone, frame, questions)
+    history = (
+        [
+            turn
+            for asked, image in zip(shots.questions, shots.images, strict=True)
+            for turn in _write_turns(backbone, asked, image)
+        ]
+        if shots
+        else []
+    )
+    frame = read_frame(backbone.processor, backbone.identity.name, history)
     examples: list[Example] = []
     for question, image in zip(questions, images, strict=True):
         text = f"{frame.before}{format_question(question, backbone.identity.answer)}{frame.between}"
         prompts = _process_apart(backbone, [text], [[*(shots.images if shots else ()), image]])
-        examples += _finish(backbone, frame, letters, [question], prompts)
+        examples += _finish(backbone, frame, [question], prompts)
     return examples
 
 
@@ -81,7 +100,7 @@ def see_images(backbone: LoadedBackbone, images: Sequence[Image.Image]) -> list[
     None if the backbone's processor writes a prompt otherwise than as image and text, one after the other.
 
     """
-    frame = _read_frame(backbone)
+    frame = read_frame(backbone.processor, backbone.identity.name)
     if not images:
         return []
     special = frozenset(backbone.processor.tokenizer.added_tokens_decoder)
@@ -96,7 +115,7 @@ def see_images(backbone: LoadedBackbone, images: Sequence[Image.Image]) -> list[
                 return None
             seen.append(one)
     probe = f"What is it?{frame.between}"
-    whole = _process(backbone, [frame.before + probe], [[images[0]]])["input_ids"][0]
+    whole = process_prompts(backbone.processor, [frame.before + probe], [[images[0]]])["input_ids"][0]
     return seen if _continue(backbone, seen[:1], [probe]) == [list(whole)] else None
 
 
@@ -109,8 +128,7 @@ def encode_seen(backbone: LoadedBackbone, questions: Sequence[AnyQuestion], seen
         If the backbone shall answer with letters that are not single tokens after its chat template.
 
     """
-    frame = _read_frame(backbone)
-    letters = _find_letters(backbone, frame, questions)
+    frame = read_frame(backbone.processor, backbone.identity.name)
     texts = [f"{format_question(question, backbone.identity.answer)}{frame.between}" for question in questions]
     prompts = [
         replace(
@@ -120,7 +138,7 @@ def encode_seen(backbone: LoadedBackbone, questions: Sequence[AnyQuestion], seen
         )
         for one, prompt in zip(seen, _continue(backbone, seen, texts), strict=True)
     ]
-    return _finish(backbone, frame, letters, questions, prompts)
+    return _finish(backbone, frame, questions, prompts)
 
 
 def _continue(backbone: LoadedBackbone, seen: Sequence[Seen], texts: Sequence[str]) -> list[list[int]]:
@@ -147,7 +165,7 @@ def _split_at_image(backbone: LoadedBackbone, special: frozenset[int], whole: Se
 
 def _process_apart(backbone: LoadedBackbone, prompts: list[str], images: list[list[Image.Image]]) -> list[Seen]:
     """Process prompts together and take what was given apart."""
-    given = _process(backbone, prompts, images)
+    given = process_prompts(backbone.processor, prompts, images)
     image = {key: _to_tensor(given[key]) for key in given if key not in (*UNUSED_KEYS, *TOKEN_KEYS)}
     is_one = len(prompts) == 1
     seen: list[Seen] = []
@@ -163,59 +181,53 @@ def _process_apart(backbone: LoadedBackbone, prompts: list[str], images: list[li
     return seen
 
 
-def _is_stacking(backbone: LoadedBackbone, frame: _Frame, images: Sequence[Image.Image]) -> bool:
+def _is_stacking(backbone: LoadedBackbone, frame: ChatFrame, images: Sequence[Image.Image]) -> bool:
     """Tell whether a processor makes one tensor of one shape for each image, so that many can be given at a time."""
-    given = _process(backbone, [frame.before] * len(images[:2]), [[image] for image in images[:2]])
+    given = process_prompts(backbone.processor, [frame.before] * len(images[:2]), [[image] for image in images[:2]])
     return set(given) - {*UNUSED_KEYS, *TOKEN_KEYS} == {"pixel_values"} and len(given["pixel_values"]) == len(
         images[:2]
     )
 
 
-def _process(backbone: LoadedBackbone, prompts: list[str], images: list[list[Image.Image]]) -> dict[str, Any]:
-    processor = backbone.processor
-    # A template that writes the first token itself must not get it twice.
-    has_start = bool(processor.tokenizer.bos_token) and prompts[0].startswith(processor.tokenizer.bos_token)
-    return processor(
-        text=prompts,
-        images=[[image.convert("RGB") for image in row] for row in images],
-        **({"add_special_tokens": False} if has_start else {}),
-    )
-
-
 def _finish(
-    backbone: LoadedBackbone,
-    frame: _Frame,
-    letters: _Letters | None,
-    questions: Sequence[AnyQuestion],
-    prompts: Sequence[Seen],
+    backbone: LoadedBackbone, frame: ChatFrame, questions: Sequence[AnyQuestion], prompts: Sequence[Seen]
 ) -> list[Example]:
-    """Put the options behind prompts."""
-    answers = [
-        _write_answers(backbone, question, prompt.image) for question, prompt in zip(questions, prompts, strict=True)
+    """Put the options behind prompts, each with the token that ends its turn."""
+    tokenizer = backbone.processor.tokenizer
+    end = find_end(frame, backbone.model, tokenizer, backbone.identity.name)
+    letters = _find_letters(backbone, frame, questions)
+    texts = [
+        [] if letters and isinstance(question, Question) else _write_answers(backbone, question, prompt.image)
+        for question, prompt in zip(questions, prompts, strict=True)
     ]
-    endings = [f"{frame.lead}{answer}{frame.after}" for row in answers for answer in row]
-    encoded = (
-        iter(backbone.processor.tokenizer(endings, add_special_tokens=False)["input_ids"]) if endings else iter(())
-    )
+    encoded = iter(encode_answers(tokenizer, frame, [text for row in texts for text in row]))
+    lead = count_lead(tokenizer, frame)
     examples: list[Example] = []
-    for question, prompt, row in zip(questions, prompts, answers, strict=True):
-        options = tuple(tuple(next(encoded)) for _ in row)
-        ids, tokens = prompt.prompt, prompt.tokens
+    for question, prompt, row in zip(questions, prompts, texts, strict=True):
         if letters and isinstance(question, Question):
-            options = tuple((letter, *letters.after) for letter in letters.ids[: len(options)])
-            ids = ids + letters.before
-            tokens = {key: lengthen(values, len(letters.before)) for key, values in tokens.items()}
-        _check_length(backbone, question, len(ids), max((len(option) for option in options), default=0))
+            options = tuple((*letters.before, letter, end) for letter in letters.ids[: len(question.options)])
+        else:
+            options = tuple((*next(encoded), end) for _ in row)
+        _check_length(backbone, question, len(prompt.prompt), max(len(option) for option in options))
         examples.append(
             Example(
-                prompt=ids,
+                prompt=prompt.prompt,
                 options=options,
+                lead=len(letters.before) if letters and isinstance(question, Question) else lead,
                 answer=question.answer if isinstance(question, Question) else 0,
                 image=prompt.image,
-                tokens=tokens,
+                tokens=prompt.tokens,
             )
         )
     return examples
+
+
+def _find_letters(backbone: LoadedBackbone, frame: ChatFrame, questions: Sequence[AnyQuestion]) -> LetterTokens | None:
+    """Find the letters of as many options as questions have; None where answers are texts."""
+    count = max((len(question.options) for question in questions if isinstance(question, Question)), default=0)
+    if backbone.identity.answer is not AnswerForm.LETTER or not count:
+        return None
+    return find_letters(backbone.processor.tokenizer, frame, count, backbone.identity.name)
 
 
 def _check_length(backbone: LoadedBackbone, question: AnyQuestion, num_prompt: int, num_answer: int) -> None:
@@ -253,77 +265,7 @@ def _to_tensor(values: Any) -> torch.Tensor:
     return values if isinstance(values, torch.Tensor) else torch.as_tensor(np.asarray(values))
 
 
-@dataclass(frozen=True, slots=True)
-class _Letters:
-    """Answers of one token, as they follow a chat template."""
-
-    ids: tuple[int, ...]
-    """Of A, B, C, ..."""
-    before: list[int]
-    """Tokens between the prompt and the letter, such as a space."""
-    after: tuple[int, ...]
-    """Tokens that end the turn."""
-
-
-def _find_letters(backbone: LoadedBackbone, frame: _Frame, questions: Sequence[AnyQuestion]) -> _Letters | None:
-    """Find the tokens of letters behind the template's own words: alone, many tokenizers write them otherwise."""
-    count = max((len(question.options) for question in questions if isinstance(question, Question)), default=0)
-    if backbone.identity.answer is not AnswerForm.LETTER or not count:
-        return None
-    tokenizer = backbone.processor.tokenizer
-
-    def encode(text: str) -> list[int]:
-        return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    prompt = encode(frame.between)
-    whole = [encode(f"{frame.between}{frame.lead}{letter}") for letter in LETTERS[:count]]
-    ids = tuple(row[-1] for row in whole)
-    start = whole[0][:-1]
-    if len(set(ids)) < len(ids) or any(row[:-1] != start for row in whole) or start[: len(prompt)] != prompt:
-        raise UserError(
-            f"model.answer: after the chat template of '{backbone.identity.name}' letters are not single tokens; "
-            "take model.answer=text"
-        )
-    return _Letters(ids, start[len(prompt) :], tuple(encode(frame.after)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """What a chat template puts around a question and its answer."""
-
-    before: str
-    between: str
-    lead: str
-    after: str
-
-
-def _read_frame(backbone: LoadedBackbone, shots: Shots | None = None) -> _Frame:
-    """Learn a chat template's frame from one rendering, so that it is not run for every question."""
-    question, answer = "QUESTION-PLACE", "ANSWER-PLACE"
-    processor = backbone.processor
-    before = [
-        turn
-        for asked, image in zip(shots.questions, shots.images, strict=True)
-        for turn in _write_turns(backbone, asked, image)
-    ] if shots else []  # fmt: skip
-    user, reply = _make_turn("user", question), _make_turn("assistant", answer)
-
-    def render(*messages: Any, **options: bool) -> Any:
-        # The tokenizer's own method, since some processors ask for their video part first, which needs torchvision.
-        return processor.tokenizer.apply_chat_template(
-            [*before, *messages], chat_template=processor.chat_template, tokenize=False, **options
-        )
-
-    prompt, full = render(user, add_generation_prompt=True), render(user, reply)
-    assert isinstance(prompt, str)
-    assert isinstance(full, str)
-    assert full.startswith(prompt), "the template's reply does not continue its generation prompt"
-    start, between = prompt.split(question)
-    lead, after = full[len(prompt) :].split(answer)
-    return _Frame(start, between, lead, after.rstrip("\n"))
-
-
-def _write_turns(backbone: LoadedBackbone, question: AnyQuestion, image: Image.Image) -> list[dict[str, Any]]:
+def _write_turns(backbone: LoadedBackbone, question: AnyQuestion, image: Image.Image) -> list[Message]:
     """Write an answered example as two turns."""
     form = backbone.identity.answer
     if isinstance(question, Question):
@@ -331,9 +273,4 @@ def _write_turns(backbone: LoadedBackbone, question: AnyQuestion, image: Image.I
     else:
         (given,) = see_images(backbone, [image]) or [None]
         (answer,) = _write_answers(backbone, question, given.image if given else {})
-    return [_make_turn("user", format_question(question, form)), _make_turn("assistant", answer)]
-
-
-def _make_turn(role: str, text: str) -> dict[str, Any]:
-    content: list[dict[str, str]] = [{"type": "text", "text": text}]
-    return {"role": role, "content": [{"type": "image"}, *content] if role == "user" else content}
+    return [make_turn("user", format_question(question, form)), make_turn("assistant", answer)]

@@ -15,6 +15,7 @@ from cg_lab.models.answer_loss import compute_answer_logits
 from cg_lab.models.backbone import VISION_PREFIXES, LoadedBackbone
 from cg_lab.models.batches import Example
 from cg_lab.models.tower import PLAYED_BACK
+from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.study import Recipe
 
 FILLING_WORK = 1e13
@@ -137,7 +138,8 @@ def count_side_by_side(backbone: LoadedBackbone, recipe: Recipe, examples: Seque
         return 1
     if recipe.gradient_checkpointing == "always":
         return 1
-    if len(examples) % recipe.batch_size or not can_group(backbone, examples):
+    schedule = schedule_epochs(recipe, len(examples))
+    if len(examples) % recipe.batch_size or schedule.rest % recipe.batch_size or not can_group(backbone, examples):
         return 1
     sizes = sum(
         parameter.numel()

@@ -10,7 +10,11 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example, collate, move_batch
+from cg_lab.models.chat_prompts import decode_written, list_stops, read_frame
 from cg_lab.models.tower import hand_to_tower, playing_back
+
+MAX_THOUGHT_TOKENS = 2048
+"""Of a thought that the generation prompt opens, beside those of the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,8 @@ def write_answers(
     """
     model, tokenizer = backbone.model, backbone.processor.tokenizer
     model.eval()
+    frame = read_frame(backbone.processor, backbone.identity.name)
+    stops = list_stops(model, tokenizer)
     order = sorted(range(len(examples)), key=lambda index: (len(examples[index].prompt), index))
     written: list[Written | None] = [None] * len(examples)
     with playing_back(backbone):
@@ -52,18 +58,19 @@ def write_answers(
             batch = collate(chosen, [()] * len(chosen), tokenizer.pad_token_id, on_left=True)
             largest = _Largest()
             sequences_BT = model.generate(
-                **hand_to_tower(model, move_batch(model, batch)), max_new_tokens=max_new_tokens, do_sample=False,
-                pad_token_id=tokenizer.pad_token_id, logits_processor=LogitsProcessorList([largest]),
+                **hand_to_tower(model, move_batch(model, batch)), do_sample=False,
+                max_new_tokens=max_new_tokens + (MAX_THOUGHT_TOKENS if frame.thought else 0),
+                pad_token_id=tokenizer.pad_token_id, eos_token_id=list(stops),
+                logits_processor=LogitsProcessorList([largest]),
             )  # fmt: skip
             ids_BT = sequences_BT[:, batch["input_ids"].shape[1] :]
             gained_BT = torch.stack(largest.steps, dim=1).cpu()
-            ends = model.generation_config.eos_token_id
-            end_E = torch.tensor(ends if isinstance(ends, list) else [tokenizer.eos_token_id if ends is None else ends])
+            stop_S = torch.tensor(stops)
             for row, ids_T, gained_T in zip(rows, ids_BT.cpu(), gained_BT, strict=True):
-                (stops,) = torch.isin(ids_T, end_E).nonzero(as_tuple=True)
-                count = int(stops[0]) + 1 if len(stops) else len(ids_T)
+                (ends,) = torch.isin(ids_T, stop_S).nonzero(as_tuple=True)
+                count = int(ends[0]) + 1 if len(ends) else len(ids_T)
                 written[row] = Written(
-                    text=tokenizer.decode(ids_T[:count], skip_special_tokens=True).strip(),
+                    text=decode_written(tokenizer, ids_T[:count].tolist(), frame),
                     log_prob=float(gained_T[:count].mean()),
                 )
     return [answer for answer in written if answer is not None]

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from cg_lab.errors import UserError
 from cg_lab.models.tiny_llava import WEIGHTS
+from cg_lab.results import ADAPTER_CONFIG
+from cg_lab.serialize import read_json
 from cg_lab.study import Backbone, ModelSettings
 
 PACKAGED = {"package:tiny_llava": WEIGHTS}
 """Models that come with the package."""
 
 
+READ = (
+    "config.json", "generation_config.json", "*processor_config.json", "tokenizer*", "special_tokens_map.json",
+    "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.jinja", "chat_template*", "additional_chat_templates/*",
+)  # fmt: skip
+"""Files beside the weights that decide what a model reads and writes."""
+
+
 def identify_backbone(settings: ModelSettings) -> Backbone:
-    """Name a model so that the name stays with the weights: a hub revision, or the hash of local weights.
+    """Name a model so that the name stays with what it does: a hub revision, or the hash of a local one's files.
+
+    Of a local model the weights count, its template, tokenizer and processor.
 
     Raises
     ------
@@ -24,14 +36,33 @@ def identify_backbone(settings: ModelSettings) -> Backbone:
     """
     folder = find_local_folder(settings.path)
     if folder is not None:
-        revision = _hash_weights(folder, settings.path)
+        revision = _hash_model(folder, settings.path)
     elif settings.revision is None:
         raise UserError(
             f"model.path: '{settings.path}' is no local folder, and a hub model needs its commit: model.revision=COMMIT"
         )
     else:
         revision = settings.revision
-    return Backbone(name=settings.name, path=settings.path, revision=revision, answer=settings.answer)
+    adapter = "" if settings.adapter is None else _identify_adapter(settings.adapter)
+    return Backbone(name=settings.name, path=settings.path, revision=revision, answer=settings.answer, adapter=adapter)
+
+
+def _identify_adapter(path: str) -> str:
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        name, _, commit = path.rpartition("@")
+        if name and commit:
+            return path
+        raise UserError(
+            f"model.adapter: '{path}' is no local folder, and adapters of the hub need their commit: "
+            f"model.adapter={path}@COMMIT"
+        )
+    files = [folder / ADAPTER_CONFIG, *sorted(folder.glob("adapter_model*.safetensors"))]
+    if len(files) < 2 or not files[0].exists():
+        raise UserError(
+            f"model.adapter: '{path}' holds no {ADAPTER_CONFIG} with adapter_model.safetensors, as peft writes them"
+        )
+    return f"{path}@{_hash_files(files)}"
 
 
 def find_local_folder(path: str) -> Path | None:
@@ -51,12 +82,33 @@ def find_local_folder(path: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _hash_weights(folder: Path, path: str) -> str:
+def _hash_model(folder: Path, path: str) -> str:
     files = sorted(folder.glob("*.safetensors"))
+    if (folder / ADAPTER_CONFIG).exists() and not (folder / "config.json").exists():
+        base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or "BASE"
+        raise UserError(
+            f"model.path: '{path}' holds adapters, no model; give the model that they belong to, and them: "
+            f"model.path={base} model.adapter={path}"
+        )
     if not files:
         raise UserError(f"model.path: '{path}' holds no *.safetensors ({folder})")
-    digest = hashlib.sha256()
-    for file in [folder / "config.json", *files]:
+    if not (folder / "config.json").exists():
+        raise UserError(f"model.path: '{path}' holds no config.json ({folder})")
+    if path in PACKAGED:  # the package's version stands for the rest
+        return _hash_files([folder / "config.json", *files])
+    names = list_read_files(folder)
+    return _hash_files([*(folder / name for name in names), *files], names)
+
+
+def list_read_files(folder: Path) -> list[str]:
+    """List what decides, beside the weights, what a model in a folder reads and writes."""
+    read = {file for pattern in READ for file in folder.glob(pattern) if file.is_file()}
+    return sorted(str(file.relative_to(folder)) for file in read)
+
+
+def _hash_files(files: Sequence[Path], names: Sequence[str] = ()) -> str:
+    digest = hashlib.sha256("\0".join(names).encode())
+    for file in files:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]

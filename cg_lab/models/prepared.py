@@ -22,7 +22,7 @@ from cg_lab.models.stored import Stored
 from cg_lab.models.tower import FEATURES, compute_features, find_tower, pays_off
 from cg_lab.serialize import content_id, replacing
 
-PREPARED_SCHEMA = 2
+PREPARED_SCHEMA = 3
 GIGABYTE = 1_000_000_000
 SHARD = 256
 """Images of one file: the most that is prepared again after a kill, and the least that a job reads."""

@@ -12,6 +12,7 @@ import torch
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example, collate, move_batch, without_mask
 from cg_lab.models.branches import Branch, Bunch, branching, lay_side_by_side
+from cg_lab.models.head import compute_log_probs
 from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import hand_to_tower, playing_back
 from cg_lab.questions import AnswerForm
@@ -31,8 +32,9 @@ def score_options(
 ) -> list[tuple[tuple[float, ...], ...]]:
     """Score the options of each question, in each order in which it is asked.
 
-    A letter counts by its token, read at the prompt's end. An option's text counts by all of its tokens and the turn's
-    end. The beginning that the prompts of a question share is read once.
+    A letter counts by its token, read behind the prompt and what leads to any answer. An option's text counts by all of
+    its tokens and the turn's end. Both are read in float32 from the head on. The beginning that the prompts of a
+    question share is read once.
 
     Returns
     -------
@@ -111,7 +113,10 @@ def _grow(turns: Turns, *, is_lettered: bool) -> _Tree:
         first, prompt=first.prompt[:shared], tokens={key: values[:shared] for key, values in first.tokens.items()}
     )
     branches = [
-        Branch(stem=turn.prompt[shared:], leaves=[option[:1] if is_lettered else option for option in turn.options])
+        Branch(
+            stem=[*turn.prompt[shared:], *turn.options[0][: turn.lead]],
+            leaves=[option[turn.lead :][: 1 if is_lettered else None] for option in turn.options],
+        )
         for turn in turns
     ]
     return _Tree(trunk=trunk, branches=branches)
@@ -230,10 +235,10 @@ def _foretell(backbone: LoadedBackbone, hidden_BTD: torch.Tensor, picks: Sequenc
     places = {place: number for number, place in enumerate(_list_places(picks))}
     device = hidden_BTD.device
     row_N, place_N = torch.tensor(list(places), device=device).unbind(dim=1)
-    gained_NV = backbone.model.lm_head(hidden_BTD[row_N, place_N]).float().log_softmax(dim=-1)
     number_P = torch.tensor([places[place] for _, place, _ in picks], device=device)
     token_P = torch.tensor([token for _, _, token in picks], device=device)
-    yield from zip((leaf for leaf, _, _ in picks), gained_NV[number_P, token_P].tolist(), strict=True)
+    gained_P = compute_log_probs(backbone.model, hidden_BTD[row_N, place_N], number_P, token_P)
+    yield from zip((leaf for leaf, _, _ in picks), gained_P.tolist(), strict=True)
 
 
 def _pad_id(backbone: LoadedBackbone) -> int:

@@ -20,6 +20,7 @@ from cg_lab.planning.work import (
     PartGroups,
     Parts,
     Protocol,
+    mark_changes,
 )
 from cg_lab.serialize import ID_LENGTH, canonical_json, omit_defaults
 from cg_lab.study import Backbone, Recipe
@@ -35,9 +36,8 @@ class JobFactory:
     def __init__(self, data: DataRef, backbone: Backbone, recipe: Recipe) -> None:
         self._data, self._backbone, self._recipe = data, backbone, recipe
         shared = [canonical_json(omit_defaults(part)) for part in (backbone, data, recipe)]
-        self._tune_head = (
-            f'{{"kind":"finetune","schema":{JOB_SCHEMA},"value":{{"backbone":{shared[0]},"data":{shared[1]},'
-        )
+        self._tune_head = f'{{"kind":"finetune","schema":{JOB_SCHEMA},"value":{{'
+        self._tune_shared = f'"backbone":{shared[0]},"data":{shared[1]},'
         self._tune_tail = f',"recipe":{shared[2]},"seed":'
         self._eval_head = f'{{"kind":"eval","schema":{JOB_SCHEMA},"value":{{"backbone":{shared[0]},"checkpoint_of":'
         self._eval_data = f',"data":{shared[1]},"protocol":'
@@ -51,7 +51,11 @@ class JobFactory:
         """Make a fine-tune whose id is known."""
         job = FinetuneJob(data=self._data, backbone=self._backbone, mixture=mixture, recipe=self._recipe, seed=seed)
         written = _write_mixture(mixture, self._write_parts(mixture.parts))
-        job.__dict__["id"] = _hash(f"{self._tune_head}{written}{self._tune_tail}{seed}}}}}")
+        marks = {key: f'"{key}":"{mark}",' for key, mark in mark_changes(job).items()}
+        job.__dict__["id"] = _hash(
+            f"{self._tune_head}{marks.get('answers', '')}{self._tune_shared}{marks.get('epochs', '')}{written}"
+            f"{self._tune_tail}{seed}}}}}"
+        )
         return job
 
     def _write_parts(self, parts: Parts) -> str:

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, InstanceOf, PlainSerializer, Serialization
 from cg_lab.catalog import DataRef
 from cg_lab.planning.members import Members, pick
 from cg_lab.planning.plan_tables import Names, PlanTables
+from cg_lab.planning.schedule import has_changed
 from cg_lab.serialize import content_id, omit_defaults
 from cg_lab.study import AnsweredBy, Backbone, Recipe, Rotations
 
@@ -169,7 +170,20 @@ class FinetuneJob:
     @cached_property
     def id(self) -> str:
         """Content hash of all fields that differ from their defaults, so that a new field leaves old ids alone."""
-        return content_id("finetune", JOB_SCHEMA, omit_defaults(self))
+        return content_id("finetune", JOB_SCHEMA, omit_defaults(self) | mark_changes(self))
+
+
+ENDLESS = "llava-hf/llava-1.5-"
+"""Models whose answers were trained without an end once, since their chat template writes none."""
+
+
+def mark_changes(job: FinetuneJob) -> dict[str, str]:
+    """Mark a fine-tune whose fields have come to mean other work, so that it gets another id; all others keep theirs.
+
+    Epochs that ended before their last samples are whole now, and every answer has an end.
+    """
+    ended = {"answers": "ended"} if job.backbone.path.startswith(ENDLESS) else {}
+    return ended | ({"epochs": "whole"} if has_changed(job.recipe, job.mixture.num_samples) else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,16 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice, repeat
 from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from accelerate.data_loader import SeedableRandomSampler
+from torch.utils.data import Dataset, Sampler
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -25,6 +27,7 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.models.adapters import adapting
@@ -33,10 +36,12 @@ from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_train
 from cg_lab.models.batches import Example, collate_training
 from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import playing_back
+from cg_lab.planning.schedule import Schedule, schedule_epochs
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.training.checkpoints import find_checkpoint
 from cg_lab.training.energy import measuring_energy, name_gpu
 from cg_lab.training.memory import Fit, fit_memory, trained_in_float32
+from cg_lab.training.model_card import complete_checkpoint
 
 LOADERS = 2
 """Processes that put batches together ahead of a GPU."""
@@ -76,6 +81,8 @@ class Surroundings:
     """Where the fine-tuned weights go."""
     save_every_s: float
     event: Event
+    plan: str = ""
+    """Name and id of the plan, for the card beside the weights."""
     is_stopping: Callable[[], bool]
     """Asked after each step; if true, a checkpoint is saved and the fine-tune ends unfinished."""
     parts: int = 1
@@ -105,6 +112,11 @@ def run_finetune(
         If it was asked to stop; a checkpoint is left.
 
     """
+    if job.backbone.adapter:
+        raise UserError(
+            f"model.adapter: '{job.backbone.adapter}' is asked, not trained any further; take arms=[zero_shot], or "
+            "model.path with its weights merged"
+        )
     restore_weights(backbone)
     select_trainable(backbone, job.recipe.trainable)
     set_seed(job.seed)
@@ -134,6 +146,7 @@ def run_finetune(
                 data_collator=collator,
                 callbacks=[watcher],
             )
+            trainer.schedule = schedule_epochs(job.recipe, len(examples))
             if job.recipe.batches == "by_length":
                 trainer.lengths = [len(example.prompt) for example in examples]
             trainer.remove_callback(PrinterCallback)
@@ -145,10 +158,12 @@ def run_finetune(
             if watcher.stopped:
                 raise InterruptedByUserError("stopped after saving a checkpoint")
         trainer.save_model(str(surroundings.weights))
+        if trainer.is_world_process_zero():
+            complete_checkpoint(surroundings.weights, job, surroundings.plan)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return Training(
         steps=trainer.state.global_step,
-        samples=round(len(examples) * job.recipe.epochs),
+        samples=schedule_epochs(job.recipe, len(examples)).samples,
         loss_first=losses[0],
         loss_last=losses[-1],
         seconds=time.perf_counter() - began,
@@ -175,17 +190,32 @@ class _AnswerTrainer(Trainer):
     """Trainer with the language model's head at the answers only, and checkpoints that it can read back.
 
     Of models whose weights have other names on the hub than in memory, Trainer saves the hub's names and then finds
-    none of them when it resumes (transformers 5.23); so weights are saved under the names that they have in memory.
+    none of them when it resumes (transformers 5.23); so checkpoints hold the names that weights have in memory, and
+    what a fine-tune leaves those of the hub.
     """
 
     lengths: list[int] | None = None
     """Of the samples' prompts; then those of like length are put in one batch."""
+    schedule: Schedule
+    """Of the fine-tune."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.lengths is None:
-            return super()._get_train_sampler(train_dataset)
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return _ByLength(size, self.lengths, self.args.data_seed or 0)
+        args, schedule = self.args, self.schedule
+        at_once = args.train_batch_size * args.world_size
+        sampler: Any = (
+            list_in_seeded_order(schedule.num_samples, args.data_seed or 0)
+            if self.lengths is None
+            else _ByLength(at_once * args.gradient_accumulation_steps, self.lengths, args.data_seed or 0)
+        )
+        return EpochSampler(sampler, schedule, fill_to=at_once if args.world_size > 1 else 1)
+
+    def _run_epoch(self, **options: Any) -> Any:  # type: ignore[override] - Trainer names every argument
+        """Run an epoch; one that is only begun has fewer batches than Trainer counts with."""
+        if options["epoch"] == self.schedule.whole_epochs:
+            at_once = self.args.train_batch_size * self.args.world_size
+            options["steps_in_epoch"] = math.ceil(self.schedule.rest / at_once)
+            options["num_update_steps_per_epoch"] = math.ceil(self.schedule.rest / self.schedule.batch_size)
+        return super()._run_epoch(**options)
 
     def compute_loss(  # type: ignore[override]
         self,
@@ -208,9 +238,43 @@ class _AnswerTrainer(Trainer):
         folder = output_dir or self.args.output_dir
         assert folder
         if isinstance(model, PreTrainedModel):
-            model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
+            is_final = folder != self.args.output_dir and not Path(folder).name.startswith(PREFIX_CHECKPOINT_DIR)
+            model.save_pretrained(folder, state_dict=state_dict, save_original_format=is_final)
         else:  # adapters, which have the names that they have in memory
             model.save_pretrained(folder, state_dict=state_dict)
+
+
+class EpochSampler(Sampler[int]):
+    """Gives the samples of each epoch of a schedule in a sampler's order, the last one up to where it is left.
+
+    Processes take batches in turn and must have as many: what is missing is -1, a sample without an answer.
+    """
+
+    def __init__(self, sampler: Any, schedule: Schedule, fill_to: int = 1) -> None:
+        self.sampler, self.schedule, self.fill_to = sampler, schedule, fill_to
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch, maybe in a process that has not seen those before it."""
+        self.epoch = epoch
+        self.sampler.set_epoch(epoch)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of this epoch."""
+        return self.schedule.num_samples if self.epoch < self.schedule.whole_epochs else self.schedule.rest
+
+    def __len__(self) -> int:
+        return math.ceil(self.num_samples / self.fill_to) * self.fill_to
+
+    def __iter__(self) -> Iterator[int]:
+        length = len(self)
+        yield from chain(islice(self.sampler, self.num_samples), repeat(-1, length - self.num_samples))
+
+
+def list_in_seeded_order(num_samples: int, seed: int) -> SeedableRandomSampler:
+    """Order samples anew in each epoch, by seed and epoch alone, as accelerate does for Trainer."""
+    return SeedableRandomSampler(range(num_samples), generator=torch.Generator(), data_seed=seed)
 
 
 class _ByLength(LengthGroupedSampler):
@@ -235,7 +299,7 @@ class _Examples(Dataset[Example]):
         return len(self.examples)
 
     def __getitem__(self, index: int) -> Example:
-        return self.examples[index]
+        return self.examples[index] if index >= 0 else replace(self.examples[0], options=((),), answer=0)
 
 
 class _Watcher(TrainerCallback):
@@ -295,7 +359,7 @@ def build_arguments(job: FinetuneJob, num_examples: int, surroundings: Surroundi
     recipe = job.recipe
     parts = split_batch(recipe.batch_size, surroundings.num_processes, fit.parts)
     has_gpu = torch.cuda.is_available()
-    num_steps = max(1, math.ceil(num_examples * recipe.epochs / recipe.batch_size))
+    num_steps = schedule_epochs(recipe, num_examples).steps
     return TrainingArguments(
         output_dir=str(surroundings.folder),
         per_device_train_batch_size=recipe.batch_size // (surroundings.num_processes * parts),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.data_loader import SeedableRandomSampler
 from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -21,6 +20,7 @@ from cg_lab.models.batches import Example, collate_training
 from cg_lab.models.fused import FusedAdapters, attached, build_fused
 from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import playing_back
+from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.serialize import read_json, write_json
 from cg_lab.training.checkpoints import find_checkpoint
@@ -31,8 +31,10 @@ from cg_lab.training.finetune import (
     Surroundings,
     Training,
     build_arguments,
+    list_in_seeded_order,
 )
 from cg_lab.training.memory import Fit
+from cg_lab.training.model_card import complete_checkpoint
 
 CURVES = "curves.json"
 """Each fine-tune's loss curve so far, beside the checkpoints."""
@@ -102,11 +104,12 @@ def run_fused(
     seconds = (time.perf_counter() - began) / len(jobs)
     for place, folder in enumerate(weights):
         fused.save(place, str(folder))
+        complete_checkpoint(folder, jobs[place], surroundings.plan)
     return [
         FusedTraining(
             training=Training(
                 steps=trainer.state.global_step,
-                samples=round(count * recipe.epochs),
+                samples=schedule_epochs(recipe, count).samples,
                 loss_first=curve[0]["loss"],
                 loss_last=curve[-1]["loss"],
                 seconds=seconds,
@@ -180,7 +183,7 @@ def _list_order(examples: list[Example], seed: int, num_epochs: int) -> list[int
     """List places as Trainer's sampler does for one fine-tune with this seed."""
     order: list[int] = []
     for epoch in range(num_epochs):
-        sampler = SeedableRandomSampler(examples, generator=torch.Generator(), data_seed=seed)
+        sampler = list_in_seeded_order(len(examples), seed)
         sampler.set_epoch(epoch)
         order += list(sampler)
     return order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,8 @@ from cg_lab.models.backbone import (
     select_trainable,
     using_weights,
 )
-from cg_lab.models.batches import Example, collate, collate_training, move_batch
+from cg_lab.models.batches import IGNORED, Example, collate, collate_training, move_batch
+from cg_lab.models.chat_prompts import DATE
 from cg_lab.models.encoding import Seen, encode_questions, encode_seen, find_size, see_images
 from cg_lab.models.generating import write_answers
 from cg_lab.models.prepared import Pool, PreparedImages
@@ -38,6 +40,7 @@ from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm, BoxQuestion, Question, Shots, format_question, rotate
 from cg_lab.study import Backbone, Lora
 from cg_lab.training.finetune import Surroundings, Training, run_finetune
+from tests.models.chat_templates import TEMPLATES
 from tests.models.tiny_backbones import ARCHITECTURES, write_backbone
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
@@ -110,24 +113,52 @@ def test_letters_are_read_in_one_forward_whatever_stands_beside(loaded: LoadedBa
         assert scores == pytest.approx(ask_whole_model(loaded, question, image), abs=1e-4)
 
 
-@torch.inference_mode()
-def ask_whole_model(backbone: LoadedBackbone, question: Question, image: Image.Image) -> list[float]:
-    """Ask through the model's own forward, with the prompt that its template and processor give."""
-    backbone.model.eval()
+def process_whole(backbone: LoadedBackbone, question: Question, image: Image.Image, ahead: str = "") -> Any:
+    """Give what the processor makes of the template's own generation prompt, with text behind it."""
     turn = {
         "role": "user",
-        "content": [{"type": "image"}, {"type": "text", "text": format_question(question, AnswerForm.LETTER)}],
+        "content": [{"type": "image"}, {"type": "text", "text": format_question(question, backbone.identity.answer)}],
     }
     text = backbone.processor.tokenizer.apply_chat_template(
         [turn], chat_template=backbone.processor.chat_template, tokenize=False, add_generation_prompt=True
     )
-    inputs = backbone.processor(text=[text], images=[[image]], return_tensors="pt")
+    text = text.replace(f"{datetime.now().astimezone():%d %b %Y}", f"{DATE:%d %b %Y}")
+    has_start = text.startswith("<s>")
+    return backbone.processor(
+        text=[text + ahead], images=[[image]], return_tensors="pt", add_special_tokens=not has_start
+    )
+
+
+@torch.inference_mode()
+def ask_whole_model(backbone: LoadedBackbone, question: Question, image: Image.Image) -> list[float]:
+    """Ask through the model's own forward, with the prompt that its template and processor give."""
+    backbone.model.eval()
+    inputs = process_whole(backbone, question, image, TEMPLATES[backbone.identity.name].ahead)
     logits_V = backbone.model(**inputs).logits[0, -1].float().log_softmax(-1)
     tokenizer = backbone.processor.tokenizer
     return [
         float(logits_V[tokenizer(letter, add_special_tokens=False)["input_ids"][0]])
         for letter in "ABCD"[: len(question.options)]
     ]
+
+
+@pytest.mark.parametrize("form", list(AnswerForm))
+def test_an_answer_is_trained_behind_inferences_own_prompt_and_ends_where_generation_stops(
+    form: AnswerForm, loaded: LoadedBackbone
+) -> None:
+    asked = replace(loaded, identity=replace(loaded.identity, answer=form))
+    (example,) = encode_questions(asked, QUESTIONS[1:2], make_images(1))
+    (question,), (image,) = QUESTIONS[1:2], make_images(1)
+    assert example.prompt == process_whole(asked, question, image)["input_ids"][0].tolist()
+    batch = collate_training([example], pad_id=0)
+    (labels,) = [[one for one in row if one != IGNORED] for row in batch["labels"].tolist()]
+    template, tokenizer = TEMPLATES[loaded.identity.name], loaded.processor.tokenizer
+    end = tokenizer.convert_tokens_to_ids(template.end)
+    assert tokenizer.decode(labels[:-1]) == template.ahead + ("D" if form is AnswerForm.LETTER else "d")
+    assert labels[-1] == end
+    assert labels.count(end) == 1
+    stops = loaded.model.generation_config.eos_token_id
+    assert end in stops
 
 
 def test_the_image_reaches_the_answer(loaded: LoadedBackbone) -> None:
@@ -412,6 +443,27 @@ def test_adapters_leave_no_trace_and_name_what_they_can_be_put_on(loaded: Loaded
         adapting(loaded, wrong, "all"),
     ):
         pass
+
+
+def test_a_checkpoint_has_the_hub_s_names_and_is_read_back(loaded: LoadedBackbone, tmp_path: Path) -> None:
+    restore_weights(loaded)
+    before = {name: values.clone() for name, values in loaded.model.state_dict().items()}
+    keep_untouched(loaded, before)
+    with torch.no_grad():
+        for parameter in loaded.model.parameters():
+            parameter.add_(0.5)
+    moved = {name: values.clone() for name, values in loaded.model.state_dict().items()}
+    loaded.model.save_pretrained(tmp_path)
+    restore_weights(loaded)
+    assert (
+        load_file(tmp_path / "model.safetensors").keys()
+        == load_file(Path(loaded.identity.path) / "model.safetensors").keys()
+    )
+    with using_weights(loaded, tmp_path):
+        state = loaded.model.state_dict()
+        assert all(state[name].equal(values) for name, values in moved.items())
+    restore_weights(loaded)
+    assert all(values.equal(before[name]) for name, values in loaded.model.state_dict().items())
 
 
 @pytest.mark.slow

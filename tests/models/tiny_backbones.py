@@ -13,6 +13,8 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from tests.models.chat_templates import CHAT_TOKENS, TEMPLATES, Template
+
 TEXT: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 512, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
@@ -33,8 +35,6 @@ class Parts:
     """Name of its class."""
     image_processor: Any
     tokenizer: Any
-    image: str
-    """What a chat template writes for an image."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of the processor."""
 
@@ -44,10 +44,10 @@ def make_tokenizer(**named: str) -> PreTrainedTokenizerFast:
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
-    special = ["<pad>", "<s>", "</s>", "<unk>", *dict.fromkeys(named.values())]
+    special = ["<pad>", "<s>", "</s>", "<unk>", *CHAT_TOKENS, *dict.fromkeys(named.values())]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     raw.train_from_iterator(
-        ["What is shown?"], trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet)
+        ["What is shown?"], trainers.BpeTrainer(vocab_size=310, special_tokens=special, initial_alphabet=alphabet)
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
@@ -68,7 +68,7 @@ def make_llava() -> Parts:
     )  # fmt: skip
     image_processor = transformers.CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size=SIZE)
     options = {"patch_size": 14, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
-    return Parts(config, "LlavaProcessor", image_processor, tokenizer, "<image>", options)
+    return Parts(config, "LlavaProcessor", image_processor, tokenizer, options)
 
 
 def make_llava_onevision() -> Parts:
@@ -81,7 +81,7 @@ def make_llava_onevision() -> Parts:
     )  # fmt: skip
     image_processor = transformers.LlavaOnevisionImageProcessorPil(size=SIZE, image_grid_pinpoints=points)
     options = {"num_image_tokens": 4, "vision_feature_select_strategy": "full"}
-    return Parts(config, "LlavaOnevisionProcessor", image_processor, tokenizer, "<image>", options)
+    return Parts(config, "LlavaOnevisionProcessor", image_processor, tokenizer, options)
 
 
 def make_qwen(config_name: str, processor: str, patch: int, sight: dict[str, Any], text: dict[str, Any]) -> Parts:
@@ -96,7 +96,7 @@ def make_qwen(config_name: str, processor: str, patch: int, sight: dict[str, Any
     image_processor = transformers.Qwen2VLImageProcessorPil(
         min_pixels=(2 * patch) ** 2, max_pixels=(4 * patch) ** 2, patch_size=patch
     )
-    return Parts(config, processor, image_processor, tokenizer, "<|vision_start|><|image_pad|><|vision_end|>")
+    return Parts(config, processor, image_processor, tokenizer)
 
 
 def make_qwen2_vl() -> Parts:
@@ -132,7 +132,7 @@ def make_mllama() -> Parts:
         image_token_index=find(tokenizer, "<|image|>"),
     )  # fmt: skip
     image_processor = transformers.MllamaImageProcessorPil(size=SIZE, max_image_tiles=2)
-    return Parts(config, "MllamaProcessor", image_processor, tokenizer, "<|image|>")
+    return Parts(config, "MllamaProcessor", image_processor, tokenizer)
 
 
 def make_idefics(config_name: str, processor: str, image_processor: str) -> Parts:
@@ -146,7 +146,7 @@ def make_idefics(config_name: str, processor: str, image_processor: str) -> Part
     )  # fmt: skip
     edge = {"longest_edge": 28}
     images = getattr(transformers, image_processor)(size=edge, max_image_size=edge, do_image_splitting=False)
-    return Parts(config, processor, images, tokenizer, "<image>", {"image_seq_len": 1})
+    return Parts(config, processor, images, tokenizer, {"image_seq_len": 1})
 
 
 def make_idefics3() -> Parts:
@@ -167,7 +167,7 @@ def make_internvl() -> Parts:
         image_token_id=find(tokenizer, "<IMG_CONTEXT>"), image_seq_length=1, downsample_ratio=0.5,
     )  # fmt: skip
     image_processor = transformers.GotOcr2ImageProcessorPil(size=SIZE, crop_to_patches=False)
-    return Parts(config, "InternVLProcessor", image_processor, tokenizer, "<IMG_CONTEXT>", {"image_seq_length": 1})
+    return Parts(config, "InternVLProcessor", image_processor, tokenizer, {"image_seq_length": 1})
 
 
 def make_gemma3() -> Parts:
@@ -181,7 +181,7 @@ def make_gemma3() -> Parts:
         eoi_token_index=find(tokenizer, "<end_of_image>"),
     )  # fmt: skip
     image_processor = transformers.Gemma3ImageProcessorPil(size=SIZE)
-    return Parts(config, "Gemma3Processor", image_processor, tokenizer, "<start_of_image>", {"image_seq_length": 4})
+    return Parts(config, "Gemma3Processor", image_processor, tokenizer, {"image_seq_length": 4})
 
 
 ARCHITECTURES: dict[str, Callable[[], Parts]] = {
@@ -198,22 +198,19 @@ ARCHITECTURES: dict[str, Callable[[], Parts]] = {
 }
 
 
-def write_backbone(architecture: str, folder: Path) -> None:
-    """Write a tiny random model of an architecture, the same at every call."""
+def write_backbone(architecture: str, folder: Path, template: Template | None = None) -> None:
+    """Write a tiny random model of an architecture, the same at every call, with its own kind of chat template."""
+    template = template or TEMPLATES[architecture]
     parts = ARCHITECTURES[architecture]()
     torch.manual_seed(0)
     model = transformers.AutoModelForImageTextToText.from_config(parts.config)
     for name, parameter in model.named_parameters():
         if "gate" in name.rsplit(".", 1)[-1] or "mm_input_projection" in name:
             torch.nn.init.normal_(parameter)  # they begin at zero, which would keep the image out
+    model.generation_config.eos_token_id = sorted({find(parts.tokenizer, template.end), 2})
     model.save_pretrained(folder)
     parts.image_processor.save_pretrained(folder)
     parts.tokenizer.save_pretrained(folder)
     described = json.dumps({"processor_class": parts.processor, **parts.options})
     (folder / "processor_config.json").write_text(described, encoding="utf-8")
-    template = (
-        "{% for message in messages %}{{ message['role'] }}: {% for part in message['content'] %}"
-        "{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}{% endfor %}</s>\n{% endfor %}"
-        "{% if add_generation_prompt %}assistant: {% endif %}"
-    ).replace("IMAGE", parts.image)
-    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(template.text, encoding="utf-8")

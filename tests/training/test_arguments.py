@@ -66,7 +66,7 @@ def test_trainer_is_told_what_the_recipe_says_and_keeps_its_hands_off_the_rest(t
     told = build_arguments(job, 49, surround(tmp_path), FIT)
     expected = {
         "output_dir": str(tmp_path / "checkpoints"), "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1,
-        "max_steps": 25, "learning_rate": 3e-4, "warmup_steps": 6, "weight_decay": 0.02, "max_grad_norm": 0.7,
+        "max_steps": 28, "learning_rate": 3e-4, "warmup_steps": 7, "weight_decay": 0.02, "max_grad_norm": 0.7,
         "logging_steps": 5, "logging_first_step": True, "logging_nan_inf_filter": False, "save_total_limit": 1,
         "bf16": False, "disable_tqdm": True, "report_to": [], "remove_unused_columns": False,
         "dataloader_pin_memory": False, "dataloader_num_workers": 0, "use_cpu": True,

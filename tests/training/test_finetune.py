@@ -8,18 +8,31 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
 from cg_lab.errors import InterruptedByUserError
+from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, UnreadableCheckpointError, restore_weights, using_weights
-from cg_lab.models.batches import Example
+from cg_lab.models.batches import IGNORED, Example, collate_training
 from cg_lab.models.encoding import TooLongError, encode_questions
+from cg_lab.models.reading import reading_in_places
+from cg_lab.models.tower import playing_back
+from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
-from cg_lab.training.finetune import NotFiniteError, Surroundings, Training, run_finetune
+from cg_lab.training.finetune import (
+    EpochSampler,
+    NotFiniteError,
+    Surroundings,
+    Training,
+    _Examples,
+    list_in_seeded_order,
+    run_finetune,
+)
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
 NUM = 48
@@ -137,8 +150,9 @@ def test_frozen_parts_keep_their_weights(backbone: LoadedBackbone, examples: lis
     restore_weights(backbone)
     before = {name: value.clone() for name, value in backbone.model.state_dict().items()}
     run(backbone, examples, tmp_path, Stopper(), trainable="projector")
-    tuned = load_file(tmp_path / "model" / "model.safetensors")
-    changed = {name for name, value in tuned.items() if not value.equal(before[name])}
+    with using_weights(backbone, tmp_path / "model"):
+        tuned = backbone.model.state_dict()
+        changed = {name for name, value in tuned.items() if not value.equal(before[name])}
     assert changed
     assert all(name.startswith("model.multi_modal_projector") for name in changed)
 
@@ -188,3 +202,72 @@ def test_a_label_longer_than_the_context_is_told_before_anything_is_trained(back
     question = Question(text="What is it?", options=("x " * 2000, "y"), answer=0)
     with pytest.raises(TooLongError, match=r"the question 'What is it\?' takes .* of 'tiny_llava' holds 1024"):
         encode_questions(backbone, [question], [image])
+
+
+@pytest.mark.parametrize(
+    ("num", "epochs", "parts"), [(11, 3, 1), (11, 3, 4), (16, 1.5, 1), (16, 1.6, 4), (5, 2.5, 2), (5, 0.5, 1)]
+)
+def test_as_many_samples_are_seen_as_the_epochs_have(  # noqa: PLR0917 - fixtures
+    num: int,
+    epochs: float,
+    parts: int,
+    backbone: LoadedBackbone,
+    examples: list[Example],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each as often as the others, whatever is left for the last batch, which is never cut or filled up."""
+    named = [replace(one, prompt=[*one.prompt, 100 + number]) for number, one in enumerate(examples[:num])]
+    seen: list[int] = []
+
+    def collate(batch: list[Example], pad_id: int) -> Any:
+        seen.extend(one.prompt[-1] - 100 for one in batch)
+        return collate_training(batch, pad_id)
+
+    monkeypatch.setattr("cg_lab.training.finetune.collate_training", collate)
+    done = run(backbone, named, tmp_path, Stopper(), parts=parts, epochs=epochs, trainable="projector")
+    total = round(num * epochs)
+    assert len(seen) == done.samples == total
+    assert done.steps == schedule_epochs(replace(read_study([]).finetune, batch_size=8, epochs=epochs), num).steps
+    assert {seen.count(number) for number in range(num)} <= {total // num, -(-total // num)}
+
+
+def test_an_epoch_that_is_only_begun_ends_the_same_after_an_interruption(
+    backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
+) -> None:
+    recipe = {"epochs": 2.4, "trainable": "projector"}
+    run(backbone, examples[:21], tmp_path / "whole", Stopper(), parts=4, **recipe)
+    for after in (4, 2):  # within an epoch, and at its end
+        with pytest.raises(InterruptedByUserError):
+            run(backbone, examples[:21], tmp_path / "cut", Stopper(after=after), parts=4, **recipe)
+    run(backbone, examples[:21], tmp_path / "cut", Stopper(), parts=4, **recipe)
+    whole, cut = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "cut"))
+    assert all(whole[name].equal(cut[name]) for name in whole)
+
+
+def test_processes_have_as_many_batches_and_what_fills_them_up_is_not_learnt(
+    backbone: LoadedBackbone, examples: list[Example]
+) -> None:
+    schedule = schedule_epochs(replace(read_study([]).finetune, batch_size=8, epochs=1.5), 9)
+    sampler = EpochSampler(list_in_seeded_order(9, seed=0), schedule, fill_to=4)
+    order = list(sampler)
+    assert sorted(order) == [-1, -1, -1, *range(9)]
+    sampler.set_epoch(1)
+    assert len(list(sampler)) == len(sampler) == 8
+    assert [one for one in sampler if one >= 0] == list(list_in_seeded_order_at(9, 1))[: schedule.rest]
+    samples = _Examples(examples[:9])
+    batch = collate_training([samples[0], samples[1]], 0)
+    filled = collate_training([samples[0], samples[1], samples[-1], samples[-1]], 0)
+    assert (filled["labels"] != IGNORED).sum() == (batch["labels"] != IGNORED).sum()
+    with torch.no_grad():
+        backbone.model.eval()
+        num_answers = (batch["labels"] != IGNORED).sum()
+        with playing_back(backbone), reading_in_places(backbone.model):
+            losses = [compute_answer_loss(backbone.model, one, num_answers) for one in (batch, filled)]
+    assert float(losses[1]) == pytest.approx(float(losses[0]), abs=1e-5)
+
+
+def list_in_seeded_order_at(num_samples: int, epoch: int) -> Any:
+    sampler = list_in_seeded_order(num_samples, seed=0)
+    sampler.set_epoch(epoch)
+    return sampler
