@@ -21,6 +21,7 @@ from answerers import Answerer, Hall, answer_study
 from instrument import plan_world
 from numpy.typing import NDArray
 
+from cg_lab.analysis.arm_estimates import estimate_arms
 from cg_lab.analysis.bootstrap import Scores
 from cg_lab.analysis.evidence import gather_evidence
 from cg_lab.analysis.measuring import stack_contrasts
@@ -85,7 +86,8 @@ def run_studies(world: str, name: str, shift: float, studies: range) -> NDArray[
                 for job, *values in answers
             }
             stacked = stack_contrasts(hall.plan, cells, scores)
-            evidence = gather_evidence(hall.plan, stacked, complete=complete, counted=complete)
+            arms = estimate_arms(stacked, hall.plan.rule.confidence)
+            evidence = gather_evidence(hall.plan, arms, complete=complete, counted=complete)
             words = [decision.verdict for decision in decide([evidence], Rules(level=0.05))]
             counted[outcome] += any(word in CLAIMS for word in words), words.count(Verdict.COMPOSES)
     return counted
