@@ -113,6 +113,7 @@ def test_only_weights_that_change_are_kept_once_and_on_the_host(small: LoadedBac
 
 
 def read_fault(backbone: LoadedBackbone, folder: Path) -> str:
+    restore_weights(backbone)  # others may have left theirs in the one that all tests share
     before = copy_state(backbone)
     with pytest.raises(UnreadableCheckpointError) as caught, using_weights(backbone, folder):
         pass

@@ -7,19 +7,19 @@ from dataclasses import replace
 import pytest
 
 from cg_lab.arms import Arm
-from cg_lab.mat import Kind, Subset
+from cg_lab.mat import Subset
 from cg_lab.planning.budget import Candidate, Cost
 from cg_lab.planning.compile import Compiler
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.plan import Contrast, Training
-from cg_lab.planning.proof import Prover, compute_detectable_gain
+from cg_lab.planning.proof import Prover
+from cg_lab.planning.study_power import FEWEST_TARGETS, Allocation, foresee_gain
 from cg_lab.study import Study
 from tests.planning.cases import BACKBONE, STUDY, make_catalog, make_subset
 
 TARGET = make_subset(("CT", "Lung", "Mass"))
 BRAIN = make_subset(("CT", "Brain", "Mass"))
 MRI = make_subset(("MRI", "Lung", "Mass"))
-BOXES = replace(TARGET, kind=Kind.DETECTION, num_options=0, labels=())
 TRAINED = replace(
     STUDY,
     seeds=(0,),
@@ -70,10 +70,13 @@ def test_a_question_shows_its_elements_and_its_direction_if_it_has_one(direction
     assert weigh(direction=direction).shows == elements | ({"direction task"} if direction else set())
 
 
-def test_a_question_counts_with_the_gain_that_its_targets_tests_show() -> None:
-    assert weigh().detectable == compute_detectable_gain(0.5, 10)
+def test_a_question_counts_with_the_gain_that_it_shows() -> None:
+    """Over unrelated training, among several questions: less, the more seeds and test questions there are."""
+    planned = Allocation(num_targets=FEWEST_TARGETS, num_questions=10, main_seeds=1, control_seeds=2)
+    assert weigh().detectable == foresee_gain(planned, 0.05)
+    assert weigh(replace(TRAINED, seeds=(0, 1, 2))).detectable < weigh().detectable
+    assert weigh(target=replace(TARGET, num_test=40)).detectable < weigh().detectable
 
 
-def test_boxes_and_questions_about_sources_alone_come_last_among_equals() -> None:
-    assert weigh(target=BOXES).detectable == 1.0
+def test_questions_about_sources_alone_come_last_among_equals() -> None:
     assert weigh(replace(TRAINED, arms=(Arm.SOURCES,))).detectable == 1.0
