@@ -157,7 +157,13 @@ def _explain(error: Exception, overrides: list[str]) -> str:
             if value not in choices[group]:
                 return f"override '{override}': no {group} '{value}'; {suggest(value, choices[group])}"
         if key and (f"'{key}'" in text or f"Key '{key.split('.')[-1]}'" in text):
-            return f"override '{override}': no key '{key}'; {suggest(key, _list_keys())}"
+            known = _list_keys()
+            if key in known:
+                return (
+                    f"override '{override}': the chosen {key.split('.', 1)[0]} has no '{key.split('.', 1)[-1]}'; "
+                    "`--cfg job` prints what it has"
+                )
+            return f"override '{override}': no key '{key}'; {suggest(key, known)}"
     return "override: " + " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 

@@ -65,6 +65,13 @@ def test_a_results_folder_of_a_newer_version(tmp_path: Path, capsys: pytest.Capt
     assert "written by a newer cg_lab (schema 99" in capsys.readouterr().err
 
 
+def test_a_key_of_another_choice_is_not_suggested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", f"results_dir={tmp_path}", "design=all_related", "design.prefer=hash"]) == 2
+    said = capsys.readouterr().err
+    assert "the chosen design has no 'prefer'; `--cfg job` prints what it has" in said
+    assert "Did you mean" not in said
+
+
 def test_reports_and_states_of_a_study_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", f"results_dir={tmp_path}", "study=mine"]) == 0
     for verb in ("report", "status", "sync"):
