@@ -32,18 +32,26 @@ def complete_checkpoint(folder: Path, job: FinetuneJob, plan: str) -> None:
 
     """
     source = find_local_folder(job.backbone.path) or _find_snapshot(job.backbone)
+    if source is not None:
+        _copy_read_files(source, folder)
+    write_text(folder / "README.md", write_card(job, plan, is_adapter=(folder / ADAPTER_CONFIG).exists()))
+
+
+def _copy_read_files(source: Path, folder: Path) -> None:
+    """Copy all that decides what a model reads and writes, but for what its weights bring themselves."""
     for name in list_read_files(source):
         if name not in {"config.json", "generation_config.json"}:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, folder / name)
-    write_text(folder / "README.md", write_card(job, plan, is_adapter=(folder / ADAPTER_CONFIG).exists()))
 
 
-def _find_snapshot(backbone: Backbone) -> Path:
-    """Find the folder of the hub's cache that a model was loaded from."""
-    found = cached_file(backbone.path, "config.json", revision=backbone.revision)
-    assert found is not None
-    return Path(found).parent
+def _find_snapshot(backbone: Backbone) -> Path | None:
+    """Find the folder of the hub's cache that a model was loaded from; None for one that was made in memory."""
+    try:  # the hub itself is not asked: compute nodes seldom reach it
+        found = cached_file(backbone.path, "config.json", revision=backbone.revision, local_files_only=True)
+    except OSError:
+        return None
+    return Path(found).parent if found else None
 
 
 def write_card(job: FinetuneJob, plan: str, *, is_adapter: bool) -> str:
