@@ -6,15 +6,37 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from cg_lab.data.groups import may_group
 from cg_lab.data.rows import SIDES, Rows, Tally, clean_text, read_side
+from cg_lab.data.signing import list_folders
 from cg_lab.data.subset_names import make_subset, name_subset
+from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError, list_faults
 from cg_lab.mat import Subset
 
 ALSO = ("subset", "label", "split", "group", "_")
 """What a level may be beside a factor; `_` is passed over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSettings(ImageSettings):
+    """What sources have whose folders say what an image shows."""
+
+    path: NonEmptyText
+    levels: Annotated[tuple[NonEmptyText, ...], Field(min_length=1)]
+    """What the folders above an image mean: factors, subset, label, split, group, or `_` for nothing."""
+    elements: dict[str, NonEmptyText] | None
+    """Factors that are the same for all images."""
+    subsets: str | None
+    """A catalogue that says the elements of each subset; None where files, folders or `elements` do."""
+
+    def list_watched(self) -> list[str]:
+        """Name every folder, and the catalogue."""
+        return [*list_folders(Path(self.path)), *([self.subsets] if self.subsets else [])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,9 @@ from pydicom.tag import Tag
 
 from cg_lab.catalog import Catalog
 from cg_lab.config import read_study
-from cg_lab.data import films
-from cg_lab.data.films import decode_film, read_tags
+from cg_lab.data import film_headers, films
+from cg_lab.data.film_headers import read_tags
+from cg_lab.data.films import decode_film
 from cg_lab.data.pictures import UnreadableError, decode
 from cg_lab.data.samples import Split
 from cg_lab.data.sources import open_source, read_catalog
@@ -213,7 +214,7 @@ def test_dicom_named_in_a_manifest_is_read_and_grouped_by_its_patients(tmp_path:
 
 
 def test_a_deflated_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(films, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(film_headers, "MAX_BYTES", 1_000_000)
     film = make_film(np.zeros((2000, 2000), np.uint8))
     film.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     payload = save(film, tmp_path / "film.dcm")

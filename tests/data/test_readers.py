@@ -18,7 +18,8 @@ from pydicom.sequence import Sequence
 
 from cg_lab.catalog import Catalog
 from cg_lab.config import read_study
-from cg_lab.data.films import Films, hash_path
+from cg_lab.data.film_headers import hash_path
+from cg_lab.data.films import Films
 from cg_lab.data.samples import DataSource, Split
 from cg_lab.data.sources import medmnist, open_source, read_catalog
 from cg_lab.errors import UserError

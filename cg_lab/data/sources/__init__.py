@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, assert_never, cast
 
 from cg_lab.catalog import Catalog, ImageData, ListedData, PhantomData, build_catalog
 from cg_lab.data.samples import DataSource
 from cg_lab.data_settings import DataSettings, ImageSettings
+from cg_lab.dotted_modules import list_modules, load_module
 from cg_lab.errors import UserError, suggest
 from cg_lab.planning.plan import PlannedCatalog
 from cg_lab.serialize import canonical_json, content_id, parse, parse_json, write_json
@@ -53,23 +53,13 @@ def load_source(name: str) -> Source:
         If there is none, or it lacks a part.
 
     """
-    own = "." in name
-    try:
-        module = import_module(name if own else f"{__name__}.{name}")
-    except (ModuleNotFoundError, ValueError) as error:
-        where = "is it on PYTHONPATH?" if own else suggest(name, list_sources())
-        raise UserError(f"data.source: no module '{name}' ({error}); {where}") from None
-    missing = [part for part in ("Settings", "read", "list_watched") if not hasattr(module, part)]
-    if missing:
-        raise UserError(
-            f"data.source: {module.__name__} has no {' and no '.join(missing)}; {suggest(name, list_sources())}"
-        )
-    return cast("Source", module)
+    needs = ("Settings", "read", "list_watched")
+    return cast("Source", load_module(name, sys.modules[__name__], needs, setting="data.source"))
 
 
 def list_sources() -> tuple[str, ...]:
     """Name the sources that come with the package."""
-    return tuple(sorted(part.name for part in pkgutil.iter_modules(__path__)))
+    return list_modules(sys.modules[__name__])
 
 
 def parse_data(raw: Any, *, where: str) -> DataSettings:  # noqa: ANN401 - the door
@@ -210,7 +200,7 @@ def _read_listed(parts: Mapping[str, ImageSettings]) -> Catalog:
 
 def _read_parts(parts: Mapping[str, ImageSettings], folder: Path) -> Catalog | list[Part]:
     """Let each part's own module read; what is then done with its rows is the same for all."""
-    from cg_lab.data.films import read_ids
+    from cg_lab.data.film_headers import read_ids
     from cg_lab.data.gathering import Part
     from cg_lab.data.groups import group_rows
     from cg_lab.data.splitting import Rules

@@ -5,32 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from cg_lab.data.dicom_terms import name_area, name_modality
-from cg_lab.data.films import IDS, Tags, hash_path, read_tags
-from cg_lab.data.folder_levels import Collector, Levels, find_levels, walk
+from cg_lab.data.film_headers import IDS, Tags, hash_path, read_tags
+from cg_lab.data.folder_levels import Collector, FolderSettings, Levels, find_levels, walk
 from cg_lab.data.pictures import UnreadableError, lead_below
 from cg_lab.data.places import Place
 from cg_lab.data.rows import Reading, Tally
-from cg_lab.data.signing import list_folders
-from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(ImageSettings):
+class Settings(FolderSettings):
     """Which folders."""
-
-    path: NonEmptyText
-    levels: Annotated[tuple[NonEmptyText, ...], Field(min_length=1)]
-    """What the folders above a file mean: factors, subset, label, split, group, or `_` for nothing."""
-    elements: dict[str, NonEmptyText] | None
-    """Factors that are the same for all images."""
-    subsets: str | None
-    """A catalogue that says the elements of each subset; None where files, folders or `elements` do."""
 
 
 def read(settings: Settings, folder: Path | None) -> Reading:
@@ -42,7 +29,7 @@ def read(settings: Settings, folder: Path | None) -> Reading:
 
 def list_watched(settings: Settings) -> list[str]:
     """Watch every folder, and the catalogue."""
-    return [*list_folders(Path(settings.path)), *([settings.subsets] if settings.subsets else [])]
+    return settings.list_watched()
 
 
 def list_films(root: Path, tally: Tally) -> Iterator[tuple[str, Tags]]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from cg_lab.data.box_tables import BoxTable, read_boxes
 from cg_lab.data.dicom_terms import name_area, name_modality
-from cg_lab.data.films import IDS, KEYS, Tags, hash_path
+from cg_lab.data.film_headers import IDS, KEYS, Tags, hash_path
 from cg_lab.data.label_columns import LabelColumns, LabelSettings
 from cg_lab.data.places import Place
 from cg_lab.data.records import RecordChecker

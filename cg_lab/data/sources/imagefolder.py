@@ -6,17 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from cg_lab.data.folder_levels import Collector, Levels, find_levels, walk
+from cg_lab.data.folder_levels import Collector, FolderSettings, Levels, find_levels, walk
 from cg_lab.data.pictures import SUFFIXES
 from cg_lab.data.places import Place
 from cg_lab.data.rows import Reading
-from cg_lab.data.signing import list_folders
 from cg_lab.data.tabular import find_columns, read_lines
-from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError
 
 METADATA = ("metadata.csv", "metadata.parquet")
@@ -25,16 +21,9 @@ MASK = re.compile(r"(?P<image>.+?)[ _-](?:mask|segmentation|seg)(?:[ _-]?\d+)?",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(ImageSettings):
+class Settings(FolderSettings):
     """Which folders."""
 
-    path: NonEmptyText
-    levels: Annotated[tuple[NonEmptyText, ...], Field(min_length=1)]
-    """What the folders above an image mean: factors, subset, label, split, group, or `_` for nothing."""
-    elements: dict[str, NonEmptyText] | None
-    """Factors that are the same for all images."""
-    subsets: str | None
-    """A catalogue that says the elements of each subset; None where folders or `elements` do."""
     masks: Literal["left_out", "boxes"] = "left_out"
     """What becomes of `a_mask.png` beside `a.png`: it is no image of its own, or the boxes to ask for."""
 
@@ -48,7 +37,7 @@ def read(settings: Settings, folder: Path | None) -> Reading:
 
 def list_watched(settings: Settings) -> list[str]:
     """Watch every folder, and the catalogue."""
-    return [*list_folders(Path(settings.path)), *([settings.subsets] if settings.subsets else [])]
+    return settings.list_watched()
 
 
 def read_folders(

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
-from cg_lab.data.folder_levels import Collector, find_levels, walk
+from cg_lab.data.folder_levels import Collector, FolderSettings, find_levels, walk
 from cg_lab.data.pictures import UnreadableError
 from cg_lab.data.places import Place
 from cg_lab.data.rows import Reading
-from cg_lab.data.signing import list_folders
 from cg_lab.data.volumes import read_shape
-from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(ImageSettings):
+class Settings(FolderSettings):
     """Which volumes, and which slices of them."""
 
-    path: NonEmptyText
-    levels: Annotated[tuple[NonEmptyText, ...], Field(min_length=1)]
-    """What the folders above a volume mean: factors, subset, label, split, group, or `_` for nothing."""
-    elements: dict[str, NonEmptyText] | None
-    """Factors that are the same for all images."""
-    subsets: str | None
-    """A catalogue that says the elements of each subset; None where folders or `elements` do."""
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
     slices: PositiveInt = 1
     """Of each volume, spread evenly over its middle half; 1 is the middle one."""
@@ -88,4 +79,4 @@ def choose_slices(depth: int, count: int) -> list[int]:
 
 def list_watched(settings: Settings) -> list[str]:
     """Watch every folder, and the catalogue."""
-    return [*list_folders(Path(settings.path)), *([settings.subsets] if settings.subsets else [])]
+    return settings.list_watched()

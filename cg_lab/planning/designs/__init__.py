@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pkgutil
+import sys
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any, Protocol, cast
 
+from cg_lab.dotted_modules import list_modules, load_module
 from cg_lab.errors import UserError, suggest
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
@@ -43,18 +43,8 @@ def load_design(name: str) -> Design:
         If there is none, or it lacks a part.
 
     """
-    own = "." in name
-    try:
-        module = import_module(name if own else f"{__name__}.{name}")
-    except ModuleNotFoundError as error:
-        where = "is it on PYTHONPATH?" if own else suggest(name, list_designs())
-        raise UserError(f"design.name: no module '{name}' ({error}); {where}") from None
-    missing = [part for part in ("Settings", "find", "explain_absence") if not hasattr(module, part)]
-    if missing:
-        raise UserError(
-            f"design.name: {module.__name__} has no {' and no '.join(missing)}; {suggest(name, list_designs())}"
-        )
-    return cast("Design", module)
+    needs = ("Settings", "find", "explain_absence")
+    return cast("Design", load_module(name, sys.modules[__name__], needs, setting="design.name"))
 
 
 def parse_design(raw: Any, *, where: str) -> DesignSettings:  # noqa: ANN401 - the door
@@ -67,4 +57,4 @@ def parse_design(raw: Any, *, where: str) -> DesignSettings:  # noqa: ANN401 - t
 
 def list_designs() -> tuple[str, ...]:
     """Name the designs that come with the package."""
-    return tuple(sorted(part.name for part in pkgutil.iter_modules(__path__)))
+    return list_modules(sys.modules[__name__])
