@@ -11,7 +11,7 @@ from cg_lab.journal import now
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.plan_union import unite_plans
 from cg_lab.results import Layout, is_current, read_plan, write_plan
-from cg_lab.serialize import parse, read_json, write_json
+from cg_lab.serialize import parse, read_json, write_json, write_text
 from cg_lab.study import Rule
 
 MOST_CONFLICTS = 6
@@ -106,19 +106,18 @@ def freeze_plan(layout: Layout, plan: Plan, *, replaces: bool = False) -> None:
         Whether a plan that lies there is to be kept as `plan.<id>.json`.
 
     """
-    path = _find_path(layout, plan.study)
+    path, here = _find_path(layout, plan.study), layout.plan(plan.study)
     if path.exists() and is_current(layout, plan):
         return
-    before = _read_before(layout.plan(plan.study))
-    if before is not None and replaces:
-        layout.plan(plan.study).rename(layout.plan(plan.study).with_name(f"plan.{before.id}.json"))
+    before = _read_before(here)
+    if before is not None and replaces:  # a copy, so that a kill leaves the study with a plan
+        write_text(here.with_name(f"plan.{before.id}.json"), here.read_text(encoding="utf-8"))
     done = layout.list_done()
     if before is None or not any(job.id in done for job in before.evals):
         write_plan(layout, plan)
         write_json(path, _register(plan, now(), num_known=sum(job.id in done for job in plan.evals)))
         return
-    kept = layout.plan(plan.study)
-    written = datetime.fromtimestamp((kept if kept.exists() else path).stat().st_mtime, UTC)
+    written = datetime.fromtimestamp(here.stat().st_mtime, UTC)
     write_plan(layout, plan)
     if not path.exists():
         write_json(path, _register(before, written.isoformat(timespec="milliseconds"), num_known=None))

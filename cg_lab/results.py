@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from cg_lab.errors import UserError
@@ -205,7 +205,7 @@ def open_results(root: Path) -> Layout:
             f"results_dir: '{root}' can't be written ({reason}); give a folder of yours: results_dir=PATH"
         ) from None
     if not stamp.exists():
-        write_json(stamp, {"schema": RESULTS_SCHEMA, "jobs": POOL_VERSION})
+        write_json(stamp, _make_stamp())
     check_results_schema(root)
     return layout
 
@@ -215,14 +215,18 @@ def identify_results(layout: Layout) -> str:
 
     Of a folder that may only be read it is made from its place.
     """
-    stamp = read_json(layout.stamp) if layout.stamp.exists() else {"schema": RESULTS_SCHEMA, "jobs": POOL_VERSION}
+    stamp = read_json(layout.stamp) if layout.stamp.exists() else {}
     if "id" not in stamp:
-        stamp |= {"id": uuid4().hex[:ID_LENGTH]}
+        stamp = _make_stamp() | stamp
         try:
             write_json(layout.stamp, stamp)
         except OSError:
             return content_id("results", 1, str(layout.root.resolve()))
     return str(stamp["id"])
+
+
+def _make_stamp() -> dict[str, Any]:
+    return {"schema": RESULTS_SCHEMA, "jobs": POOL_VERSION, "id": uuid4().hex[:ID_LENGTH]}
 
 
 def check_results_schema(root: Path) -> None:

@@ -14,11 +14,10 @@ from cg_lab.arms import MAIN_ARMS
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import Plan, SeedDeviation, Setting
 from cg_lab.results import Layout
-from cg_lab.serialize import parse
+from cg_lab.serialize import parse, read_rows
 
 MOST_STUDIES = 20
 """That are read, newest report first."""
-COLUMNS = ("contrast", "arm", "seed", "accuracy", "num_questions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,17 +91,13 @@ def _take_head(lines: Iterator[str]) -> Iterator[str]:
 
 def _read_variances(path: Path) -> list[tuple[float, int]]:
     """Read each question's variance over the main arm's seeds, less what single answers explain, and its freedom."""
-    import pyarrow as pa
-    from pyarrow import csv
-
-    try:
-        table = csv.read_csv(path, convert_options=csv.ConvertOptions(include_columns=list(COLUMNS)))
-    except (OSError, pa.ArrowInvalid, KeyError):
-        return []
     accuracies: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
-    for row in table.to_pylist():
-        if row["arm"] in MAIN_ARMS and row["seed"] is not None and row["accuracy"] is not None:
-            accuracies[row["contrast"]].append((float(row["accuracy"]), int(row["num_questions"])))
+    try:
+        for row in read_rows(path):
+            if row["arm"] in MAIN_ARMS and row["seed"] and row["accuracy"]:
+                accuracies[row["contrast"]].append((float(row["accuracy"]), int(row["num_questions"])))
+    except (OSError, ValueError, KeyError):  # no table of ours
+        return []
     found: list[tuple[float, int]] = []
     for seeds in accuracies.values():
         if len(seeds) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 import json
@@ -18,6 +19,8 @@ from cg_lab.errors import UserError, list_faults
 T = TypeVar("T")
 TAG = "source"
 """The field that tells the kinds of a union apart; always part of an id."""
+MOST_CHARACTERS = 2**31 - 1
+"""Of a cell; Python's own bound is 131,072."""
 ID_LENGTH = 16
 """Hexadecimal digits of an id: 64 bits, so that a million jobs collide with a chance below 1e-7."""
 
@@ -240,6 +243,13 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file from its lines, each with its end, whole or not at all; they are never held together."""
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         file.writelines(lines)
+
+
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Read the rows of a table that we wrote as CSV, whose cells may be as long as a catalogue's list of names."""
+    csv.field_size_limit(MOST_CHARACTERS)
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
 
 
 @contextmanager

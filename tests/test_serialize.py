@@ -21,6 +21,7 @@ from cg_lab.serialize import (
     parse,
     parse_json,
     read_json,
+    read_rows,
     replacing,
     to_plain,
     write_json,
@@ -217,3 +218,10 @@ def test_values_are_written_one_a_line() -> None:
     assert [parse(Shot, json.loads(line), where="line") for line in lines] == [SHOT, Shot(image="b")]
     assert "ä" in lines[0]
     assert [json.loads(line) for line in dump_json(({"a": 1}, {"b": [2]}))] == [{"a": 1}, {"b": [2]}]
+
+
+def test_a_cell_of_a_table_may_be_as_long_as_a_catalogue(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    long = ";".join(f"subset-{number}" for number in range(20_000))
+    path.write_text(f"name,list\na,{long}\n")
+    assert list(read_rows(path)) == [{"name": "a", "list": long}]

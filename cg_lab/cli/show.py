@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby, islice
@@ -28,7 +27,7 @@ from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.registration import Settled
 from cg_lab.reporting.names import name_questions
 from cg_lab.results import Layout, is_current, read_plan
-from cg_lab.serialize import parse, read_json
+from cg_lab.serialize import parse, read_json, read_rows
 from cg_lab.study import DebugSettings, LocalSettings, SlurmSettings, Study
 
 MOST_DIFFERENCES = 200
@@ -292,9 +291,9 @@ def show_effects(layout: Layout, plan: Plan) -> None:
     console = _console()
     asked = {cell.contrast for cell in plan.cells if cell.arm.traits.is_main}
     targets = [contrast.target for contrast in plan.contrasts if contrast.id in asked]
-    with (layout.study(plan.study) / "effects.csv").open(encoding="utf-8", newline="") as file:
-        questions = (list(rows) for _, rows in groupby(csv.DictReader(file), key=lambda row: row["contrast"]))
-        shown = list(islice((rows for rows in questions if any(row["verdict"] for row in rows)), MOST_ROWS))
+    table_rows = read_rows(layout.study(plan.study) / "effects.csv")
+    questions = (list(rows) for _, rows in groupby(table_rows, key=lambda row: row["contrast"]))
+    shown = list(islice((rows for rows in questions if any(row["verdict"] for row in rows)), MOST_ROWS))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("target", "trained on"):
         table.add_column(column)

@@ -174,14 +174,17 @@ def _untuple(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_table(folder: Path, columns: Mapping[str, Sequence[Any]], about: About, places: Mapping[str, Place]) -> None:
-    """Write a table whose rows are in the order of `about.shares`, unless it is there; places are written anew."""
-    if not (folder / "about.json").exists():
-        table = pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
-        with replacing(folder / "samples.parquet") as beside, pq.ParquetWriter(beside, SCHEMA) as writer:
-            for first, count in about.shares.values():
-                writer.write_table(table.slice(first, count), row_group_size=max(1, count))
-        write_json(folder / "about.json", about)
+    """Write a table whose rows are in the order of `about.shares`.
+
+    One of equal content may be there, made when images lay elsewhere or were stored otherwise: it takes the new places,
+    and the new names of images below them.
+    """
+    table = pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+    with replacing(folder / "samples.parquet") as beside, pq.ParquetWriter(beside, SCHEMA) as writer:
+        for first, count in about.shares.values():
+            writer.write_table(table.slice(first, count), row_group_size=max(1, count))
     write_json(folder / "places.json", dict(places))
+    write_json(folder / "about.json", about)
 
 
 def open_table(folder: Path) -> TableSource:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.arms import Arm
 from cg_lab.reporting.names import name_arm, name_questions
 from cg_lab.reporting.words import shares
+from cg_lab.serialize import read_rows
 
 NUMBERS = Path(__file__).parent / "med_mat_published.csv"
 """By names of the Med-MAT catalogue, whose numbers tell which of the paper's subsets each is."""
@@ -68,7 +68,6 @@ def _is_same(contrast: ContrastEffect, row: Row) -> bool:
 @cache
 def _read_published() -> dict[str, tuple[Row, ...]]:
     by_target: dict[str, tuple[Row, ...]] = {}
-    with NUMBERS.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            by_target[row["target"]] = (*by_target.get(row["target"], ()), row)
+    for row in read_rows(NUMBERS):
+        by_target[row["target"]] = (*by_target.get(row["target"], ()), row)
     return by_target

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,7 +41,7 @@ from cg_lab.reporting.tables import (
 from cg_lab.reporting.trends import plot_curves, plot_splits
 from cg_lab.reporting.words import percent, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
-from cg_lab.serialize import read_json, write_text
+from cg_lab.serialize import read_json, read_rows, write_text
 
 MOST_SHOWN = 200
 """Held-out questions, or missing cells, that the pages' tables have; the .csv files have all."""
@@ -121,8 +120,7 @@ def _check_loss(plan: Plan, layout: Layout, readings: Readings) -> None:
     if not path.exists():
         return
     planned = {cell.eval_job for cell in plan.cells}
-    with path.open(encoding="utf-8", newline="") as file:
-        told = {row["cell"]: row["eval_job"] for row in csv.DictReader(file) if row.get("state") == "done"}
+    told = {row["cell"]: row["eval_job"] for row in read_rows(path) if row.get("state") == "done"}
     gone = [cell for cell, job in told.items() if job in planned and job not in readings.scores]
     if gone:
         reason = readings.reasons.get(told[gone[0]], "no result")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Mapping
 
 from cg_lab.planning.plan import Cell, Contrast, Plan
 from cg_lab.results import Layout
+from cg_lab.serialize import read_rows
 from cg_lab.tracking.jobs import JobState, RunStatus
 from cg_lab.tracking.record import Record, shorten
 
@@ -58,8 +58,7 @@ def _read_rows(plan: Plan, layout: Layout) -> dict[str, dict[str, str]]:
     path = layout.study(plan.study) / "effects.csv"
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["contrast"]: row for row in csv.DictReader(file) if row.get("verdict")}
+    return {row["contrast"]: row for row in read_rows(path) if row.get("verdict")}
 
 
 def _record(contrast: Contrast, row: dict[str, str], states: list[JobState], shared: Mapping[str, str]) -> Record:

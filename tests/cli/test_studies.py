@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cg_lab import registration
 from cg_lab.cli import main, sweep as sweeping
 from cg_lab.results import Layout, read_plan
 from tests.cli.test_looks import Trainer
@@ -112,6 +113,24 @@ def test_replacing_is_told_and_keeps_the_old_plan(
     assert list_targets(root) == ["ct-brain-mass"]
     assert read_plan(root / f"studies/s/plan.{old.id}.json") == old
     assert len(trainer.turns) == 1
+
+
+def test_a_kill_while_a_plan_is_replaced_leaves_the_study_and_its_registration(
+    root: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = root / "studies/s"
+    before = {name: (folder / name).read_bytes() for name in ("plan.json", "registered.json")}
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registration, "write_plan", die)
+        assert run("sweep", root, BRAIN, "--replace") == 130
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert run("sweep", root, BRAIN, "--replace") == 0
+    assert (folder / "registered.json").read_bytes() == before["registered.json"]
+    assert list_targets(root) == ["ct-brain-mass"]
 
 
 def test_a_folder_without_its_jobs_keeps_its_report(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

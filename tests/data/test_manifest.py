@@ -82,6 +82,20 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_lines(tmp_path: P
     assert sides[0] != sides[2]
 
 
+def test_images_that_were_moved_and_renamed_are_found_where_they_lie_now(tmp_path: Path) -> None:
+    """Their table has the same content, and with it the same place."""
+    lines = make_lines(tmp_path)
+    before, catalog = open_split(write_manifest(tmp_path, lines))
+    shown = [image.tobytes() for image in before.read_images(before.read_samples("ct-lung-mass", Split.TEST))]
+    (tmp_path / "images").rename(tmp_path / "scans")
+    for path in (tmp_path / "scans").iterdir():
+        path.rename(path.with_name(f"patient-{path.name}"))
+    moved = [line.replace("images/", "scans/patient-") for line in lines]
+    after, again = open_split(write_manifest(tmp_path, moved))
+    assert again.data == catalog.data
+    assert [image.tobytes() for image in after.read_images(after.read_samples("ct-lung-mass", Split.TEST))] == shown
+
+
 def test_equal_bytes_stay_on_one_side_even_without_groups(tmp_path: Path) -> None:
     lines = [line.rsplit(",", 1)[0] + "," for line in make_lines(tmp_path)]
     for number in range(0, 20, 2):
