@@ -12,10 +12,11 @@ from pathlib import Path
 
 from cg_lab.cli.arguments import Arguments
 from cg_lab.cli.jobs import explain_job
+from cg_lab.cli.plan_summary import show_plan
 from cg_lab.cli.progress import displaying
 from cg_lab.cli.provenance import collect_provenance
 from cg_lab.cli.runs import PlannedRun
-from cg_lab.cli.show import show_effects, show_plan, tell_time
+from cg_lab.cli.show import show_effects, tell_time
 from cg_lab.config import compose, to_yaml
 from cg_lab.due_seeds import find_due, list_jobs, write_due
 from cg_lab.execution.drive import Outcome, Snapshot

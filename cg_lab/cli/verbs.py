@@ -23,7 +23,7 @@ def plan(arguments: Arguments) -> int:
     runs = _read_runs(arguments)
     if not runs:
         return 0
-    from cg_lab.cli.show import show_difference, show_plan, show_settled
+    from cg_lab.cli.plan_summary import show_difference, show_plan, show_settled
     from cg_lab.registration import freeze_plan, settle_plan
     from cg_lab.rekeying import rekey_jobs
     from cg_lab.results import open_results

@@ -8,14 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, islice, repeat
 from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import torch
-from accelerate.data_loader import SeedableRandomSampler
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -26,7 +24,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from cg_lab.errors import InterruptedByUserError, UserError
@@ -42,6 +39,7 @@ from cg_lab.training.checkpoints import find_checkpoint
 from cg_lab.training.energy import measuring_energy, name_gpu
 from cg_lab.training.memory import Fit, fit_memory, trained_in_float32
 from cg_lab.training.model_card import complete_checkpoint
+from cg_lab.training.sample_order import ByLength, EpochSampler, list_in_seeded_order
 
 LOADERS = 2
 """Processes that put batches together ahead of a GPU."""
@@ -205,7 +203,7 @@ class _AnswerTrainer(Trainer):
         sampler: Any = (
             list_in_seeded_order(schedule.num_samples, args.data_seed or 0)
             if self.lengths is None
-            else _ByLength(at_once * args.gradient_accumulation_steps, self.lengths, args.data_seed or 0)
+            else ByLength(at_once * args.gradient_accumulation_steps, self.lengths, args.data_seed or 0)
         )
         return EpochSampler(sampler, schedule, fill_to=at_once if args.world_size > 1 else 1)
 
@@ -242,53 +240,6 @@ class _AnswerTrainer(Trainer):
             model.save_pretrained(folder, state_dict=state_dict, save_original_format=is_final)
         else:  # adapters, which have the names that they have in memory
             model.save_pretrained(folder, state_dict=state_dict)
-
-
-class EpochSampler(Sampler[int]):
-    """Gives the samples of each epoch of a schedule in a sampler's order, the last one up to where it is left.
-
-    Processes take batches in turn and must have as many: what is missing is -1, a sample without an answer.
-    """
-
-    def __init__(self, sampler: Any, schedule: Schedule, fill_to: int = 1) -> None:
-        self.sampler, self.schedule, self.fill_to = sampler, schedule, fill_to
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Begin an epoch, maybe in a process that has not seen those before it."""
-        self.epoch = epoch
-        self.sampler.set_epoch(epoch)
-
-    @property
-    def num_samples(self) -> int:
-        """Samples of this epoch."""
-        return self.schedule.num_samples if self.epoch < self.schedule.whole_epochs else self.schedule.rest
-
-    def __len__(self) -> int:
-        return math.ceil(self.num_samples / self.fill_to) * self.fill_to
-
-    def __iter__(self) -> Iterator[int]:
-        length = len(self)
-        yield from chain(islice(self.sampler, self.num_samples), repeat(-1, length - self.num_samples))
-
-
-def list_in_seeded_order(num_samples: int, seed: int) -> SeedableRandomSampler:
-    """Order samples anew in each epoch, by seed and epoch alone, as accelerate does for Trainer."""
-    return SeedableRandomSampler(range(num_samples), generator=torch.Generator(), data_seed=seed)
-
-
-class _ByLength(LengthGroupedSampler):
-    """Puts samples of like length together, in an order that depends on seed and epoch alone."""
-
-    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
-        self.drawing = torch.Generator()
-        super().__init__(batch_size, lengths=lengths, generator=self.drawing)
-        self.seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Begin an epoch, maybe in a process that has not seen those before it."""
-        self.drawing.manual_seed(self.seed + epoch)
 
 
 class _Examples(Dataset[Example]):

@@ -31,10 +31,10 @@ from cg_lab.training.finetune import (
     Surroundings,
     Training,
     build_arguments,
-    list_in_seeded_order,
 )
 from cg_lab.training.memory import Fit
 from cg_lab.training.model_card import complete_checkpoint
+from cg_lab.training.sample_order import list_in_seeded_order
 
 CURVES = "curves.json"
 """Each fine-tune's loss curve so far, beside the checkpoints."""

@@ -17,8 +17,9 @@ from cg_lab.errors import UserError
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm
 from cg_lab.study import Backbone
-from cg_lab.training.finetune import NotFiniteError, Surroundings, _ByLength, _Watcher, build_arguments, split_batch
+from cg_lab.training.finetune import NotFiniteError, Surroundings, _Watcher, build_arguments, split_batch
 from cg_lab.training.memory import Fit
+from cg_lab.training.sample_order import ByLength
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
 BACKBONE = Backbone(name="tiny_llava", path="package:tiny_llava", revision="0" * 16, answer=AnswerForm.LETTER)
@@ -186,12 +187,12 @@ def test_batches_by_length_are_ordered_by_seed_and_epoch_alone() -> None:
     lengths = [number % 7 for number in range(40)]
 
     def order(seed: int, epoch: int) -> list[int]:
-        sampler = _ByLength(4, lengths, seed)
+        sampler = ByLength(4, lengths, seed)
         sampler.set_epoch(epoch)
         return list(sampler)
 
     assert sorted(order(0, 0)) == list(range(40))
-    assert list(_ByLength(4, lengths, 5)) == order(5, 0) == order(4, 1)
+    assert list(ByLength(4, lengths, 5)) == order(5, 0) == order(4, 1)
     assert order(0, 0) != order(1, 0) != order(0, 2)
     batches = [[lengths[place] for place in order(0, 0)[start : start + 4]] for start in range(0, 40, 4)]
     assert sum(max(batch) - min(batch) for batch in batches) <= 30  # 46 in any order

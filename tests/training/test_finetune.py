@@ -25,14 +25,13 @@ from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
 from cg_lab.training.finetune import (
-    EpochSampler,
     NotFiniteError,
     Surroundings,
     Training,
     _Examples,
-    list_in_seeded_order,
     run_finetune,
 )
+from cg_lab.training.sample_order import EpochSampler, list_in_seeded_order
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
 NUM = 48

@@ -1,0 +1,281 @@
+"""What `plan` prints: held-out questions, arms, jobs, what they take, and how plans differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import assert_never
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cg_lab.cli.show import MOST_ROWS, open_console, shorten_names, tell_size, tell_time
+from cg_lab.due_seeds import find_due, take_due
+from cg_lab.errors import UserError
+from cg_lab.execution.local import count_slots, list_gpus
+from cg_lab.execution.packs import balance, find_pending, group_jobs, tabulate
+from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
+from cg_lab.planning.compare import compare_jobs, compare_plans
+from cg_lab.planning.foresight import foresee_gains, foresee_looks, foresee_seeds
+from cg_lab.planning.plan import Contrast, Plan
+from cg_lab.planning.study_power import DEFAULT_DEVIATION, MOST_SEEDS
+from cg_lab.planning.work import EvalJob, FinetuneJob
+from cg_lab.registration import Settled
+from cg_lab.reporting.names import name_questions
+from cg_lab.results import Layout, is_current, read_plan
+from cg_lab.serialize import parse, read_json
+from cg_lab.study import DebugSettings, LocalSettings, SlurmSettings, Study
+
+MOST_DIFFERENCES = 200
+START_UP_S = 12.0
+"""From the command to the first step of training: imports, and MLflow's first touch of its database."""
+NAME_WIDTH = 13
+"""Columns that the name of a line takes."""
+
+
+def show_plan(plan: Plan, study: Study, layout: Layout) -> None:
+    """Print held-out questions, arms, jobs, what sharing saves, time and disk."""
+    console = open_console()
+    worlds = dict.fromkeys(f", {part.data.world} world" for part in plan.catalogs if part.data.source == "phantom")
+    sizes = " and ".join(f"{len(part.subsets)} subsets" for part in plan.catalogs)
+    models = ", ".join(dict.fromkeys(backbone.name for backbone in plan.backbones))
+    console.print(
+        f"Study [bold]{plan.study}[/bold]: design {', '.join(plan.designs)}, {sizes}{''.join(worlds)}, {models}\n"
+    )
+    if len(plan.settings) > 1:
+        shown = [setting.name for setting in plan.settings[:8]]
+        more = f" and {len(plan.settings) - 8} more" if len(plan.settings) > 8 else ""
+        console.print(f"{len(plan.settings)} settings: {escape('; '.join(shown))}{more}\n")
+    _show_questions(console, plan)
+    _show_notes(console, plan)
+    _show_work(console, plan, study, layout)
+
+
+def _show_questions(console: Console, plan: Plan) -> None:
+    names, gains = name_questions(plan), foresee_gains(plan)
+    first = {cell.contrast: cell for cell in reversed(plan.cells) if cell.arm.traits.asks_target}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = [f"{'target (held out)':<17}", "trains on", "unrelated: draws from"]
+    for column in columns:
+        table.add_column(column)
+    for column in ("samples", "test", "chance", "shows"):
+        table.add_column(column, justify="right")
+    is_plain = len({contrast.target for contrast in plan.contrasts}) == len(plan.contrasts)
+    alone = plan.whole_sources
+    for contrast in plan.contrasts[:MOST_ROWS]:
+        proof = first[contrast.id].proof if contrast.id in first else None
+        mark = _mark(contrast, is_whole=contrast.id in alone)
+        table.add_row(
+            escape(contrast.target if is_plain else names[contrast.id]) + mark,
+            shorten_names(contrast.related),
+            shorten_names(contrast.unrelated),
+            str(contrast.main.num_samples + contrast.main.num_target) if contrast.main else "-",
+            str(proof.num_test) if proof else "-",
+            f"{proof.chance:.0%}" if proof else "-",
+            f"+{gains[contrast.id] * 100:.0f}" if contrast.id in gains else "-",
+        )
+    console.print(table)
+    if len(plan.contrasts) > MOST_ROWS:
+        console.print(f"... and {len(plan.contrasts) - MOST_ROWS} more held-out questions; all stand in plan.json")
+    if gains:
+        console.print(
+            f"shows: points over unrelated training that are resolved with 80 % power, {_tell_power(plan)}", style="dim"
+        )
+    if any(contrast.sees_target for contrast in plan.contrasts):
+        console.print("#: the target's own data are part of the training by intent; nothing is held out", style="dim")
+    whole = [contrast for contrast in plan.contrasts if contrast.id in alone and not contrast.sees_target]
+    if whole:
+        named = dict.fromkeys(name for contrast in whole for name in alone[contrast.id])
+        console.print(
+            f"=: a source alone shows the whole combination ({shorten_names(tuple(named))}), so that nothing is left "
+            "to recombine",
+            style="dim",
+        )
+    if not all(contrast.fully_covered or contrast.sees_target for contrast in plan.contrasts):
+        console.print(
+            "*: an element of the target is in no related subset, so that a gain is transfer, not recombination",
+            style="dim",
+        )
+
+
+def _tell_power(plan: Plan) -> str:
+    """Say what goes into the gains that a plan shows, and how many seeds others take."""
+    known = plan.seed_deviations
+    if known:
+        by = f"{known[0].deviation * 100:.0f} points, as in {shorten_names(known[0].studies)}"
+    else:
+        by = f"{DEFAULT_DEVIATION * 100:.0f} points, a guess until a study of this model is in the results folder"
+    told = ", ".join(
+        f"{seeds or f'over {MOST_SEEDS}'} for +{gain * 100:.0f}" for gain, seeds in foresee_seeds(plan).items()
+    )
+    return f"if seeds differ by {by}; seeds that a gain takes: {told}"
+
+
+def _mark(contrast: Contrast, *, is_whole: bool) -> str:
+    """Mark a question whose gain would not be recombination."""
+    if contrast.sees_target:
+        return " #"
+    return " =" if is_whole else "" if contrast.fully_covered else " *"
+
+
+def _show_notes(console: Console, plan: Plan) -> None:
+    reasons: dict[str, list[str]] = {}
+    for skipped in plan.skipped:
+        reasons.setdefault(skipped.reason, []).append(skipped.question or skipped.target)
+    for reason, targets in list(reasons.items())[:MOST_ROWS]:
+        shown = list(dict.fromkeys(targets))
+        more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
+        told = "" if reason == OVER_BUDGET else f" ({reason})"
+        start = "left out" if told else OVER_BUDGET
+        console.print(f"{start}: {escape(', '.join(shown[:6]))}{more}{escape(told)}", style="dim")
+    if OVER_BUDGET in reasons:
+        console.print(f"budget: {BUDGET_RULE}", style="dim")
+    for catalog in plan.catalogs:
+        if catalog.tied:
+            tied = ", ".join("-".join(pair) for pair in catalog.tied)
+            console.print(f"only together: {tied} (one element in the direction pair)", style="dim")
+        for note in catalog.notes:
+            examples = escape("; ".join(note.examples[:3]))
+            text = escape(f"note: {note.subject}: {note.count} x {note.reason}") + (f"; {examples}" if examples else "")
+            console.print(text, style="yellow")
+    shared = sorted({name for cell in plan.cells for name in cell.proof.same_datasets})
+    if shared:
+        console.print(
+            f"note: data set {', '.join(shared)} is part of a target and of a subset trained on for it; "
+            "look for shared images",
+            style="yellow",
+        )
+    if any(cell.proof.overlaps is None for cell in plan.cells):
+        console.print(
+            "note: without images nothing could be checked for copies and patients on both sides", style="yellow"
+        )
+
+
+def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> None:
+    arms = Counter(cell.arm for cell in plan.cells)
+    counted = ", ".join(f"{number} {arm}" for arm, number in arms.items())
+    declared, distinct = plan.num_declared_finetunes, len(plan.finetunes)
+    saved = f"sharing saves {declared - distinct}" + (f", {1 - distinct / declared:.0%}" if declared else "")
+    due = find_due(layout, plan)
+    pending, undone = find_pending(due, layout), find_pending(plan, layout)
+    slots, shape = _describe_slots(study)
+    work = tabulate(plan)
+    groups = group_jobs(work, [job.id for job in (*pending.finetunes, *pending.evals)])
+    longest = max((sum(work.seconds[job] for job in load) for load in balance(groups, slots)), default=0.0)
+    samples = sum(job.mixture.num_samples * job.recipe.epochs for job in pending.finetunes)
+    console.print()
+    _print_line(console, "cells", f"{len(plan.cells)} ({counted})")
+    _print_line(
+        console,
+        "fine-tunes",
+        f"{distinct} distinct for {declared} declared ({saved}), {distinct - len(undone.finetunes)} done",
+    )
+    _print_line(
+        console,
+        "evaluations",
+        f"{len(plan.evals)} distinct for {len(plan.cells)} cells, {len(plan.evals) - len(undone.evals)} done",
+    )
+    if cost := foresee_looks(plan, len(take_due(plan, {}).finetunes)):
+        told = f"{cost.first} fine-tunes at the first look, {cost.most} at most, about {cost.expected:.0f}"
+        looks = ", ".join(map(str, plan.rule.looks))
+        _print_line(console, "looks", f"{looks} seeds; {told} if every gain is {cost.gain * 100:.0f} points")
+    if pending.num_jobs:
+        told = f"{samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}"
+        _print_line(console, "to do", told)
+        _print_line(console, "weights", f"{_tell_disk(plan, pending.finetunes)}; keep={study.keep} is set")
+    else:
+        _print_line(console, "to do", "nothing")
+    path = layout.plan(plan.study) if is_current(layout, plan) else layout.draft(plan.study)
+    _print_line(console, "plan", f"{path} ({plan.id})")
+
+
+def show_settled(settled: Settled) -> None:
+    """Say what a plan that was made beside a study that has begun would add to it."""
+    console = open_console()
+    assert settled.before is not None
+    before, plan = settled.before, settled.plan
+    console.print()
+    if settled.conflicts:
+        _print_line(console, "study", f"{before.study} has begun with other settings and stays as it is:")
+        for conflict in settled.conflicts[:MOST_ROWS]:
+            _print_line(console, "", conflict)
+        _print_line(
+            console, "", "sweep with study=NAME runs this plan as a study of its own, sweep --replace in its place"
+        )
+        return
+    questions = len(plan.contrasts) - len(before.contrasts)
+    added = f"{questions} held-out questions, {len(plan.cells) - len(before.cells)} cells"
+    told = "asks nothing more" if plan.id == before.id else f"sweep adds {added}, exploratory since results are there"
+    _print_line(console, "study", f"{before.study} stays as it is with {len(before.contrasts)} questions; {told}")
+
+
+def _print_line(console: Console, name: str, text: str) -> None:
+    """Print something by name; what does not fit on the line stands below it, not below the name."""
+    parts = wrap(text, max(console.width - NAME_WIDTH, 20), break_long_words=False, break_on_hyphens=False)
+    told = f"\n{' ' * NAME_WIDTH}".join(parts)
+    console.print(f"{name:<{NAME_WIDTH}}{told}", markup=False, soft_wrap=True)
+
+
+def _tell_disk(plan: Plan, finetunes: Sequence[FinetuneJob]) -> str:
+    """Say what the weights of fine-tunes take on disk with each setting of `keep`."""
+    whole = adapters = 0.0
+    for job in finetunes:
+        rates = plan.find_rates(job.backbone)
+        if job.recipe.lora:
+            adapters += job.recipe.lora.rank * rates.adapter_mb / 1000
+        else:
+            whole += rates.checkpoint_gb
+    bound = "up to " if any(job.recipe.lora and job.recipe.lora.targets for job in finetunes) else ""
+    return (
+        f"keep=full leaves {bound}{tell_size(whole + adapters)} on disk, keep=adapter {bound}{tell_size(adapters)}, "
+        "keep=nothing none"
+    )
+
+
+def _describe_slots(study: Study) -> tuple[int, str]:
+    """Give the number of packs at one time, and what each has."""
+    match study.cluster:
+        case SlurmSettings(slots=slots):
+            return slots, f"{slots} Slurm task{'s' if slots > 1 else ''} at a time"
+        case LocalSettings(slots=asked, gpus=gpus):
+            found = list_gpus() if gpus is None else gpus
+            slots, threads = count_slots(asked, len(found))
+        case DebugSettings():
+            found, (slots, threads) = (), count_slots(1, 0)
+        case _:
+            assert_never(study.cluster)
+    shape = f"{slots} slot{'s' if slots > 1 else ''} of {threads} thread{'s' if threads > 1 else ''}"
+    return slots, shape + (f" on {len(found)} GPU{'s' if len(found) > 1 else ''}" if found else "")
+
+
+def show_difference(plan: Plan, others: tuple[str, ...], layout: Layout) -> int:
+    """Print how a plan differs from another one, or how two jobs differ; gives the exit status: 0 if they are equal."""
+    if len(others) == 1:
+        path = Path(others[0]) if others[0].endswith(".json") else layout.plan(others[0])
+        differences, names = compare_plans(read_plan(path), plan), str(path)
+    else:
+        first, second, *rest = [_find_job(name, plan, layout) for name in others]
+        if rest:
+            raise UserError(f"--diff: takes one plan or two jobs, not {len(others)} of them")
+        differences, names = compare_jobs(first, second), " and ".join(others)
+    for difference in differences[:MOST_DIFFERENCES]:
+        print(difference)
+    if len(differences) > MOST_DIFFERENCES:
+        print(f"... and {len(differences) - MOST_DIFFERENCES} more")
+    if not differences:
+        print(f"{names}: the same")
+    return 1 if differences else 0
+
+
+def _find_job(job_id: str, plan: Plan, layout: Layout) -> FinetuneJob | EvalJob:
+    """Find a job in the plan, or among the finished ones."""
+    known = {job.id: job for job in (*plan.finetunes, *plan.evals)}
+    if job_id in known:
+        return known[job_id]
+    if not layout.result(job_id).exists():
+        raise UserError(f"--diff: no job '{job_id}' in this plan, nor a finished one in {layout.jobs}")
+    raw = read_json(layout.result(job_id))["job"]
+    return parse(EvalJob if "target" in raw else FinetuneJob, raw, where=str(layout.result(job_id)))
