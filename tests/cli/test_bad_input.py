@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cg_lab.cli import main, show, verbs
+from cg_lab.cli import main, verbs
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_plan_is_printed_for_people_and_as_json(tmp_path: Path, capsys: pytest
 def test_what_a_plan_takes_is_told_in_lines_of_eighty_columns_and_saves_nothing_below_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(show, "_console", lambda: Console(width=80, highlight=False))
+    monkeypatch.setattr(plan_summary, "open_console", lambda: Console(width=80, highlight=False))
     assert main(["plan", f"results_dir={tmp_path}"]) == 0
     lines = capsys.readouterr().out.split("\ncells ")[1].splitlines()
     assert all(len(line) <= 80 for line in lines if str(tmp_path) not in line)
