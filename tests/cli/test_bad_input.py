@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cg_lab.cli import main, verbs
+from cg_lab.cli import main, plan_summary, verbs
 
 
 @pytest.mark.parametrize(
