@@ -209,6 +209,20 @@ def test_a_detached_sweep_ends_with_a_report_by_itself(undisturbed: str, tmp_pat
     check(tmp_path, undisturbed)
 
 
+@pytest.mark.faults
+def test_a_detached_sweep_goes_from_look_to_look_by_itself(tmp_path: Path) -> None:
+    """The question stays open at the first look, so that the last task has to submit the seeds of the second."""
+    looks = ("looks=[3,4]", "rule.matters=1", "finetune.epochs=2")
+    finish(start(tmp_path / "local", *looks, "cluster=local"))
+    assert "you may leave" in finish(start(tmp_path / "slurm", *looks, "--detach"))
+    wait_for((tmp_path / "slurm/studies/s/.reported.json").exists, 240)
+    check(tmp_path / "slurm", read_effects(tmp_path / "local"))
+    layout = Layout(tmp_path / "slurm")
+    done, cells = layout.list_done(), read_plan(layout.plan("s")).cells
+    assert {cell.seed for cell in cells if cell.arm is Arm.RELATED and cell.eval_job in done} == {0, 1, 2, 3}
+    assert len(list_events(tmp_path / "slurm", "done")) == len(list_events(tmp_path / "local", "done"))
+
+
 # Tasks ---------------------------------------------------------------------------------------------------------------
 
 
