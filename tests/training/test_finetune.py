@@ -49,7 +49,7 @@ def examples(backbone: LoadedBackbone) -> list[Example]:
 
 
 def make_job(backbone: LoadedBackbone, **changes: Any) -> FinetuneJob:
-    recipe = replace(read_study([]).finetune, **{"batch_size": 8, "epochs": 4, **changes})
+    recipe = replace(read_study([]).finetune, **{"batch_size": 8, "epochs": 2, **changes})
     return FinetuneJob(data=DATA, backbone=backbone.identity, mixture=Mixture(parts=(), seed=0), recipe=recipe, seed=0)
 
 
@@ -83,7 +83,7 @@ def test_a_fine_tune_lowers_the_loss_and_logs_its_curve(
     backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
 ) -> None:
     stop = Stopper()
-    done = run(backbone, examples, tmp_path, stop)
+    done = run(backbone, examples, tmp_path, stop, epochs=4)
     assert done.steps == 24
     assert done.samples == 4 * NUM
     assert done.loss_last < 0.7 * done.loss_first
@@ -95,12 +95,12 @@ def test_an_interrupted_fine_tune_ends_with_the_same_weights_bit_for_bit(
     backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
 ) -> None:
     run(backbone, examples, tmp_path / "whole", Stopper())
-    for after in (3, 9):
+    for after in (2, 4):
         with pytest.raises(InterruptedByUserError):
             run(backbone, examples, tmp_path / "cut", Stopper(after=after))
     resumed = Stopper()
     run(backbone, examples, tmp_path / "cut", resumed)
-    assert resumed.events[0] == ("resumed", {"step": 12})
+    assert resumed.events[0] == ("resumed", {"step": 6})
     whole, cut = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "cut"))
     assert whole.keys() == cut.keys()
     assert all(whole[name].equal(cut[name]) for name in whole)
@@ -115,7 +115,7 @@ def test_a_batch_in_parts_trains_what_a_whole_one_trains(
     for folder, parts in zip(runs[:2], (1, 4), strict=True):
         run(backbone, examples, folder, Stopper(), parts=parts)
     with pytest.raises(InterruptedByUserError):
-        run(backbone, examples, runs[2], Stopper(after=8))
+        run(backbone, examples, runs[2], Stopper(after=4))
     run(backbone, examples, runs[2], Stopper(), parts=2)
     whole, *others = (load_file(folder / "model" / "model.safetensors") for folder in runs)
     for other in others:
@@ -129,7 +129,7 @@ def test_a_checkpoint_that_a_kill_cut_off_is_passed_over(
     broken.mkdir(parents=True)
     (broken / "trainer_state.json").write_text('{"global_st')
     stop = Stopper()
-    run(backbone, examples, tmp_path, stop)
+    run(backbone, examples[:16], tmp_path, stop)
     assert not broken.exists()
     assert "resumed" not in [event for event, _ in stop.events]
 
@@ -148,7 +148,7 @@ def test_a_loss_that_is_not_finite_ends_the_fine_tune(
 def test_frozen_parts_keep_their_weights(backbone: LoadedBackbone, examples: list[Example], tmp_path: Path) -> None:
     restore_weights(backbone)
     before = {name: value.clone() for name, value in backbone.model.state_dict().items()}
-    run(backbone, examples, tmp_path, Stopper(), trainable="projector")
+    run(backbone, examples[:16], tmp_path, Stopper(), trainable="projector")
     with using_weights(backbone, tmp_path / "model"):
         tuned = backbone.model.state_dict()
         changed = {name for name, value in tuned.items() if not value.equal(before[name])}
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_which_a_file_was_cut_off_is_told_and_not_used(
     stop = Stopper()
     done = run(backbone, examples, tmp_path, stop)
     assert [event for event, _ in stop.events if event in ("checkpoint_removed", "resumed")] == ["checkpoint_removed"]
-    assert done.steps == 24
+    assert done.steps == 12
 
 
 def test_weights_that_can_not_be_read_are_told_with_what_to_do(
