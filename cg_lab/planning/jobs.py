@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -71,13 +71,12 @@ class JobFactory:
                     self._kept.append(part)  # no other object gets its identity
             return self._write_parts(parts)
 
-    def _list_texts(self, parts: PartGroups) -> Iterator[str]:
+    def _list_texts(self, parts: PartGroups) -> Iterable[str]:
         written = [(self._give_texts(parts.names, count), members) for count, members in parts.groups]
         if len(written) == 1:
-            yield from pick(*written[0])
-            return
+            return pick(*written[0])
         texts = {place: text for table, members in written for place, text in pick(tuple(enumerate(table)), members)}
-        yield from (texts[place] for place in sorted(texts))
+        return [texts[place] for place in sorted(texts)]
 
     def _give_texts(self, names: tuple[str, ...], count: int) -> tuple[str, ...]:
         """Give the texts of parts of so many samples, one for each subset that there is."""
