@@ -20,7 +20,7 @@ from cg_lab.planning.plan import Cell, Contrast, Training
 from cg_lab.planning.proof import Proof, Prover, Split
 from cg_lab.planning.study_power import FEWEST_TARGETS, Allocation, foresee_gain
 from cg_lab.planning.validity import Declaration, check_proof
-from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart, PartGroups, Parts, Protocol
+from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart, Parts, Protocol
 from cg_lab.study import Backbone, Study
 
 
@@ -307,13 +307,13 @@ class Compiler:
 
     def _sort_out(self, parts: Parts) -> _Trained:
         """Tell the filler from what may explain a target."""
-        if isinstance(parts, PartGroups):
+        if not isinstance(parts, tuple):
             return _Trained(members=self._graph.translate(parts.names, parts.members), num_samples=parts.num_samples)
         filler = "" if self._filler is None else self._filler.name
         rest = [part for part in parts if part.subset != filler]
         return _Trained(
             members=self._graph.gather([part.subset for part in rest]),
-            num_samples=sum(part.count for part in rest),
+            num_samples=sum([part.count for part in rest]),
             filler=filler if len(rest) < len(parts) else "",
         )
 
