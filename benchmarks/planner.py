@@ -1,7 +1,14 @@
-"""How fast the planner is: whole processes on Med-MAT and on thousands of subsets, growth with cells, sharing."""
+"""How fast the planner is: whole processes on Med-MAT and on thousands of subsets, growth with cells, sharing.
+
+    python benchmarks/planner.py [--only large]
+
+Then what looks at a finished study of 20,000 cells, by `verbs.py`. Beside seconds of a clock stand those of processors,
+which other work on the machine changes less.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -11,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
 
@@ -27,13 +34,36 @@ BACKBONE = Backbone(name="model", path="model", revision="1", answer=AnswerForm.
 FULL = ("twins=equal", "data=med_mat", "design.directions=[modality,area,task,pair]", "design.combinations=null")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a whole process took."""
+
+    seconds: float
+    processor_s: float
+    memory_gb: float
+
+
 def main() -> None:
     """Print a line for each measure."""
-    with tempfile.TemporaryDirectory() as folder:
-        _measure_processes(Path(folder))
-        _measure_large(Path(folder))
-    _measure_growth()
-    _measure_sharing()
+    measures: dict[str, Callable[[Path], None]] = {
+        "processes": _measure_processes,
+        "large": _measure_large,
+        "growth": lambda _: _measure_growth(),
+        "sharing": lambda _: _measure_sharing(),
+        "verbs": lambda _: _measure_verbs(),
+    }
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=measures)
+    given = parser.parse_args()
+    for name, measure in measures.items():
+        if given.only in {None, name}:
+            with tempfile.TemporaryDirectory() as folder:
+                measure(Path(folder))
+
+
+def _measure_verbs() -> None:
+    """Measure status, report and mirroring, in a process that imports this file."""
+    subprocess.run([sys.executable, str(Path(__file__).with_name("verbs.py"))], check=True)
 
 
 def _measure_processes(folder: Path) -> None:
@@ -67,6 +97,16 @@ def _plan(folder: Path, name: str, *overrides: str) -> list[str]:
 
 def _run(command: Sequence[str]) -> None:
     subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+
+
+def time_process(*command: str) -> Taken:
+    """Measure a whole process."""
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0
+    seconds = time.perf_counter() - began
+    return Taken(seconds=seconds, processor_s=used.ru_utime + used.ru_stime, memory_gb=used.ru_maxrss / 1e6)
 
 
 def _time(work: Callable[[], object]) -> float:
@@ -104,18 +144,14 @@ def _measure_large(folder: Path) -> None:
     for size in (2_000, 5_000):
         listed = folder / f"{size}.csv"
         listed.write_text("\n".join(["name,modality,area,task,labels,num_train,num_test", *_list_lines(size)]) + "\n")
-        command = _plan(folder, f"of{size}", "data=catalog", f"data.path={listed}", "study=large")
-        began = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        assert status == 0
+        taken = time_process(*_plan(folder, f"of{size}", "data=catalog", f"data.path={listed}", "study=large"))
         file = folder / f"of{size}" / "studies" / "large" / "plan.json"
         cells = sum(line.startswith('  {"contrast":') for line in file.open(encoding="utf-8"))
-        memory, each = used.ru_maxrss / 1e6, file.stat().st_size / cells / 1000
+        each = file.stat().st_size / cells / 1000
         print(
-            f"{f'default two_source over {size:,} subsets':<40} {seconds:6.1f} s, {memory:.2f} GB at most; "
-            f"{cells:,} cells, {each:.2f} kB of plan.json a cell"
+            f"{f'default two_source over {size:,} subsets':<40} {taken.seconds:6.1f} s, {taken.processor_s:.1f} s of "
+            f"processors, {taken.memory_gb:.2f} GB; {cells:,} cells, {each:.2f} kB of plan.json a cell"
+            + ("; floors 30 s, 1 GB" if size == 5_000 else "; floor 2 kB")
         )
 
 

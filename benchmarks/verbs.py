@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from planner import BACKBONE, make_catalog, make_study
+from planner import BACKBONE, Taken, make_catalog, make_study, time_process
 
 from cg_lab.arms import Arm
 from cg_lab.evaluation.evaluate import PREDICTIONS
@@ -62,26 +59,23 @@ def measure_verbs(folder: Path, num_cells: int, num_seeds: int) -> None:
     del plan
     where = [f"study={STUDY}", f"results_dir={folder}"]
     _tell("reading the plan", time_process("-c", READ_PLAN, str(layout.plan(STUDY))))
-    _tell("status", time_process("-m", "cg_lab", "status", *where))
-    _tell("report", time_process("-m", "cg_lab", "report", *where))
+    _tell("status", time_process("-m", "cg_lab", "status", *where), "; floor 3 s")
+    _tell("report", time_process("-m", "cg_lab", "report", *where), "; floor 30 s")
     files = [path for path in layout.study(STUDY).glob("*.*") if path.name != "plan.json"]
     told = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.1f}" for path in sorted(files))
     print(f"{'':<24} MB: {told}")
     for name in ("sync", "sync, nothing new"):
-        seconds = time_process("-m", "cg_lab", "sync", *where)
+        taken = time_process("-m", "cg_lab", "sync", *where)
         runs = json.loads((layout.study(STUDY) / ".synced.json").read_text(encoding="utf-8"))["runs"]
-        _tell(name, seconds, f", {seconds / runs * 1e3:.1f} ms a run")
+        each = f", {taken.seconds / runs * 1e3:.1f} ms a run, {taken.processor_s / runs * 1e3:.1f} ms of processors"
+        _tell(name, taken, each + ("; floor 20 ms" if name == "sync" else ""))
 
 
-def _tell(name: str, seconds: float, more: str = "") -> None:
-    print(f"{name:<24} {seconds:6.2f} s{more}", flush=True)
-
-
-def time_process(*command: str) -> float:
-    """Give the seconds of a whole process."""
-    began = time.perf_counter()
-    subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
+def _tell(name: str, taken: Taken, more: str = "") -> None:
+    print(
+        f"{name:<24} {taken.seconds:6.2f} s, {taken.processor_s:.2f} s of processors, {taken.memory_gb:.2f} GB{more}",
+        flush=True,
+    )
 
 
 def plan_study(num_cells: int, num_seeds: int) -> Plan:

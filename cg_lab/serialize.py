@@ -206,7 +206,7 @@ def dump_json(values: tuple[Any, ...], *, context: object = None) -> list[str]:
     kind = type(values[0])
     if not dataclasses.is_dataclass(kind):
         return [to_json(value).decode() for value in values]
-    write = _adapter(kind).dump_json
+    write = _adapter(kind).serializer.to_json  # without the settings that `dump_json` passes on each time
     return [write(value, context=context).decode() for value in values]
 
 

@@ -121,11 +121,9 @@ class Pending:
 def find_pending(plan: Plan, layout: Layout) -> Pending:
     """Find the jobs that have no result, and fine-tunes whose weights an evaluation needs and that are gone."""
     done = layout.list_done()
-    done -= find_lost(layout, {job.id: job.checkpoint_of for job in plan.evals if job.checkpoint_of}, done)
-    return Pending(
-        finetunes=tuple(job for job in plan.finetunes if job.id not in done),
-        evals=tuple(job for job in plan.evals if job.id not in done),
-    )
+    evals = tuple([job for job in plan.evals if job.id not in done])
+    done -= find_lost(layout, {job.id: job.checkpoint_of for job in evals if job.checkpoint_of}, done)
+    return Pending(finetunes=tuple([job for job in plan.finetunes if job.id not in done]), evals=evals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

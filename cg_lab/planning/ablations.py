@@ -162,7 +162,8 @@ def _pick_replacements(
             pool &= members if members in shown else ~members
         if not pool:
             continue
-        picked = graph.bit(graph[min(graph.names(pool & ~near or pool), key=lambda name: hasher.name([name]))])
+        (name,) = min(zip(graph.names(pool & ~near or pool), strict=True), key=hasher.name)
+        picked = graph.bit(graph[name])
         rest = tuple(members for members in missing if members not in shown)
         found = _pick_replacements(graph, [part & ~picked for part in pools[1:]], rest, near, hasher)
         if found is not None:

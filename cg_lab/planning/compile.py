@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -19,7 +20,7 @@ from cg_lab.planning.plan import Cell, Contrast, Training
 from cg_lab.planning.proof import Proof, Prover, Split
 from cg_lab.planning.study_power import FEWEST_TARGETS, Allocation, foresee_gain
 from cg_lab.planning.validity import Declaration, check_proof
-from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart, PartGroups, Parts, Protocol
+from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart, Parts, Protocol
 from cg_lab.study import Backbone, Study
 
 
@@ -52,7 +53,20 @@ class _Trained:
 
     members: Members = 0
     num_samples: int = 0
+    target_samples: int = 0
+    """Of the question's target, among them."""
     filler: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What a model is asked, and its proof: the same for all seeds that train on the same subsets."""
+
+    arm: Arm
+    variant: str
+    subset: str
+    protocol: Protocol
+    proof: Proof
 
 
 class Compiler:
@@ -75,13 +89,12 @@ class Compiler:
         self._filler = _find_filler(study, catalog)
         self._filler_share = study.filler.share
         self._spreader = Spreader(graph.subsets)
-        self._finetunes: dict[tuple[object, ...], FinetuneJob] = {}
+        self._finetunes: defaultdict[tuple[object, ...], dict[int, FinetuneJob]] = defaultdict(dict)
+        """By all that a training is but its seed, and by seed."""
         self._protocols: dict[tuple[Protocol, Arm, bool], Protocol] = {}
         """By the question's, the arm, and whether the backbone is untouched."""
         self._trained: dict[str, _Trained] = {}
         """What each fine-tune is trained on."""
-        self._checked: set[tuple[int, Declaration]] = set()
-        """Proofs, by identity, that bear a declaration out."""
 
     def restrict(self, contrast: Contrast) -> Contrast:
         """Leave out the arms that the study does not want; the main one stays, since the question is about it."""
@@ -107,17 +120,20 @@ class Compiler:
                 f"{question.target.num_train} training samples"
             )
         for arm in self._by_model["untouched"]:
-            yield self._draft(question, arm, question.target, None, None)
-        for place, seed in enumerate(self._seeds):
-            for training in self._list_trained(contrast):
-                if place >= self._num_seeds[training.arm]:
+            yield self._draft(contrast, self._ask(question, arm, question.target, None, _Trained()), None)
+        trainings = [(part, self._find_jobs(part, question.target)) for part in self._list_trained(contrast)]
+        known: dict[tuple[int, _Trained], tuple[_Asked, ...]] = {}
+        for number, seed in enumerate(self._seeds):
+            for place, (training, jobs) in enumerate(trainings):
+                if number >= self._num_seeds[training.arm]:
                     continue
-                job = self._make_finetune(training, question.target, seed)
-                if training.arm in self._arms:
-                    yield self._draft(question, training.arm, question.target, training, job)
-                if training is contrast.main:
-                    for arm, asked in self._list_asked(question, training, job):
-                        yield self._draft(question, arm, asked, training, job)
+                if seed not in jobs:
+                    jobs[seed] = self._make_finetune(training, question.target, seed)
+                trained = self._read(jobs[seed], question.target)
+                if (place, trained) not in known:
+                    known[place, trained] = tuple(self._list_asked(question, training, trained))
+                for asked in known[place, trained]:
+                    yield self._draft(contrast, asked, jobs[seed])
 
     def weigh(self, contrast: Contrast, drafts: list[Draft]) -> Candidate:
         """Say what a question with some cells costs and shows, for choosing within a budget."""
@@ -158,22 +174,26 @@ class Compiler:
             part for part in contrast.trainings if part.arm in self._arms or (reuses_main and part is contrast.main)
         ]
 
-    def _list_asked(self, question: _Question, main: Training, job: FinetuneJob) -> Iterator[tuple[Arm, Subset]]:
-        """List what the main arm's model is asked further, and about which subset; of sources those that it saw."""
+    def _list_asked(self, question: _Question, training: Training, trained: _Trained) -> Iterator[_Asked]:
+        """List what the model of a training is asked; the main one further things, and about sources that it saw."""
+        if training.arm in self._arms:
+            yield self._ask(question, training.arm, question.target, training, trained)
+        if training is not question.contrast.main:
+            return
         for arm in self._by_model["main"]:
             if arm.traits.asks_target:
-                yield arm, question.target
+                yield self._ask(question, arm, question.target, training, trained)
             elif question.contrast.asks_sources:
-                trained = self._read(job).members & self._graph.gather(main.subsets)
-                yield from ((arm, part) for part in self._graph.list_members(trained) if part.num_test)
+                sources = self._graph.list_members(trained.members & self._graph.gather(training.subsets))
+                yield from (self._ask(question, arm, part, training, trained) for part in sources if part.num_test)
 
     def _cost(self, job: FinetuneJob) -> Cost:
         samples = job.mixture.num_samples * self._epochs
         return Cost(samples=samples, hours=samples / self._samples_per_s / 3600)
 
-    def _make_finetune(self, training: Training, target: Subset, seed: int) -> FinetuneJob:
-        """Make the fine-tune of a training, which is the same for all questions that train so."""
-        key = (
+    def _find_jobs(self, training: Training, target: Subset) -> dict[int, FinetuneJob]:
+        """Give the fine-tunes of a training by seed, which are the same for all questions that train so."""
+        return self._finetunes[
             training.subsets,
             training.num_samples,
             training.num_target and (target.name, training.num_target),
@@ -181,21 +201,19 @@ class Compiler:
             training.ask,
             training.places,
             training.candidates,
+        ]
+
+    def _make_finetune(self, training: Training, target: Subset, seed: int) -> FinetuneJob:
+        mixture = self._spreader.build_mixture(
+            training.subsets,
+            training.num_samples,
             seed,
+            further=self._list_further(training, target),
+            labels=training.labels,
         )
-        job = self._finetunes.get(key)
-        if job is None:
-            mixture = self._spreader.build_mixture(
-                training.subsets,
-                training.num_samples,
-                seed,
-                further=self._list_further(training, target),
-                labels=training.labels,
-            )
-            if training.ask == "elements":
-                mixture = replace(mixture, ask=training.ask, places=training.places, candidates=training.candidates)
-            job = self._finetunes[key] = self._jobs.make_finetune(mixture, seed)
-        return job
+        if training.ask == "elements":
+            mixture = replace(mixture, ask=training.ask, places=training.places, candidates=training.candidates)
+        return self._jobs.make_finetune(mixture, seed)
 
     def _list_further(self, training: Training, target: Subset) -> tuple[MixturePart, ...]:
         further: list[MixturePart] = []
@@ -207,35 +225,18 @@ class Compiler:
             further += [MixturePart(subset=self._filler.name, count=count)] if count else []
         return tuple(further)
 
-    def _draft(
-        self, question: _Question, arm: Arm, asked: Subset, training: Training | None, job: FinetuneJob | None
-    ) -> Draft:
-        contrast = question.contrast
+    def _draft(self, contrast: Contrast, asked: _Asked, job: FinetuneJob | None) -> Draft:
         job_id = None if job is None else job.id
-        protocol = self._find_protocol(contrast, arm, is_untouched=job is None)
-        evaluation = self._jobs.make_eval(asked.name, job_id, protocol)
-        declared = Declaration(
-            arm=arm,
-            variant=training.variant if training is not None and arm.traits.model == "own" else "",
-            is_covered=contrast.fully_covered,
-            sees_target=training is not None and training.declares_target,
-            sees_twins=training is not None and training.sees_target,
-        )
+        evaluation = self._jobs.make_eval(asked.subset, job_id, asked.protocol)
         cell = Cell(
             contrast=contrast.id,
-            arm=arm,
-            variant=declared.variant,
-            subset=asked.name,
+            arm=asked.arm,
+            variant=asked.variant,
+            subset=asked.subset,
             seed=None if job is None else job.seed,
             eval_job=evaluation.id,
             finetune_job=job_id,
-            proof=self._prove(
-                question,
-                declared,
-                asked,
-                0 if training is None else training.num_samples + training.num_target,
-                job,
-            ),
+            proof=asked.proof,
         )
         return Draft(cell=cell, finetune=job, evaluation=evaluation)
 
@@ -251,62 +252,68 @@ class Compiler:
             )
         return found
 
-    def _prove(
-        self, question: _Question, declared: Declaration, asked: Subset, planned: int, job: FinetuneJob | None
-    ) -> Proof:
-        """Prove a cell from the mixture that its model is trained on, and hold it against what is declared.
+    def _ask(
+        self, question: _Question, arm: Arm, subset: Subset, training: Training | None, trained: _Trained
+    ) -> _Asked:
+        """Ask a model about a subset, and prove what it was trained on against what is declared.
 
         Parameters
         ----------
-        question, declared, asked
+        question, arm, subset
             What the cell means.
-        planned
-            Samples that its model was to be trained on.
-        job
-            Trains it; None for the untouched backbone.
+        training
+            Of the model; None for the untouched backbone.
+        trained
+            What its mixture shows.
 
         """
-        target, protocol = question.target, question.contrast.protocol
-        trained = _Trained() if job is None else self._read(job)
-        is_trained_on_target = job is not None and bool(trained.members & self._graph.bit(target))
-        is_own = declared.arm.traits.asks_target
+        contrast, target, is_own = question.contrast, question.target, arm.traits.asks_target
+        protocol = self._find_protocol(contrast, arm, is_untouched=training is None)
+        declared = Declaration(
+            arm=arm,
+            variant=training.variant if training is not None and arm.traits.model == "own" else "",
+            is_covered=contrast.fully_covered,
+            sees_target=training is not None and training.declares_target,
+            sees_twins=training is not None and training.sees_target,
+        )
+        planned = 0 if training is None else training.num_samples + training.num_target
         proof = self._prover.prove(
             Split(
                 target=target.name,
-                view=question.contrast.view,
+                view=contrast.view,
                 factors=question.factors,
                 training=trained.members,
-                target_samples=job.mixture.count(target.name) if job is not None and is_trained_on_target else 0,
+                target_samples=trained.target_samples,
                 target_examples=question.target_examples if is_own else 0,
                 filler=trained.filler,
                 num_train=trained.num_samples,
-                budget=question.budget if declared.arm.traits.is_budgeted else planned,
-                asked=asked.name,
+                budget=question.budget if arm.traits.is_budgeted else planned,
+                asked=subset.name,
                 num_candidates=len(protocol.candidates) if is_own and protocol.ask == "elements" else 0,
             )
         )
-        if (id(proof), declared) not in self._checked:
-            detail = declared.variant if is_own else asked.name
-            check_proof("/".join(filter(None, (question.contrast.id, declared.arm, detail))), proof, declared)
-            self._checked.add((id(proof), declared))
-        return proof
+        detail = declared.variant if is_own else subset.name
+        check_proof("/".join(filter(None, (contrast.id, arm, detail))), proof, declared)
+        return _Asked(arm=arm, variant=declared.variant, subset=subset.name, protocol=protocol, proof=proof)
 
-    def _read(self, job: FinetuneJob) -> _Trained:
+    def _read(self, job: FinetuneJob, target: Subset) -> _Trained:
         """Read what a fine-tune is trained on off its mixture."""
         trained = self._trained.get(job.id)
         if trained is None:
             trained = self._trained[job.id] = self._sort_out(job.mixture.parts)
+        if trained.members & self._graph.bit(target):
+            return replace(trained, target_samples=job.mixture.count(target.name))
         return trained
 
     def _sort_out(self, parts: Parts) -> _Trained:
         """Tell the filler from what may explain a target."""
-        if isinstance(parts, PartGroups):
+        if not isinstance(parts, tuple):
             return _Trained(members=self._graph.translate(parts.names, parts.members), num_samples=parts.num_samples)
         filler = "" if self._filler is None else self._filler.name
         rest = [part for part in parts if part.subset != filler]
         return _Trained(
             members=self._graph.gather([part.subset for part in rest]),
-            num_samples=sum(part.count for part in rest),
+            num_samples=sum([part.count for part in rest]),
             filler=filler if len(rest) < len(parts) else "",
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -45,13 +45,18 @@ class JobFactory:
         self._tables: dict[tuple[int, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         """By identity of the names, which are held so that nothing else gets it, and number of samples."""
         self._kept: list[MixturePart] = []
+        self._marks: dict[int, dict[str, str]] = {}
+        """Of fine-tunes by their number of samples, the only thing of theirs that marks depend on here."""
         self._evals: dict[tuple[str, str | None, Protocol], EvalJob] = {}
 
     def make_finetune(self, mixture: Mixture, seed: int) -> FinetuneJob:
         """Make a fine-tune whose id is known."""
         job = FinetuneJob(data=self._data, backbone=self._backbone, mixture=mixture, recipe=self._recipe, seed=seed)
         written = _write_mixture(mixture, self._write_parts(mixture.parts))
-        marks = {key: f'"{key}":"{mark}",' for key, mark in mark_changes(job).items()}
+        num_samples = mixture.num_samples
+        if num_samples not in self._marks:
+            self._marks[num_samples] = {key: f'"{key}":"{mark}",' for key, mark in mark_changes(job).items()}
+        marks = self._marks[num_samples]
         job.__dict__["id"] = _hash(
             f"{self._tune_head}{marks.get('answers', '')}{self._tune_shared}{marks.get('epochs', '')}{written}"
             f"{self._tune_tail}{seed}}}}}"
@@ -60,7 +65,7 @@ class JobFactory:
 
     def _write_parts(self, parts: Parts) -> str:
         """Write the parts of a mixture; the text of one that came before is found by its identity."""
-        if isinstance(parts, PartGroups):
+        if not isinstance(parts, tuple):
             return ",".join(self._list_texts(parts))
         try:
             return ",".join([self._texts[id(part)] for part in parts])
@@ -71,13 +76,12 @@ class JobFactory:
                     self._kept.append(part)  # no other object gets its identity
             return self._write_parts(parts)
 
-    def _list_texts(self, parts: PartGroups) -> Iterator[str]:
+    def _list_texts(self, parts: PartGroups) -> Iterable[str]:
         written = [(self._give_texts(parts.names, count), members) for count, members in parts.groups]
         if len(written) == 1:
-            yield from pick(*written[0])
-            return
+            return pick(*written[0])
         texts = {place: text for table, members in written for place, text in pick(tuple(enumerate(table)), members)}
-        yield from (texts[place] for place in sorted(texts))
+        return [texts[place] for place in sorted(texts)]
 
     def _give_texts(self, names: tuple[str, ...], count: int) -> tuple[str, ...]:
         """Give the texts of parts of so many samples, one for each subset that there is."""

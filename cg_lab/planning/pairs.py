@@ -76,7 +76,7 @@ def list_combinations(
     for direction in directions:
         if direction not in known:
             raise UserError(f"design.directions: no factor '{direction}'; {suggest(direction, known)}")
-    asked = [target for target in targets if graph.unrelated_pool(target).num_train]
+    asked = [target for target in targets if graph.unrelated(target) & graph.filled]
     shared: dict[tuple[str, str], Pairs] = {}
     if prefer == "sharing" and combinations is not None:
         shared = _choose_to_share(graph, asked, directions, combinations, kinds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from heapq import nsmallest
 from itertools import product
 from math import prod
 
@@ -150,10 +151,10 @@ def choose(picks: Iterable[tuple[str, ...]], count: int | None, key: list[str]) 
 
     They are taken in the order of a hash of `key` and their names, so that adding subsets elsewhere changes none.
     """
-    listed = sorted(picks)
-    if count is None or count >= len(listed):
-        return listed
-    return sorted(sorted(listed, key=TextHasher("draw", 1, key).name)[:count])
+    listed = list(picks)
+    if count is not None and count < len(listed):
+        listed = nsmallest(count, listed, key=TextHasher("draw", 1, key).name)
+    return sorted(listed)
 
 
 def list_or_draw(pools: Sequence[tuple[str, ...]], count: int | None, key: list[str]) -> Iterator[tuple[str, ...]]:

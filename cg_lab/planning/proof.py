@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
 from cg_lab.catalog import Catalog
@@ -94,6 +94,23 @@ class Split:
     """Options of each question where they are not the subset's own, else 0."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Surroundings:
+    """Who shares what with a target, itself left out of each set."""
+
+    target: Subset
+    others: Members
+    sharing_all: Members
+    twins: Members
+    sharing: tuple[Members, ...]
+    """For each factor."""
+    at_least: tuple[Members, ...]
+    """For 0, 1, ... factors, those that share an element of at least so many."""
+    labels: dict[str, Members]
+    datasets: dict[str, Members]
+    same_options: Members
+
+
 class Prover:
     """Proves splits over one catalogue; equal splits share their proof.
 
@@ -108,6 +125,7 @@ class Prover:
         self._graph = graph
         self._overlaps = catalog.overlaps
         self._known: dict[Split, Proof] = {}
+        self._around: _Surroundings | None = None
         self._with_label: defaultdict[str, Members] = defaultdict(int)
         self._with_dataset: defaultdict[str, Members] = defaultdict(int)
         self._with_options: defaultdict[frozenset[str], Members] = defaultdict(int)
@@ -126,49 +144,61 @@ class Prover:
             proof = self._known[split] = self._prove(split)
         return proof
 
+    def _look_around(self, name: str) -> _Surroundings:
+        """Find out who shares what with a target; the last one's are kept, whose splits come one after the other."""
+        graph, around = self._graph, self._around
+        if around is None or around.target.name != name:
+            target = graph[name]
+            others = graph.everything & ~graph.bit(target)
+            around = self._around = _Surroundings(
+                target=target,
+                others=others,
+                sharing_all=graph.sharing_all(target),
+                twins=graph.twins(target),
+                sharing=tuple(graph.sharing(target, number) for number in range(len(graph.factors))),
+                at_least=tuple(graph.rank_by_shared(target)),
+                labels={label: self._with_label[label] & others for label in sorted(set(target.labels))},
+                datasets={dataset: self._with_dataset[dataset] & others for dataset in sorted(set(target.datasets))},
+                same_options=self._with_options[frozenset(target.labels)] & others if target.labels else 0,
+            )
+        return around
+
     def _prove(self, split: Split) -> Proof:
-        graph, training = self._graph, split.training
-        target, asked = graph[split.target], graph[split.asked]
-        others = training & ~graph.bit(target)
-        shown = {number: graph.holding(number, split.view[number]) for number in split.factors}
-        whole = others
+        graph, around, asked = self._graph, self._look_around(split.target), self._graph[split.asked]
+        training = split.training & around.others
+        shown = {number: training & graph.holding(number, split.view[number]) for number in split.factors}
+        whole = training
         for members in shown.values():
             whole &= members
-        trained_twins = others & graph.twins(target)
+        trained_twins = training & around.twins
         chance = 1 / split.num_candidates if split.num_candidates else asked.chance
         has_chance = split.num_candidates or asked.num_options
         return Proof(
             target_absent=not split.target_samples and not split.target_examples and not trained_twins,
             target_samples=split.target_samples,
             target_examples=split.target_examples,
-            twins=graph.names(others & graph.sharing_all(target)),
+            twins=graph.names(training & around.sharing_all),
             twins_counted=graph.names(trained_twins),
             whole_in=graph.names(whole),
-            only=graph.names(others)[0] if others.bit_count() == 1 else "",
+            only=graph.names(training)[0] if training.bit_count() == 1 else "",
             coverage=tuple(
-                Coverage(factor=graph.factors[number], value=split.view[number], subsets=graph.names(others & members))
-                for number, members in shown.items()
+                [
+                    Coverage(factor=graph.factors[number], value=split.view[number], subsets=graph.names(members))
+                    for number, members in shown.items()
+                ]
             ),
-            shared_elements=sum(bool(others & graph.sharing(target, number)) for number in range(len(graph.factors))),
-            shared_by_each=self._count_shared(target, others),
+            shared_elements=sum([bool(training & members) for members in around.sharing]),
+            shared_by_each=_count_shared(around, training),
             num_train=split.num_train,
             budget=split.budget,
             num_test=asked.num_test,
             chance=chance,
             detectable=compute_detectable_gain(chance, asked.num_test) if has_chance else None,
-            labels_shared=_list_shared(target.labels, self._with_label, others),
-            same_options=graph.names(others & self._with_options[frozenset(target.labels)]) if target.labels else (),
-            same_datasets=_list_shared(target.datasets, self._with_dataset, others),
+            labels_shared=tuple([label for label, members in around.labels.items() if training & members]),
+            same_options=graph.names(training & around.same_options),
+            same_datasets=tuple([dataset for dataset, members in around.datasets.items() if training & members]),
             overlaps=self._count_overlaps(split),
         )
-
-    def _count_shared(self, target: Subset, training: Members) -> tuple[int, int]:
-        """Give the fewest and the most elements of a target that one of some subsets shares."""
-        if not training:
-            return 0, 0
-        at_least = [training & members for members in self._graph.rank_by_shared(target)]
-        fewest = max(count for count, members in enumerate(at_least) if members == training)
-        return fewest, max(count for count, members in enumerate(at_least) if members)
 
     def _count_overlaps(self, split: Split) -> int | None:
         if self._overlaps is None:
@@ -183,8 +213,13 @@ class Prover:
         )
 
 
-def _list_shared(values: tuple[str, ...], members: Mapping[str, Members], training: Members) -> tuple[str, ...]:
-    return tuple(sorted(value for value in set(values) if training & members[value]))
+def _count_shared(around: _Surroundings, training: Members) -> tuple[int, int]:
+    """Give the fewest and the most elements of a target that one of some subsets shares."""
+    if not training:
+        return 0, 0
+    shared = [training & members for members in around.at_least]
+    fewest = max(count for count, members in enumerate(shared) if members == training)
+    return fewest, max(count for count, members in enumerate(shared) if members)
 
 
 def is_askable(subset: Subset) -> bool:
@@ -202,5 +237,6 @@ def compute_detectable_gain(chance: float, num_test: int, *, power: float = 0.8,
     return min(1.0 - chance, z_total * math.sqrt(chance * (1 - chance) / max(num_test, 1)))
 
 
+@cache
 def _quantile(share: float) -> float:
     return NormalDist().inv_cdf(share)

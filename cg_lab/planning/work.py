@@ -148,9 +148,9 @@ class Mixture:
     @property
     def num_samples(self) -> int:
         """Samples of one epoch."""
-        if isinstance(self.parts, PartGroups):
-            return self.parts.num_samples
-        return sum([part.count for part in self.parts])
+        if isinstance(self.parts, tuple):
+            return sum([part.count for part in self.parts])
+        return self.parts.num_samples
 
     def count(self, subset: str) -> int:
         """Count the samples of one subset."""
