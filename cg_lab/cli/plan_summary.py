@@ -22,6 +22,7 @@ from cg_lab.planning.compare import compare_jobs, compare_plans
 from cg_lab.planning.foresight import foresee_gains, foresee_looks, foresee_seeds
 from cg_lab.planning.plan import Contrast, Plan
 from cg_lab.planning.study_power import DEFAULT_DEVIATION, MOST_SEEDS
+from cg_lab.planning.weights_on_disk import foresee_weights
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.registration import Settled
 from cg_lab.reporting.names import name_questions
@@ -221,13 +222,8 @@ def _print_line(console: Console, name: str, text: str) -> None:
 
 def _tell_disk(plan: Plan, finetunes: Sequence[FinetuneJob]) -> str:
     """Say what the weights of fine-tunes take on disk with each setting of `keep`."""
-    whole = adapters = 0.0
-    for job in finetunes:
-        rates = plan.find_rates(job.backbone)
-        if job.recipe.lora:
-            adapters += job.recipe.lora.rank * rates.adapter_mb / 1000
-        else:
-            whole += rates.checkpoint_gb
+    found = foresee_weights(plan, finetunes)
+    whole, adapters = found.whole_gb, found.adapters_gb
     bound = "up to " if any(job.recipe.lora and job.recipe.lora.targets for job in finetunes) else ""
     return (
         f"keep=full leaves {bound}{tell_size(whole + adapters)} on disk, keep=adapter {bound}{tell_size(adapters)}, "

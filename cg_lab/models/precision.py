@@ -18,6 +18,15 @@ ROOM = 0.85
 """Share of a memory that weights and optimizer may take; the rest is for activations."""
 
 
+class NoRoomError(UserError):
+    """Numbers of a fine-tune have no room; `found` says what it takes and what there is, `way_out` what to do."""
+
+    def __init__(self, found: str, way_out: str) -> None:
+        super().__init__(f"finetune: {found}. {way_out}")
+        self.found = found
+        self.way_out = way_out
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """What a process trains on."""
@@ -105,7 +114,7 @@ def choose_precision(
 
     Raises
     ------
-    UserError
+    NoRoomError
         If there is no room either way, with the bytes that it takes and the bytes that are there.
 
     """
@@ -113,7 +122,7 @@ def choose_precision(
     for way in ways:
         if way.on_device.total <= ROOM * device.memory and way.on_host.total <= ROOM * device.host_memory:
             return way
-    raise UserError(_tell_no_room(counts, device, ways, num_shards=num_processes if is_sharded else 1))
+    raise _tell_no_room(counts, device, ways, num_shards=num_processes if is_sharded else 1)
 
 
 def list_ways(
@@ -161,21 +170,21 @@ def tell_bytes(number: float) -> str:
     return f"{number / 1e9:,.1f} GB" if number < 1e11 else f"{number / 1e9:,.0f} GB"
 
 
-def _tell_no_room(counts: ParameterCounts, device: Device, ways: tuple[Precision, ...], *, num_shards: int) -> str:
+def _tell_no_room(
+    counts: ParameterCounts, device: Device, ways: tuple[Precision, ...], *, num_shards: int
+) -> NoRoomError:
     here, *elsewhere = ways
-    all_counted = counts.trained + counts.frozen
-    where = f"{device.name}, which has {tell_bytes(device.memory)}" + (
-        f", each of {num_shards}" if num_shards > 1 else ""
-    )
-    told = (
-        f"finetune: {counts.trained:,} of {all_counted:,} parameters to train take {tell_bytes(here.on_device.total)} "
-        f"before any activation, of {where}"
+    each = f", each of {num_shards}" if num_shards > 1 else ""
+    found = (
+        f"{counts.trained:,} of {counts.trained + counts.frozen:,} parameters to train take "
+        f"{tell_bytes(here.on_device.total)} before any activation, of {device.name}, which has "
+        f"{tell_bytes(device.memory)}{each}"
     )
     for way in elsewhere:
-        told += (
+        found += (
             f"; with float32 weights and moments on the host {tell_bytes(way.on_device.total)}, and "
             f"{tell_bytes(way.on_host.total)} of the host's {tell_bytes(device.host_memory)}"
         )
     smaller = "a smaller model" if counts.has_adapters else "finetune=lora, finetune=projector or a smaller model"
     more = "a larger GPU, or cluster=slurm cluster.gpus=N cluster.sharding=fsdp" if device.is_gpu else "more memory"
-    return f"{told}. At most {ROOM:.0%} of a memory is taken for these; take {smaller}, {more}"
+    return NoRoomError(found, f"At most {ROOM:.0%} of a memory is taken for these; take {smaller}, {more}")

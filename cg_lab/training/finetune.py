@@ -209,12 +209,17 @@ def _make_longest(examples: list[Example], collate: Any, size: int) -> dict[str,
 
 @contextmanager
 def _answering(model: Any) -> Iterator[None]:
-    """Let a model's forward pass give the loss at the answers, also through what wraps it for several processes."""
+    """Let a model's forward pass give the loss at the answers, also through what wraps it for several processes.
+
+    accelerate wraps that pass in autocast, and leaves a model alone that it has wrapped before (1.15): without a trace
+    of it, the next fine-tune of this process is wrapped as well.
+    """
     model.forward = MethodType(compute_answer_loss, model)
     try:
         yield
     finally:
-        del model.forward
+        for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
+            vars(model).pop(name, None)
 
 
 class _AnswerTrainer(Trainer):

@@ -1,0 +1,45 @@
+"""Look at a study's model, machine and folders before its first job, one small check each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cg_lab.doctor.finding import Finding, Status, find_worst
+from cg_lab.doctor.model_files import check_model_files, find_files
+from cg_lab.doctor.room import check_room, find_devices
+from cg_lab.errors import UserError, list_faults
+from cg_lab.planning.work import EvalJob, FinetuneJob
+from cg_lab.study import Backbone, ClusterSettings
+
+__all__ = ["Finding", "Status", "check_before_jobs", "find_worst"]
+
+
+def check_before_jobs(jobs: Sequence[FinetuneJob | EvalJob], cluster: ClusterSettings) -> None:
+    """Check from files alone that the models of some jobs are there, and that what is trained has room.
+
+    Raises
+    ------
+    UserError
+        With everything that would make jobs fail, and the ways out.
+
+    """
+    folders: dict[Backbone, Path | None] = {}
+    findings: list[Finding] = []
+    for backbone in dict.fromkeys(job.backbone for job in jobs):
+        findings += check_model_files(backbone)
+        folders[backbone] = find_files(backbone)
+    devices = find_devices(cluster)
+    trained = dict.fromkeys((job.backbone, job.recipe) for job in jobs if isinstance(job, FinetuneJob))
+    for backbone, recipe in trained if devices else ():
+        if (folder := folders[backbone]) is not None:
+            findings.append(check_room(folder, recipe, devices))
+    faults = [finding for finding in findings if finding.status is Status.FAULT]
+    if faults:
+        told = dict.fromkeys(f"{fault.name}: {fault.found}. {fault.way_out}" for fault in faults)
+        raise list_faults("nothing was begun; python -m cg_lab doctor, with the same arguments, tells more", told)
+
+
+def describe_error(name: str, error: UserError) -> Finding:
+    """Make a finding of an input that is wrong."""
+    return Finding(name=name, status=Status.FAULT, found=str(error))

@@ -1,0 +1,83 @@
+"""Whether the memory that there is has room for a recipe, from the sizes of weights alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cg_lab.doctor.finding import Finding, Status
+from cg_lab.execution.local import list_gpus
+from cg_lab.models.devices import find_cpu, query_gpus
+from cg_lab.models.model_parts import count_by_shapes, read_shapes
+from cg_lab.models.precision import (
+    Device,
+    Holdings,
+    NoRoomError,
+    ParameterCounts,
+    Precision,
+    choose_precision,
+    tell_bytes,
+)
+from cg_lab.study import ClusterSettings, Recipe, SlurmSettings
+
+PARTS = ("weights", "gradients", "moments", "masters", "untouched")
+
+
+def find_devices(cluster: ClusterSettings) -> tuple[Device, ...]:
+    """Find what jobs would train on: this machine's GPUs, or else its processors; nothing is known of a cluster's."""
+    if isinstance(cluster, SlurmSettings):
+        return ()
+    gpus = query_gpus()
+    asked = getattr(cluster, "gpus", None)
+    chosen = [gpus[number] for number in (list_gpus() if asked is None else asked) if number in gpus]
+    return tuple(chosen) or (find_cpu(),)
+
+
+def check_room(folder: Path, recipe: Recipe, devices: Sequence[Device]) -> Finding:
+    """Check that a recipe fits on the smallest of some devices; of none, nothing is said but what it takes."""
+    try:
+        counts = count_by_shapes(read_shapes(folder), recipe)
+    except (OSError, ValueError) as error:
+        return Finding(name="memory", status=Status.WARNING, found=f"not known, since {error}")
+    return judge_room(counts, devices)
+
+
+def judge_room(counts: ParameterCounts, devices: Sequence[Device]) -> Finding:
+    """Say what training some parameters takes, and whether there is room for it."""
+    if not devices:
+        return Finding(
+            name="memory",
+            status=Status.WARNING,
+            found=f"{counts.trained:,} parameters are trained; the memory of compute nodes is not known from here",
+            way_out="give the same command on one of them with cluster=local: srun --gpus=1 python -m cg_lab doctor ...",
+        )
+    device = min(devices, key=lambda one: one.memory)
+    try:
+        precision = choose_precision(counts, device, loaded=device.loaded)
+    except NoRoomError as error:
+        return Finding(name="memory", status=Status.FAULT, found=error.found, way_out=error.way_out)
+    total = counts.trained + counts.frozen
+    return Finding(
+        name="memory",
+        found=f"training {counts.trained:,} of {total:,} parameters takes {tell_bytes(precision.on_device.total)} of "
+        f"{tell_bytes(device.memory)} before activations",
+        details=tuple(tell_holdings(precision, device)),
+    )
+
+
+def tell_holdings(precision: Precision, device: Device) -> list[str]:
+    """Say what each memory holds, a line each."""
+    place = device.name if device.is_gpu else "memory"
+    rows = [(place, precision.on_device)]
+    if precision.on_host.total:
+        rows.append(("host", precision.on_host))
+    return [f"{name}: {tell_parts(held)}" for name, held in rows]
+
+
+def tell_parts(held: Holdings) -> str:
+    """Say what a memory holds of each kind.
+
+    >>> tell_parts(Holdings(weights=2_000_000, moments=4_000_000))
+    'weights 2 MB, moments 4 MB'
+    """
+    return ", ".join(f"{name} {tell_bytes(size)}" for name in PARTS if (size := getattr(held, name)))
