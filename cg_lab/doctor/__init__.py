@@ -8,7 +8,7 @@ from pathlib import Path
 from cg_lab.doctor.finding import Finding, Status, find_worst
 from cg_lab.doctor.model_files import check_model_files, find_files
 from cg_lab.doctor.room import check_room, find_devices
-from cg_lab.errors import UserError, list_faults
+from cg_lab.errors import list_faults
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.study import Backbone, ClusterSettings
 
@@ -38,8 +38,3 @@ def check_before_jobs(jobs: Sequence[FinetuneJob | EvalJob], cluster: ClusterSet
     if faults:
         told = dict.fromkeys(f"{fault.name}: {fault.found}. {fault.way_out}" for fault in faults)
         raise list_faults("nothing was begun; python -m cg_lab doctor, with the same arguments, tells more", told)
-
-
-def describe_error(name: str, error: UserError) -> Finding:
-    """Make a finding of an input that is wrong."""
-    return Finding(name=name, status=Status.FAULT, found=str(error))

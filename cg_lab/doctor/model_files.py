@@ -25,9 +25,13 @@ def find_files(backbone: Backbone) -> Path | None:
     folder = find_local_folder(backbone.path)
     if folder is not None:
         return folder
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    if not (cache / f"models--{backbone.path.replace('/', '--')}").is_dir():
+        return None  # known without half a second of imports
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(backbone.path, "config.json", revision=backbone.revision)
+    found = try_to_load_from_cache(backbone.path, "config.json", cache_dir=cache, revision=backbone.revision)
     return Path(found).parent if isinstance(found, str) else None
 
 
@@ -37,6 +41,12 @@ def check_model_files(backbone: Backbone) -> tuple[Finding, ...]:
     if folder is None:
         return (check_cache(backbone),)
     return (check_weights(folder), check_processor(folder), check_template(folder))
+
+
+def check_beside_weights(path: str) -> tuple[Finding, ...]:
+    """Check the other files of a local model whose weights can't be told; of another model nothing is known."""
+    folder = Path(path).expanduser()
+    return (check_processor(folder), check_template(folder)) if folder.is_dir() else ()
 
 
 def check_cache(backbone: Backbone) -> Finding:

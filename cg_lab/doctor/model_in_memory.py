@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cg_lab.doctor.finding import Finding, Status
+from cg_lab.doctor.training_data import Lesson
 from cg_lab.errors import UserError
-from cg_lab.planning.work import FinetuneJob
+from cg_lab.execution.local import count_slots, list_gpus
 from cg_lab.questions import Question
-from cg_lab.study import Backbone, ModelSettings
-
-if TYPE_CHECKING:
-    from cg_lab.models.backbone import LoadedBackbone
-    from cg_lab.models.batches import Example
+from cg_lab.study import Backbone, LocalSettings, Study
 
 NUM_STEPS = 4
 """Steps that are timed, but for the first, which warms up."""
@@ -70,22 +67,27 @@ def check_frame(backbone: Backbone, folder: Path, question: Question) -> Finding
         return _fault("question", f"the processor can't be loaded: {_first_line(error)}", "copy it from the checkpoint")
     return Finding(
         name="question",
-        found=f"asked with the model's own template, an image takes {contract.num_image_tokens} tokens",
+        found=f"asked by the model's own template; an image of 336 x 336 takes {contract.num_image_tokens} tokens",
         details=(
-            *contract.prompt.splitlines(),
+            *(f"| {line}" for line in contract.prompt.splitlines()),
             f"trained on   {' '.join(repr(token) for token in contract.trained_on[contract.num_lead :])}",
             f"stops at     {contract.end!r}",
         ),
     )
 
 
-def check_step(
-    loaded: LoadedBackbone, job: FinetuneJob, examples: list[Example], settings: ModelSettings
-) -> Finding:
-    """Take a few steps of a fine-tune, and hold their rate against what the model declares."""
+def check_step(study: Study, backbone: Backbone, lesson: Lesson) -> Finding:
+    """Load the model, take a few steps of a fine-tune, and hold their rate against what the model declares."""
+    import torch
+
+    from cg_lab.models.backbone import load_backbone
+    from cg_lab.models.encoding import encode_questions
     from cg_lab.training.finetune import Surroundings, run_finetune
 
-    batch = [examples[number % len(examples)] for number in range(job.recipe.batch_size)]
+    job = lesson.job
+    assert job is not None
+    if isinstance(study.cluster, LocalSettings):
+        torch.set_num_threads(count_slots(study.cluster.slots, len(list_gpus()))[1])
     ends: list[float] = []
     events: list[str] = []
 
@@ -95,7 +97,7 @@ def check_step(
             raise _EnoughError
         return False
 
-    def note(event: str, **facts: Any) -> None:
+    def note(event: str, **facts: object) -> None:
         if event in {"precision", "fitted"}:
             events.append(f"{event}: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
 
@@ -108,15 +110,16 @@ def check_step(
             is_stopping=look,
         )
         try:
-            run_finetune(
-                replace(job, recipe=replace(job.recipe, epochs=NUM_STEPS)), loaded, batch, surroundings
-            )
+            loaded = load_backbone(backbone)
+            examples = encode_questions(loaded, lesson.questions, lesson.images)
+            batch = list(islice(cycle(examples), job.recipe.batch_size))
+            run_finetune(replace(job, recipe=replace(job.recipe, epochs=NUM_STEPS)), loaded, batch, surroundings)
         except _EnoughError:
             pass
         except UserError as error:
             return _fault("step", str(error), "")
     rate = job.recipe.batch_size * (NUM_STEPS - 1) / (ends[-1] - ends[0])
-    declared = settings.train_samples_per_s
+    declared = study.model.train_samples_per_s
     found = f"{rate:,.0f} samples/s in training, one process alone; declared for one slot: {declared:,.0f}"
     if not 1 / FAR_OFF < rate / declared < FAR_OFF:
         return Finding(
@@ -129,11 +132,12 @@ def check_step(
     return Finding(name="step", found=found, details=tuple(events))
 
 
-def encode(loaded: LoadedBackbone, questions: Sequence[Question], images: Sequence[Any]) -> list[Example]:
-    """Encode questions as a fine-tune would."""
-    from cg_lab.models.encoding import encode_questions
+def silence() -> None:
+    """Keep transformers' own words off the page."""
+    from transformers.utils import logging
 
-    return encode_questions(loaded, questions, images)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

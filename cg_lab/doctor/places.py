@@ -66,15 +66,15 @@ def check_disk(study: Study, plan: Plan | None, finetunes: Sequence[FinetuneJob]
     kept = {"full": weights.whole_gb + weights.adapters_gb, "adapter": weights.adapters_gb, "nothing": 0.0}[study.keep]
     needed = (kept + study.cache_gb) * 1e9
     told = (
-        f"{tell_bytes(free)} free; {len(finetunes)} fine-tunes leave {tell_bytes(kept * 1e9)} (keep={study.keep}), "
-        f"images up to {tell_bytes(study.cache_gb * 1e9)}"
+        f"{tell_bytes(free)} free; {len(finetunes)} fine-tunes leave {tell_bytes(kept * 1e9)} with keep={study.keep}, "
+        f"by model.checkpoint_gb={study.model.checkpoint_gb:g}; images up to {tell_bytes(study.cache_gb * 1e9)}"
     )
     if needed > free:
         return Finding(
             name="disk",
             status=Status.FAULT if kept * 1e9 > free else Status.WARNING,
             found=told,
-            way_out="make room, or take keep=nothing, a smaller cache_gb or another results_dir",
+            way_out="make room, or set keep=nothing, a smaller cache_gb, another results_dir, or model.checkpoint_gb",
         )
     return Finding(name="disk", found=told)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cg_lab.doctor.finding import Finding, Status
+from cg_lab.doctor.model_files import find_files
 from cg_lab.execution.local import list_gpus
 from cg_lab.models.devices import find_cpu, query_gpus
 from cg_lab.models.model_parts import count_by_shapes, read_shapes
@@ -18,7 +19,7 @@ from cg_lab.models.precision import (
     choose_precision,
     tell_bytes,
 )
-from cg_lab.study import ClusterSettings, Recipe, SlurmSettings
+from cg_lab.study import Backbone, ClusterSettings, Recipe, SlurmSettings
 
 PARTS = ("weights", "gradients", "moments", "masters", "untouched")
 
@@ -42,6 +43,16 @@ def check_room(folder: Path, recipe: Recipe, devices: Sequence[Device]) -> Findi
     return judge_room(counts, devices)
 
 
+def count_trained(backbone: Backbone, recipe: Recipe) -> ParameterCounts | None:
+    """Count what a recipe trains of a model; None if its files are not here, or can't be read."""
+    try:
+        folder = find_files(backbone)
+        shapes = read_shapes(folder) if folder else {}
+    except (OSError, ValueError):
+        return None
+    return count_by_shapes(shapes, recipe) if shapes else None
+
+
 def judge_room(counts: ParameterCounts, devices: Sequence[Device]) -> Finding:
     """Say what training some parameters takes, and whether there is room for it."""
     if not devices:
@@ -49,7 +60,7 @@ def judge_room(counts: ParameterCounts, devices: Sequence[Device]) -> Finding:
             name="memory",
             status=Status.WARNING,
             found=f"{counts.trained:,} parameters are trained; the memory of compute nodes is not known from here",
-            way_out="give the same command on one of them with cluster=local: srun --gpus=1 python -m cg_lab doctor ...",
+            way_out="on one of them: srun --gpus=1 python -m cg_lab doctor cluster=local, and the rest as here",
         )
     device = min(devices, key=lambda one: one.memory)
     try:

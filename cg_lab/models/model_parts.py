@@ -55,10 +55,12 @@ def read_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError(f"{path} is cut off, or holds no weights")
-            head = json.loads(file.read(length))
-        shapes |= {name: tuple(told["shape"]) for name, told in head.items() if name != "__metadata__"}
+            head = json.loads(file.read(length)) if 8 + length <= path.stat().st_size else {}
+        head.pop("__metadata__", None)
+        end = max((told["data_offsets"][1] for told in head.values()), default=0)
+        if not end or 8 + length + end > path.stat().st_size:
+            raise ValueError(f"{path} is cut off, or holds no weights")
+        shapes |= {name: tuple(told["shape"]) for name, told in head.items()}
     config = read_json(folder / "config.json")
     if config.get("tie_word_embeddings", config.get("text_config", {}).get("tie_word_embeddings")):
         shapes = {name: shape for name, shape in shapes.items() if not name.endswith("lm_head.weight")}

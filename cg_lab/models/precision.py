@@ -120,9 +120,14 @@ def choose_precision(
     """
     ways = list_ways(counts, device, loaded=loaded, num_processes=num_processes, is_sharded=is_sharded)
     for way in ways:
-        if way.on_device.total <= ROOM * device.memory and way.on_host.total <= ROOM * device.host_memory:
+        if has_room(way, device):
             return way
     raise _tell_no_room(counts, device, ways, num_shards=num_processes if is_sharded else 1)
+
+
+def has_room(way: Precision, device: Device) -> bool:
+    """Tell whether both memories have room for a way of holding numbers."""
+    return way.on_device.total <= ROOM * device.memory and way.on_host.total <= ROOM * device.host_memory
 
 
 def list_ways(
@@ -162,9 +167,11 @@ def list_ways(
 def tell_bytes(number: float) -> str:
     """Say a number of bytes.
 
-    >>> tell_bytes(6.4e6), tell_bytes(28.3e9), tell_bytes(1.13e12)
-    ('6 MB', '28.3 GB', '1,130 GB')
+    >>> tell_bytes(4500), tell_bytes(6.4e6), tell_bytes(28.3e9), tell_bytes(1.13e12)
+    ('4 kB', '6 MB', '28.3 GB', '1,130 GB')
     """
+    if number < 1e6:
+        return f"{number / 1e3:.0f} kB"
     if number < 1e9:
         return f"{number / 1e6:,.0f} MB"
     return f"{number / 1e9:,.1f} GB" if number < 1e11 else f"{number / 1e9:,.0f} GB"
