@@ -16,7 +16,7 @@ from cg_lab.doctor.finding import Finding, Status, find_worst
 from cg_lab.doctor.machine import check_devices, check_versions
 from cg_lab.doctor.model_files import check_beside_weights, check_model_files, find_files
 from cg_lab.doctor.places import check_disk, check_mlflow, check_results, check_slurm
-from cg_lab.doctor.room import check_room, find_devices
+from cg_lab.doctor.room import check_room, count_trained, find_devices
 from cg_lab.doctor.training_data import Lesson, find_lesson
 from cg_lab.due_seeds import find_due
 from cg_lab.errors import UserError
@@ -90,7 +90,7 @@ def list_findings(study: Study, *, quick: bool) -> Iterator[Finding]:
     yield check_disk(study, lesson.plan, pending, layout)
     if folder is None or backbone is None or find_worst(files) is Status.FAULT:
         return
-    room = check_room(folder, study.finetune, devices)
+    room = check_room(count_trained(backbone, study.finetune), devices)
     yield room
     if not quick:
         yield from _list_loaded(study, backbone, folder, lesson, room)

@@ -146,6 +146,7 @@ def run_one(plan: Plan, runs: list[PlannedRun], layout: Layout, name: str) -> in
     needed = {job.id: job.checkpoint_of for job in plan.evals}.get(job_id)
     here = LocalSettings(name="local", slots=1, gpus=None, save_every_s=runs[0].study.cluster.save_every_s)
     order = replace(make_order(plan, runs), cluster=here)
+    check_before_jobs([job for job in (*plan.finetunes, *plan.evals) if job.id in {job_id, needed}], here)
     settled = settle_plan(layout, plan)
     check_conflicts(layout, settled)
     plan = settled.plan

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from cg_lab.doctor.finding import Finding, Status, find_worst
-from cg_lab.doctor.model_files import check_model_files, find_files
-from cg_lab.doctor.room import check_room, find_devices
+from cg_lab.doctor.model_files import check_model_files
+from cg_lab.doctor.room import check_room, count_trained, find_devices
 from cg_lab.errors import list_faults
 from cg_lab.planning.work import EvalJob, FinetuneJob
-from cg_lab.study import Backbone, ClusterSettings
+from cg_lab.study import ClusterSettings
 
 __all__ = ["Finding", "Status", "check_before_jobs", "find_worst"]
 
@@ -24,16 +23,12 @@ def check_before_jobs(jobs: Sequence[FinetuneJob | EvalJob], cluster: ClusterSet
         With everything that would make jobs fail, and the ways out.
 
     """
-    folders: dict[Backbone, Path | None] = {}
-    findings: list[Finding] = []
-    for backbone in dict.fromkeys(job.backbone for job in jobs):
-        findings += check_model_files(backbone)
-        folders[backbone] = find_files(backbone)
+    findings = [
+        finding for backbone in dict.fromkeys(job.backbone for job in jobs) for finding in check_model_files(backbone)
+    ]
     devices = find_devices(cluster)
     trained = dict.fromkeys((job.backbone, job.recipe) for job in jobs if isinstance(job, FinetuneJob))
-    for backbone, recipe in trained if devices else ():
-        if (folder := folders[backbone]) is not None:
-            findings.append(check_room(folder, recipe, devices))
+    findings += [check_room(count_trained(backbone, recipe), devices) for backbone, recipe in trained]
     faults = [finding for finding in findings if finding.status is Status.FAULT]
     if faults:
         told = dict.fromkeys(f"{fault.name}: {fault.found}. {fault.way_out}" for fault in faults)

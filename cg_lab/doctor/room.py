@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from cg_lab.doctor.finding import Finding, Status
 from cg_lab.doctor.model_files import find_files
@@ -34,15 +33,6 @@ def find_devices(cluster: ClusterSettings) -> tuple[Device, ...]:
     return tuple(chosen) or (find_cpu(),)
 
 
-def check_room(folder: Path, recipe: Recipe, devices: Sequence[Device]) -> Finding:
-    """Check that a recipe fits on the smallest of some devices; of none, nothing is said but what it takes."""
-    try:
-        counts = count_by_shapes(read_shapes(folder), recipe)
-    except (OSError, ValueError) as error:
-        return Finding(name="memory", status=Status.WARNING, found=f"not known, since {error}")
-    return judge_room(counts, devices)
-
-
 def count_trained(backbone: Backbone, recipe: Recipe) -> ParameterCounts | None:
     """Count what a recipe trains of a model; None if its files are not here, or can't be read."""
     try:
@@ -53,8 +43,10 @@ def count_trained(backbone: Backbone, recipe: Recipe) -> ParameterCounts | None:
     return count_by_shapes(shapes, recipe) if shapes else None
 
 
-def judge_room(counts: ParameterCounts, devices: Sequence[Device]) -> Finding:
-    """Say what training some parameters takes, and whether there is room for it."""
+def check_room(counts: ParameterCounts | None, devices: Sequence[Device]) -> Finding:
+    """Check that what is trained fits on the smallest of some devices; of none, say how much it is."""
+    if counts is None:
+        return Finding(name="memory", status=Status.WARNING, found="not known, since no weights can be read")
     if not devices:
         return Finding(
             name="memory",
