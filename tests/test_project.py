@@ -54,10 +54,11 @@ def test_importing_what_every_command_needs_loads_no_heavy_package(module: str) 
     assert list_loaded(f"import {module}", HEAVY) == []
 
 
-def test_plan_and_status_never_load_torch(tmp_path: Path) -> None:
+def test_plan_status_and_a_quick_doctor_never_load_torch(tmp_path: Path) -> None:
     code = f"""
 from cg_lab.cli import main
 assert main(["plan", "results_dir={tmp_path}"]) == 0
+assert main(["doctor", "--quick", "results_dir={tmp_path}"]) == 0
 assert main(["status", "results_dir={tmp_path}"]) == 0
 """
     assert list_loaded(code, ("torch", "transformers", "mlflow", "pandas", "matplotlib")) == []

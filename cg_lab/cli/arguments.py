@@ -16,6 +16,7 @@ Run = Callable[["Arguments"], int]
 EXAMPLES = """\
 examples:
   python -m cg_lab plan                                   what the default study would do, and how long it would take
+  python -m cg_lab doctor                                 whether model, machine and folders are fit for it
   python -m cg_lab sweep                                  do it; the same command goes on where it stopped
   python -m cg_lab sweep seeds=[0,1,2,3] targets=[ct-brain-mass]
   python -m cg_lab sweep data=manifest data.path=images.csv design=all_related study=mine
@@ -63,6 +64,8 @@ class Arguments:
     """Two studies that `report` compares; empty for the report of one."""
     each: int
     """Samples of each side of each subset that `data preview` shows."""
+    quick: bool
+    """Whether `doctor` loads no model."""
     cells: bool
     watch: bool
     follow: bool
@@ -126,6 +129,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         no_images=getattr(parsed, "no_images", False),
         studies=tuple(getattr(parsed, "studies", None) or ()),
         each=getattr(parsed, "each", 8),
+        quick=getattr(parsed, "quick", False),
         cells=getattr(parsed, "cells", False),
         watch=getattr(parsed, "watch", False),
         follow=getattr(parsed, "follow", False),
@@ -170,6 +174,9 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
                 nargs="+",
                 help="say how this plan differs from another (a plan.json, or the name of a study), or two jobs by id",
             )
+        case "doctor":
+            command.add_argument("--json", action="store_true", help="print what was found as JSON")
+            command.add_argument("--quick", action="store_true", help="only what takes no loading of the model")
         case "report" | "data" | "ui" | "server":
             _add_showing(name, command)
         case _:

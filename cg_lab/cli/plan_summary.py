@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from textwrap import wrap
 from typing import assert_never
@@ -13,15 +14,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from cg_lab.cli.show import MOST_ROWS, open_console, shorten_names, tell_size, tell_time
+from cg_lab.doctor.room import count_trained, find_devices
 from cg_lab.due_seeds import find_due, take_due
 from cg_lab.errors import UserError
 from cg_lab.execution.local import count_slots, list_gpus
 from cg_lab.execution.packs import balance, find_pending, group_jobs, tabulate
+from cg_lab.models.precision import Device, Holdings, has_room, list_ways, tell_bytes
 from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
 from cg_lab.planning.compare import compare_jobs, compare_plans
 from cg_lab.planning.foresight import foresee_gains, foresee_looks, foresee_seeds
 from cg_lab.planning.plan import Contrast, Plan
 from cg_lab.planning.study_power import DEFAULT_DEVIATION, MOST_SEEDS
+from cg_lab.planning.weights_on_disk import foresee_weights
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.registration import Settled
 from cg_lab.reporting.names import name_questions
@@ -32,6 +36,9 @@ from cg_lab.study import DebugSettings, LocalSettings, SlurmSettings, Study
 MOST_DIFFERENCES = 200
 START_UP_S = 12.0
 """From the command to the first step of training: imports, and MLflow's first touch of its database."""
+HELD = tuple(part.name for part in fields(Holdings))
+UNKNOWN_GPU = Device(name="a GPU", memory=0, host_memory=0, is_gpu=True, has_bfloat16=True)
+"""Of a cluster's node, of which nothing is known here."""
 NAME_WIDTH = 13
 """Columns that the name of a line takes."""
 
@@ -52,6 +59,32 @@ def show_plan(plan: Plan, study: Study, layout: Layout) -> None:
     _show_questions(console, plan)
     _show_notes(console, plan)
     _show_work(console, plan, study, layout)
+    _show_memory(console, plan, study)
+
+
+def _show_memory(console: Console, plan: Plan, study: Study) -> None:
+    """Print what each recipe's training holds in memory, of models whose files are here."""
+    devices = find_devices(study.cluster) or (UNKNOWN_GPU,)
+    device = min(devices, key=lambda one: one.memory)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("memory, without activations", "where"):
+        table.add_column(column)
+    for column in ("trained", *HELD, "in all"):
+        table.add_column(column, justify="right")
+    for backbone, recipe in list(dict.fromkeys((job.backbone, job.recipe) for job in plan.finetunes))[:MOST_ROWS]:
+        counts = count_trained(backbone, recipe)
+        for way in list_ways(counts, device, loaded=device.loaded) if counts else ():
+            if device.memory and not has_room(way, device):
+                continue
+            for where, held in (("GPU" if device.is_gpu else "host", way.on_device), ("host", way.on_host)):
+                if held.total:
+                    name = f"{backbone.name}, {f'lora {recipe.lora.rank}' if recipe.lora else recipe.trainable}"
+                    sizes = [tell_bytes(getattr(held, part)) if getattr(held, part) else "-" for part in HELD]
+                    assert counts is not None
+                    table.add_row(escape(name), where, f"{counts.trained:,}", *sizes, tell_bytes(held.total))
+    if table.row_count:
+        console.print()
+        console.print(table)
 
 
 def _show_questions(console: Console, plan: Plan) -> None:
@@ -222,13 +255,8 @@ def _print_line(console: Console, name: str, text: str) -> None:
 
 def _tell_disk(plan: Plan, finetunes: Sequence[FinetuneJob]) -> str:
     """Say what the weights of fine-tunes take on disk with each setting of `keep`."""
-    whole = adapters = 0.0
-    for job in finetunes:
-        rates = plan.find_rates(job.backbone)
-        if job.recipe.lora:
-            adapters += job.recipe.lora.rank * rates.adapter_mb / 1000
-        else:
-            whole += rates.checkpoint_gb
+    found = foresee_weights(plan, finetunes)
+    whole, adapters = found.whole_gb, found.adapters_gb
     bound = "up to " if any(job.recipe.lora and job.recipe.lora.targets for job in finetunes) else ""
     return (
         f"keep=full leaves {bound}{tell_size(whole + adapters)} on disk, keep=adapter {bound}{tell_size(adapters)}, "

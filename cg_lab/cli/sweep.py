@@ -18,6 +18,7 @@ from cg_lab.cli.provenance import collect_provenance
 from cg_lab.cli.runs import PlannedRun
 from cg_lab.cli.show import show_effects, tell_time
 from cg_lab.config import compose, to_yaml
+from cg_lab.doctor import check_before_jobs
 from cg_lab.due_seeds import find_due, list_jobs, write_due
 from cg_lab.execution.drive import Outcome, Snapshot
 from cg_lab.execution.packs import Order, find_pending, read_order
@@ -53,11 +54,12 @@ def run_sweep(asked: Plan, runs: list[PlannedRun], layout: Layout, arguments: Ar
     """
     order = make_order(asked, runs)
     plan = _settle(asked, layout, arguments)
-    due = find_due(layout, plan)
-    if not find_pending(due, layout).num_jobs and is_current(layout, plan) and _is_finished(plan, order, layout):
+    pending = find_pending(find_due(layout, plan), layout)
+    if not pending.num_jobs and is_current(layout, plan) and _is_finished(plan, order, layout):
         print(f"{plan.study}: all {len(plan.cells)} cells are done and reported.\n")
         _tell_end(plan, order, layout)
         return 0
+    check_before_jobs((*pending.finetunes, *pending.evals), order.cluster)
     with displaying(plan, layout) as display, driving(layout, plan.study, display.look_on):
         display.rest()
         plan = _settle(asked, layout, arguments)  # another driver may have added to it meanwhile
@@ -144,6 +146,7 @@ def run_one(plan: Plan, runs: list[PlannedRun], layout: Layout, name: str) -> in
     needed = {job.id: job.checkpoint_of for job in plan.evals}.get(job_id)
     here = LocalSettings(name="local", slots=1, gpus=None, save_every_s=runs[0].study.cluster.save_every_s)
     order = replace(make_order(plan, runs), cluster=here)
+    check_before_jobs([job for job in (*plan.finetunes, *plan.evals) if job.id in {job_id, needed}], here)
     settled = settle_plan(layout, plan)
     check_conflicts(layout, settled)
     plan = settled.plan

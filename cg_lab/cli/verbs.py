@@ -50,6 +50,16 @@ def plan(arguments: Arguments) -> int:
     return 0
 
 
+def doctor(arguments: Arguments) -> int:
+    """Check a study's model, machine and folders, and say what to do about what is not well."""
+    if arguments.cfg:
+        return int(bool(_read_runs(arguments)))
+    from cg_lab.cli.doctor import run_doctor
+    from cg_lab.config import read_studies
+
+    return run_doctor(read_studies(arguments.request), arguments)
+
+
 def sweep(arguments: Arguments) -> int:
     """Run what is missing of a study, mirror it to MLflow, and report."""
     runs = _read_runs(arguments)
@@ -264,6 +274,7 @@ def data(arguments: Arguments) -> int:
 
 VERBS: dict[str, tuple[Run, str]] = {
     "plan": (plan, "print targets, arms, jobs and the time they take; write plan.json, graph and grid"),
+    "doctor": (doctor, "check model, memory, template, folders, MLflow and Slurm before the first job"),
     "data": (data, "check a study's images, show them with their questions, or prepare them for the model"),
     "explain": (explain, "tell why a target is asked about with these sources, or what became of a cell or job"),
     "sweep": (sweep, "run what is missing of a study, mirror it to MLflow, and report"),

@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from cg_lab.errors import UserError
-from cg_lab.models.backbone import LoadedBackbone, is_trainable, keep_untouched
+from cg_lab.models.backbone import LoadedBackbone, keep_untouched
 from cg_lab.models.identity import find_local_folder
+from cg_lab.models.model_parts import is_trainable
 from cg_lab.study import Lora, TrainablePart
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import torch
 import transformers
@@ -26,21 +26,16 @@ from transformers.utils import import_utils
 
 from cg_lab.errors import UserError
 from cg_lab.models.contract import prove_contract
+from cg_lab.models.devices import find_device
 from cg_lab.models.identity import find_local_folder
 from cg_lab.models.linear import let_onednn_multiply
+from cg_lab.models.model_parts import is_trainable
 from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.study import Backbone, TrainablePart
 
 
 class UnreadableCheckpointError(Exception):
     """Saved weights can't be read, or are not of this model."""
-
-
-VISION_PREFIXES = ("model.vision_tower", "model.visual", "model.vision_model")
-PROJECTOR_PREFIXES = (
-    "model.multi_modal_projector", "model.connector", "model.embed_vision", "model.image_newline",
-    "model.visual.merger", "model.visual.deepstack_merger_list",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +54,7 @@ class LoadedBackbone:
 
 
 def load_backbone(identity: Backbone) -> LoadedBackbone:
-    """Load weights and processor: safetensors only, no code from the hub, float32 on CPU and bfloat16 on GPU.
+    """Load weights and processor: safetensors only, no code from the hub, in the format that the device has.
 
     Raises
     ------
@@ -69,8 +64,8 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
 
     """
     source = _find_source(identity)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = getattr(torch, find_device(device).loaded)
     try:
         processor = load_processor(source)
         model = AutoModelForImageTextToText.from_pretrained(**source, dtype=dtype, use_safetensors=True)
@@ -81,8 +76,8 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
             + (" --force-download" if isinstance(error, SafetensorError) else "")
         ) from None
     prove_contract(processor, model, identity)
-    model.to(torch.device(device))  # type: ignore[arg-type]
-    if device == "cpu":
+    model.to(device)  # type: ignore[arg-type]
+    if device.type == "cpu":
         let_onednn_multiply(model)
     return LoadedBackbone(identity=identity, model=model, processor=processor)
 
@@ -273,20 +268,3 @@ def select_trainable(backbone: LoadedBackbone, part: TrainablePart) -> None:
     """Freeze what a recipe does not train."""
     for name, parameter in backbone.model.named_parameters():
         parameter.requires_grad_(is_trainable(name, part))
-
-
-def is_trainable(name: str, part: TrainablePart) -> bool:
-    """Tell whether a recipe that trains a part trains a parameter, or a layer, by its name."""
-    in_projector = name.startswith(PROJECTOR_PREFIXES)
-    in_vision = name.startswith(VISION_PREFIXES) and not in_projector
-    match part:
-        case "all":
-            return True
-        case "language_model_and_projector":
-            return not in_vision
-        case "vision_and_projector":
-            return in_vision or in_projector
-        case "projector":
-            return in_projector
-        case _:
-            assert_never(part)

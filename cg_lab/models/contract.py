@@ -44,7 +44,7 @@ class Contract:
     """Tokens of the prompt that stand for the image, of a square of 336 pixels."""
 
 
-def prove_contract(processor: Any, model: Any, identity: Backbone) -> Contract:
+def prove_contract(processor: Any, model: Any, identity: Backbone, asked: Question = PROBE) -> Contract:
     """Show that labels are those of an answer, that a turn ends, that letters are tokens, that images stay whole.
 
     Parameters
@@ -55,6 +55,8 @@ def prove_contract(processor: Any, model: Any, identity: Backbone) -> Contract:
         Its configurations alone are read.
     identity
         Names it, and says what it answers with.
+    asked
+        A question to show it by.
 
     Raises
     ------
@@ -65,19 +67,19 @@ def prove_contract(processor: Any, model: Any, identity: Backbone) -> Contract:
     tokenizer, name = processor.tokenizer, identity.name
     frame = read_frame(processor, name)
     end = find_end(frame, model, tokenizer, name)
-    answers = encode_answers(tokenizer, frame, PROBE.options)
-    for option, ids in zip(PROBE.options, answers, strict=True):
+    answers = encode_answers(tokenizer, frame, asked.options)
+    for option, ids in zip(asked.options, answers, strict=True):
         written = tokenizer.decode(ids)
         if written.strip() != f"{frame.lead}{option}".strip() or end in ids:
             raise UserError(
                 f"model.path: behind the chat template of '{name}' the answer '{option}' is read back as '{written}'; "
                 "its tokenizer does not fit its template"
             )
-    num_lead, answer = count_lead(tokenizer, frame), answers[PROBE.answer]
+    num_lead, answer = count_lead(tokenizer, frame), answers[asked.answer]
     if identity.answer is AnswerForm.LETTER:
-        letters = find_letters(tokenizer, frame, NUM_LETTERS, name)
-        num_lead, answer = len(letters.before), [*letters.before, letters.ids[PROBE.answer]]
-    question = format_question(PROBE, identity.answer)
+        letters = find_letters(tokenizer, frame, max(NUM_LETTERS, len(asked.options)), name)
+        num_lead, answer = len(letters.before), [*letters.before, letters.ids[asked.answer]]
+    question = format_question(asked, identity.answer)
     return Contract(
         prompt=f"{frame.before}{question}{frame.between}",
         trained_on=tuple(tokenizer.decode([one]) for one in (*answer, end)),

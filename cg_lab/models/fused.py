@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from cg_lab.models.adapters import adapting
 from cg_lab.models.answer_loss import compute_answer_logits
-from cg_lab.models.backbone import VISION_PREFIXES, LoadedBackbone
+from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example
+from cg_lab.models.model_parts import VISION_PREFIXES
 from cg_lab.models.tower import PLAYED_BACK
 from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.study import Recipe

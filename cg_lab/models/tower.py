@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from cg_lab.models.backbone import VISION_PREFIXES, LoadedBackbone
+from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import join_images, move_batch
 from cg_lab.models.encoding import Seen
+from cg_lab.models.model_parts import VISION_PREFIXES
 
 FEATURES = "tower_features"
 """Name that the outputs have in a batch, beside the pixels whose shapes models still ask for."""

@@ -31,13 +31,15 @@ from cg_lab.models.adapters import adapting
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
 from cg_lab.models.batches import Example, collate_training
+from cg_lab.models.precision import Device, ParameterCounts, Precision
 from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.schedule import Schedule, schedule_epochs
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.training.checkpoints import find_checkpoint
 from cg_lab.training.energy import measuring_energy, name_gpu
-from cg_lab.training.memory import Fit, fit_memory, trained_in_float32
+from cg_lab.training.host_adamw import HostAdamW
+from cg_lab.training.memory import Fit, count_parameters, find_precision, fit_memory, trained_in_float32
 from cg_lab.training.model_card import complete_checkpoint
 from cg_lab.training.sample_order import ByLength, EpochSampler, list_in_seeded_order
 
@@ -91,6 +93,8 @@ class Surroundings:
     """Tells whether a flag is set in any of them."""
     is_sharded: bool = False
     """Whether each of them holds a part of the weights (FSDP), or all (DDP)."""
+    device: Device | None = None
+    """What there is room on; None for what the model lies on."""
 
 
 def run_finetune(
@@ -98,12 +102,13 @@ def run_finetune(
 ) -> Training:
     """Fine-tune a backbone on encoded examples and save its weights.
 
-    The loss is taken at the answers alone. On a GPU computation is in bfloat16, and weights that are trained are held
-    in float32, since bfloat16 would swallow small updates. A fine-tune goes on from the last whole checkpoint in its
-    folder, with the same data order and random numbers as if it had not stopped.
+    The loss is taken at the answers alone. How numbers are held is decided by `choose_precision`. A fine-tune goes on
+    from the last whole checkpoint in its folder, with the same data order and random numbers as if it had not stopped.
 
     Raises
     ------
+    UserError
+        If there is no room for it.
     NotFiniteError
         If the loss is NaN or infinite.
     InterruptedByUserError
@@ -126,23 +131,30 @@ def run_finetune(
         adapting(backbone, job.recipe.lora, job.recipe.trainable) as model,
         reading_in_places(backbone.model),
     ):
-        with trained_in_float32(backbone.model):
+        counts = count_parameters(model, has_adapters=job.recipe.lora is not None)
+        precision = hold_numbers(model, counts, surroundings)
+        with trained_in_float32(backbone.model, precision):
             fit = fit_memory(
                 model,
                 # Several processes hold a part of each batch, and maybe of the weights.
                 partial(_make_longest, examples, collator) if surroundings.num_processes == 1 else None,
+                precision,
                 batch_size=job.recipe.batch_size,
                 parts=surroundings.parts,
                 checkpointing=job.recipe.gradient_checkpointing == "always",
             )
             if fit.is_measured:
                 surroundings.event("fitted", parts=fit.parts, gradient_checkpointing=fit.checkpointing)
+            arguments = build_arguments(job, len(examples), surroundings, fit)
             trainer = _AnswerTrainer(
                 model=model,
-                args=build_arguments(job, len(examples), surroundings, fit),
+                args=arguments,
                 train_dataset=_Examples(examples),
                 data_collator=collator,
                 callbacks=[watcher],
+                optimizer_cls_and_kwargs=(HostAdamW, Trainer.get_optimizer_cls_and_kwargs(arguments)[1])
+                if precision.masters == "host"
+                else None,
             )
             trainer.schedule = schedule_epochs(job.recipe, len(examples))
             if job.recipe.batches == "by_length":
@@ -170,18 +182,44 @@ def run_finetune(
     )
 
 
+def hold_numbers(model: Any, counts: ParameterCounts, surroundings: Surroundings) -> Precision:
+    """Choose how a fine-tune's numbers are held, and write it down if any are in bfloat16.
+
+    Raises
+    ------
+    UserError
+        If there is no room for it.
+
+    """
+    precision = find_precision(
+        model,
+        counts,
+        surroundings.device,
+        num_processes=surroundings.num_processes,
+        is_sharded=surroundings.is_sharded,
+    )
+    if precision.computes_in_bfloat16:
+        surroundings.event("precision", loaded=precision.loaded, float32_masters=precision.masters)
+    return precision
+
+
 def _make_longest(examples: list[Example], collate: Any, size: int) -> dict[str, torch.Tensor]:
     return collate(sorted(examples, key=lambda example: -len(example.prompt))[:size])
 
 
 @contextmanager
 def _answering(model: Any) -> Iterator[None]:
-    """Let a model's forward pass give the loss at the answers, also through what wraps it for several processes."""
+    """Let a model's forward pass give the loss at the answers, also through what wraps it for several processes.
+
+    accelerate wraps that pass in autocast, and leaves a model alone that it has wrapped before (1.15): without a trace
+    of it, the next fine-tune of this process is wrapped as well.
+    """
     model.forward = MethodType(compute_answer_loss, model)
     try:
         yield
     finally:
-        del model.forward
+        for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
+            vars(model).pop(name, None)
 
 
 class _AnswerTrainer(Trainer):

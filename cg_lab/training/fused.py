@@ -18,6 +18,7 @@ from cg_lab.errors import InterruptedByUserError
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
 from cg_lab.models.batches import Example, collate_training
 from cg_lab.models.fused import FusedAdapters, attached, build_fused
+from cg_lab.models.precision import ParameterCounts
 from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.schedule import schedule_epochs
@@ -31,6 +32,7 @@ from cg_lab.training.finetune import (
     Surroundings,
     Training,
     build_arguments,
+    hold_numbers,
 )
 from cg_lab.training.memory import Fit
 from cg_lab.training.model_card import complete_checkpoint
@@ -85,7 +87,10 @@ def run_fused(
     select_trainable(backbone, recipe.trainable)
     fused = build_fused(backbone, recipe, [job.seed for job in jobs])
     watcher = _Watcher(surroundings, len(jobs), recipe.batch_size)
-    fit = Fit(parts=1, checkpointing=False, is_reduced=backbone.model.dtype is torch.bfloat16, is_measured=False)
+    trained = sum(parameter.numel() for parameter in fused.parameters())
+    counts = ParameterCounts(trained=trained, frozen=backbone.model.num_parameters(), has_adapters=True)
+    precision = hold_numbers(backbone.model, counts, surroundings)
+    fit = Fit(parts=1, checkpointing=False, is_reduced=precision.computes_in_bfloat16, is_measured=False)
     backbone.model.train()
     with playing_back(backbone), attached(fused), reading_in_places(backbone.model):
         trainer = _FusedTrainer(

@@ -1,4 +1,4 @@
-"""What fits on a device: numbers in bfloat16 where it has them, and as many samples at once as its memory holds."""
+"""What fits on a device: numbers as `precision` says, and as many samples at once as its memory holds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-ROOM = 0.85
-"""Share of a GPU's memory that weights and optimizer may take; the rest is for activations."""
+from cg_lab.models.devices import find_device
+from cg_lab.models.precision import Device, ParameterCounts, Precision, choose_precision
+
 MakeBatch = Callable[[int], dict[str, torch.Tensor]]
 
 
@@ -30,15 +31,13 @@ class Fit:
 
 
 @contextmanager
-def trained_in_float32(model: Any) -> Iterator[None]:
-    """Hold the weights that are trained in float32 meanwhile; bfloat16 has no room for small updates.
-
-    Where a GPU could not hold them with their gradients and AdamW's two moments, they stay as they are.
-    """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    changed = [(parameter, parameter.dtype) for parameter in trained if parameter.dtype is not torch.float32]
-    if changed and changed[0][0].is_cuda and not _has_room(model, trained):
-        changed = []
+def trained_in_float32(model: Any, precision: Precision) -> Iterator[None]:
+    """Hold the weights that are trained in float32 meanwhile, where they are not on the host."""
+    changed = [
+        (parameter, parameter.dtype)
+        for parameter in model.parameters()
+        if precision.masters == "device" and parameter.requires_grad and parameter.dtype is not torch.float32
+    ]
     for parameter, _ in changed:
         parameter.data = parameter.data.float()
     try:
@@ -49,13 +48,51 @@ def trained_in_float32(model: Any) -> Iterator[None]:
             parameter.grad = None
 
 
-def _has_room(model: Any, trained: list[torch.Tensor]) -> bool:
-    frozen = sum(weight.numel() * weight.element_size() for weight in model.parameters() if not weight.requires_grad)
-    needed = frozen + 16 * sum(weight.numel() for weight in trained)  # weight, gradient, two moments: 4 bytes each
-    return needed < ROOM * torch.cuda.get_device_properties(trained[0].device).total_memory
+def count_parameters(model: Any, *, has_adapters: bool) -> ParameterCounts:
+    """Count a model's parameters, which are marked as trained or frozen."""
+    sizes = [(parameter.requires_grad, parameter.numel()) for parameter in model.parameters()]
+    return ParameterCounts(
+        trained=sum(size for is_trained, size in sizes if is_trained),
+        frozen=sum(size for is_trained, size in sizes if not is_trained),
+        has_adapters=has_adapters,
+    )
 
 
-def fit_memory(model: Any, make_batch: MakeBatch | None, *, batch_size: int, parts: int, checkpointing: bool) -> Fit:
+def find_precision(
+    model: Any,
+    counts: ParameterCounts,
+    device: Device | None = None,
+    *,
+    num_processes: int = 1,
+    is_sharded: bool = False,
+) -> Precision:
+    """Choose how the numbers of a model are held that is as it was loaded; on what it lies on if nothing else is given.
+
+    Raises
+    ------
+    UserError
+        If there is no room for it.
+
+    """
+    is_reduced = any(parameter.dtype is torch.bfloat16 for parameter in model.parameters())
+    return choose_precision(
+        counts,
+        device or find_device(model.device, num_processes),
+        loaded="bfloat16" if is_reduced else "float32",
+        num_processes=num_processes,
+        is_sharded=is_sharded,
+    )
+
+
+def fit_memory(
+    model: Any,
+    make_batch: MakeBatch | None,
+    precision: Precision,
+    *,
+    batch_size: int,
+    parts: int,
+    checkpointing: bool,
+) -> Fit:
     """Find out how many samples fit at once, by running the longest ones; the batch of a step stays as large as it is.
 
     On a CPU nothing is tried, since memory that runs out there takes the process with it.
@@ -66,6 +103,8 @@ def fit_memory(model: Any, make_batch: MakeBatch | None, *, batch_size: int, par
         Ready to train, its loss given by `forward(batch)`.
     make_batch
         Makes a batch of so many samples, the longest ones; None tries nothing.
+    precision
+        How numbers are held.
     batch_size
         Samples of one optimizer step.
     parts
@@ -74,14 +113,12 @@ def fit_memory(model: Any, make_batch: MakeBatch | None, *, batch_size: int, par
         Whether to compute activations twice in any case.
 
     """
-    weights = list(model.parameters())
-    is_reduced = any(weight.dtype is torch.bfloat16 for weight in weights)
-    device = weights[0].device
+    device, is_reduced = next(model.parameters()).device, precision.computes_in_bfloat16
     if device.type != "cuda" or make_batch is None:
         return Fit(parts=parts, checkpointing=checkpointing, is_reduced=is_reduced, is_measured=False)
 
     def run(size: int, *, checkpointing: bool) -> None:
-        _run_once(model, make_batch(size), device, checkpointing=checkpointing, is_reduced=is_reduced)
+        _run_once(model, make_batch(size), device, precision, checkpointing=checkpointing)
 
     found = search_fit(run, batch_size, parts, checkpointing=checkpointing)
     return Fit(parts=found[0], checkpointing=found[1], is_reduced=is_reduced, is_measured=True)
@@ -121,16 +158,17 @@ def search_fit(run: Callable[..., None], batch_size: int, parts: int, *, checkpo
 
 
 def _run_once(
-    model: Any, batch: dict[str, torch.Tensor], device: torch.device, *, checkpointing: bool, is_reduced: bool
+    model: Any, batch: dict[str, torch.Tensor], device: torch.device, precision: Precision, *, checkpointing: bool
 ) -> None:
-    """Run one pass forward and backward, beside as much memory as the optimizer will hold."""
+    """Run one pass forward and backward, beside as much memory as the optimizer will hold there."""
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    state = [torch.empty_like(weight, dtype=torch.float32) for weight in trained for _ in range(2)]
+    moments = 2 if precision.masters == "device" else 0
+    state = [torch.empty_like(weight, dtype=torch.float32) for weight in trained for _ in range(moments)]
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
     try:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_reduced):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision.computes_in_bfloat16):
             model({key: values.to(device) for key, values in batch.items()}).backward()
     finally:
         del state

@@ -15,7 +15,6 @@ from cg_lab.errors import UserError
 from cg_lab.models.backbone import (
     LoadedBackbone,
     UnreadableCheckpointError,
-    is_trainable,
     keep_untouched,
     load_backbone,
     load_for_images,
@@ -23,6 +22,7 @@ from cg_lab.models.backbone import (
     select_trainable,
     using_weights,
 )
+from cg_lab.models.model_parts import is_trainable
 from cg_lab.questions import AnswerForm
 from cg_lab.study import Backbone, TrainablePart
 

@@ -19,6 +19,7 @@ from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, UnreadableCheckpointError, restore_weights, using_weights
 from cg_lab.models.batches import IGNORED, Example, collate_training
 from cg_lab.models.encoding import TooLongError, encode_questions
+from cg_lab.models.precision import Device
 from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.schedule import schedule_epochs
@@ -39,9 +40,13 @@ NUM = 48
 
 @pytest.fixture(scope="module")
 def examples(backbone: LoadedBackbone) -> list[Example]:
+    return make_examples(backbone, NUM)
+
+
+def make_examples(backbone: LoadedBackbone, count: int) -> list[Example]:
     """Bright or dark pictures: easy to learn in a few steps."""
     generator = np.random.default_rng(0)
-    bright = [number % 2 == 0 for number in range(NUM)]
+    bright = [number % 2 == 0 for number in range(count)]
     pixels = [generator.integers(0, 90, (48, 48)) + 160 * is_bright for is_bright in bright]
     images = [Image.fromarray(part.astype(np.uint8)) for part in pixels]
     asked = [Question(text="Which?", options=("benign", "malignant"), answer=int(is_bright)) for is_bright in bright]
@@ -70,11 +75,17 @@ class Stopper:
 
 
 def run(
-    backbone: LoadedBackbone, examples: list[Example], folder: Path, stop: Stopper, parts: int = 1, **changes: Any
+    backbone: LoadedBackbone,
+    examples: list[Example],
+    folder: Path,
+    stop: Stopper,
+    parts: int = 1,
+    device: Device | None = None,
+    **changes: Any,
 ) -> Training:
     surroundings = Surroundings(
         folder=folder / "checkpoints", weights=folder / "model", save_every_s=1e9, event=stop.note, is_stopping=stop,
-        parts=parts,
+        parts=parts, device=device,
     )  # fmt: skip
     return run_finetune(make_job(backbone, **changes), backbone, examples, surroundings)
 

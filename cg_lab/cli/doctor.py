@@ -1,0 +1,136 @@
+"""`doctor`: one page on a study's model, machine and folders, before its first job."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import wrap
+
+from cg_lab.cli.arguments import Arguments
+from cg_lab.cli.reading import ReadingProgress
+from cg_lab.config import NamedStudy
+from cg_lab.doctor.finding import Finding, Status, find_worst
+from cg_lab.doctor.machine import check_devices, check_versions
+from cg_lab.doctor.model_files import check_beside_weights, check_model_files, find_files
+from cg_lab.doctor.places import check_disk, check_mlflow, check_results, check_slurm
+from cg_lab.doctor.room import check_room, count_trained, find_devices
+from cg_lab.doctor.training_data import Lesson, find_lesson
+from cg_lab.due_seeds import find_due
+from cg_lab.errors import UserError
+from cg_lab.execution.packs import find_pending
+from cg_lab.models.identity import identify_backbone
+from cg_lab.results import Layout
+from cg_lab.study import Backbone, Study
+
+SCHEMA = 1
+"""Of what `--json` prints."""
+WIDTH = 80
+STATUS_WIDTH, NAME_WIDTH = 9, 14
+QUESTION_LINES = 12
+"""Of a prompt, at most."""
+
+
+def run_doctor(studies: tuple[NamedStudy, ...], arguments: Arguments) -> int:
+    """Check the first of some configurations, and print what was found.
+
+    Returns
+    -------
+    Exit status: 0, or 1 if there is a fault.
+
+    """
+    began = time.monotonic()
+    found: list[Finding] = []
+    for finding in list_findings(studies[0].study, quick=arguments.quick):
+        found.append(finding)
+        if not arguments.json:
+            print("\n".join(tell(finding)), flush=True)
+    worst = find_worst(found)
+    if arguments.json:
+        checks = [
+            {
+                "name": finding.name,
+                "status": finding.status.word,
+                "found": finding.found,
+                "way_out": finding.way_out,
+                "details": list(finding.details),
+            }
+            for finding in found
+        ]
+        json.dump({"schema": SCHEMA, "status": worst.word, "checks": checks}, sys.stdout, indent=1)
+        print()
+    else:
+        counted = [sum(finding.status is status for finding in found) for status in (Status.FAULT, Status.WARNING)]
+        print(f"\nfaults: {counted[0]}, warnings: {counted[1]}; took {time.monotonic() - began:.0f} s")
+    return 1 if worst is Status.FAULT else 0
+
+
+def list_findings(study: Study, *, quick: bool) -> Iterator[Finding]:
+    """Check one thing after the other, what takes longest last."""
+    layout = Layout(Path(study.results_dir))
+    devices = find_devices(study.cluster)
+    yield check_versions()
+    yield check_devices(devices)
+    yield check_results(layout)
+    yield check_mlflow(study.tracking, layout)
+    yield check_slurm(study.cluster)
+    backbone: Backbone | None = None
+    try:
+        backbone = identify_backbone(study.model)
+    except UserError as error:
+        yield Finding(name="model", status=Status.FAULT, found=str(error), way_out="get all files of a checkpoint")
+    files = check_model_files(backbone) if backbone else check_beside_weights(study.model.path)
+    yield from files
+    folder = find_files(backbone) if backbone else None
+    lesson = find_lesson(study, backbone, layout, ReadingProgress())
+    yield lesson.finding
+    pending = find_pending(find_due(layout, lesson.plan), layout).finetunes if lesson.plan else ()
+    yield check_disk(study, lesson.plan, pending, layout)
+    if folder is None or backbone is None or find_worst(files) is Status.FAULT:
+        return
+    room = check_room(count_trained(backbone, study.finetune), devices)
+    yield room
+    if not quick:
+        yield from _list_loaded(study, backbone, folder, lesson, room)
+
+
+def _list_loaded(study: Study, backbone: Backbone, folder: Path, lesson: Lesson, room: Finding) -> Iterator[Finding]:
+    """Check what takes torch: what the model is, how it is asked, and how fast it is trained."""
+    from cg_lab.doctor.model_in_memory import check_architecture, check_frame, check_step, silence
+
+    silence()
+    architecture = check_architecture(folder)
+    yield architecture
+    frame = check_frame(backbone, folder, lesson.question)
+    yield frame
+    if find_worst((architecture, frame)) is not Status.OK:
+        return
+    if room.status is not Status.OK or not lesson.questions:
+        why = "training has no room here" if lesson.questions else "there are no images to train on"
+        yield Finding(name="step", status=Status.WARNING, found=f"not measured, since {why}")
+        return
+    yield check_step(study, backbone, lesson)
+
+
+def tell(finding: Finding) -> list[str]:
+    """Write a finding as lines of a page."""
+    indent = " " * (STATUS_WIDTH + NAME_WIDTH)
+    lines = _wrap(finding.found, indent)
+    lines[0] = f"{finding.status.word:<{STATUS_WIDTH}}{finding.name:<{NAME_WIDTH}}{lines[0].strip()}"
+    for number, line in enumerate(finding.details):
+        if number == QUESTION_LINES:
+            lines.append(f"{indent}  ... {len(finding.details) - number} more lines; --json has all")
+            break
+        lines += _wrap(line, f"{indent}  ") or [""]
+    if finding.way_out:
+        lines += _wrap(f"-> {finding.way_out}", indent)
+    return lines
+
+
+def _wrap(text: str, indent: str) -> list[str]:
+    """Break a text; words such as paths are never broken, so that they can be copied."""
+    return wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,123 @@
+"""Whether a model's files are all there, read without loading any of them: weights, processor, tokenizer, template."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cg_lab.doctor.finding import Finding, Status
+from cg_lab.models.identity import find_local_folder
+from cg_lab.models.model_parts import read_shapes
+from cg_lab.models.precision import tell_bytes
+from cg_lab.serialize import read_json
+from cg_lab.study import Backbone
+
+INDEX = "model.safetensors.index.json"
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+TEMPLATES = ("chat_template.jinja", "chat_template.json")
+WITH_TEMPLATE = ("tokenizer_config.json", "processor_config.json")
+"""Files that may hold a template among other things."""
+
+
+def find_files(backbone: Backbone) -> Path | None:
+    """Find the folder that a model would be loaded from; None if the hub's cache has none."""
+    folder = find_local_folder(backbone.path)
+    if folder is not None:
+        return folder
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    if not (cache / f"models--{backbone.path.replace('/', '--')}").is_dir():
+        return None  # known without half a second of imports
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(backbone.path, "config.json", cache_dir=cache, revision=backbone.revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def check_model_files(backbone: Backbone) -> tuple[Finding, ...]:
+    """Check each kind of file of a model."""
+    folder = find_files(backbone)
+    if folder is None:
+        return (check_cache(backbone),)
+    return (check_weights(folder), check_processor(folder), check_template(folder))
+
+
+def check_beside_weights(path: str) -> tuple[Finding, ...]:
+    """Check the other files of a local model whose weights can't be told; of another model nothing is known."""
+    folder = Path(path).expanduser()
+    return (check_processor(folder), check_template(folder)) if folder.is_dir() else ()
+
+
+def check_cache(backbone: Backbone) -> Finding:
+    """Say that a model of the hub is not on this machine."""
+    offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+    return Finding(
+        name="weights",
+        status=Status.FAULT,
+        found=f"'{backbone.path}' at revision {backbone.revision} is not in the hub's cache{offline}",
+        way_out=f"hf download {backbone.path} --revision {backbone.revision}",
+    )
+
+
+def check_weights(folder: Path) -> Finding:
+    """Check that all files of weights are there, and whole as their heads tell."""
+    missing = [] if not (folder / INDEX).exists() else _list_missing(folder)
+    if missing:
+        return _fault("weights", f"{folder} lacks {len(missing)} of its files, such as {missing[0]}", "get it again")
+    try:
+        shapes = read_shapes(folder)
+        config = read_json(folder / "config.json")
+    except (OSError, ValueError) as error:
+        return _fault("weights", f"{folder}: {error}", "get the model again, all files of it")
+    if not shapes:
+        return _fault("weights", f"{folder} holds no *.safetensors", "get the model again, or save it as safetensors")
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return Finding(name="weights", found=f"{config.get('model_type')}, {tell_bytes(size)} in {folder}")
+
+
+def _list_missing(folder: Path) -> list[str]:
+    """List the files of weights that an index names and that are not there."""
+    named = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
+    return [name for name in named if not (folder / name).exists()]
+
+
+def check_processor(folder: Path) -> Finding:
+    """Check that there is what reads images and text."""
+    images = [name for name in PROCESSORS if (folder / name).exists()]
+    texts = [name for name in TOKENIZERS if (folder / name).exists()]
+    missing = [
+        told
+        for found, told in (
+            (images, f"no image processor ({' or '.join(PROCESSORS)})"),
+            (texts, "no tokenizer (tokenizer.json)"),
+        )
+        if not found
+    ]
+    if missing:
+        return _fault(
+            "processor",
+            f"{folder} has {' and '.join(missing)}",
+            "copy these files from the checkpoint that the model was made from",
+        )
+    return Finding(name="processor", found=f"{images[0]}, {texts[0]}")
+
+
+def check_template(folder: Path) -> Finding:
+    """Check that there is a chat template."""
+    found = [name for name in TEMPLATES if (folder / name).exists()] or [
+        name
+        for name in WITH_TEMPLATE
+        if (folder / name).exists() and read_json(folder / name).get("chat_template") is not None
+    ]
+    if not found:
+        return _fault(
+            "template",
+            f"{folder} has no chat template, so that nothing can be asked",
+            "take a checkpoint that was tuned to answer, or put a chat_template.jinja beside its weights",
+        )
+    return Finding(name="template", found=f"a chat template in {found[0]}")
+
+
+def _fault(name: str, found: str, way_out: str) -> Finding:
+    return Finding(name=name, status=Status.FAULT, found=found, way_out=way_out)
