@@ -68,7 +68,7 @@ class EvalResult:
 
 FailureKind = Literal[
     "out_of_memory", "not_finite", "too_long", "unreadable_weights", "user_error", "no_weights", "crash", "died",
-    "disk", "lost", "cancelled",
+    "disk", "lost", "silent", "cancelled",
 ]  # fmt: skip
 
 
@@ -161,6 +161,21 @@ class Layout:
     def study(self, name: str) -> Path:
         """Folder of one study: plan.json, effects.csv and the reports."""
         return self.root / "studies" / name
+
+    @property
+    def removed(self) -> Path:
+        """Plans and registrations of studies that were removed."""
+        return self.root / "removed"
+
+    def list_studies(self) -> tuple[str, ...]:
+        """List the names of all studies that have a plan or a draft; a hidden folder is one that is being made."""
+        folder = self.root / "studies"
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208 - names are enough
+        return tuple(
+            name
+            for name in names
+            if not name.startswith(".") and (self.plan(name).exists() or self.draft(name).exists())
+        )
 
     def driver_lock(self, name: str) -> Path:
         """Held by the process that drives a study."""

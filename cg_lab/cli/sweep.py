@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cg_lab.cli.arguments import Arguments
-from cg_lab.cli.jobs import explain_job
+from cg_lab.cli.job_history import explain_job
 from cg_lab.cli.plan_summary import show_plan
 from cg_lab.cli.progress import displaying
 from cg_lab.cli.provenance import collect_provenance

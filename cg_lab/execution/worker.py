@@ -19,6 +19,7 @@ from typing import Any, Literal
 from cg_lab.errors import InterruptedByUserError, UserError, is_disk_trouble
 from cg_lab.execution.attempts import Next, decide, read_attempts
 from cg_lab.execution.bench import Bench, Conduct, Job, ModelBench, OpenBench, Surface
+from cg_lab.execution.heartbeat import beat
 from cg_lab.execution.packs import lock_of, read_order, read_submission, trace_of
 from cg_lab.execution.team import Team, joining
 from cg_lab.journal import append_event, now, read_events
@@ -164,6 +165,7 @@ class _Shift:
         busy = self._pass(jobs)
         while busy and not self.team.any(self.stop.requested):
             time.sleep(POLL_S)
+            beat(self.trace)
             busy = self._pass(busy)
         self._tell("stopped" if self.team.any(self.stop.requested) else "ended")
 
@@ -305,6 +307,8 @@ class _Shift:
             nonlocal looked_at
             if time.monotonic() - looked_at > POLL_S:
                 looked_at = time.monotonic()
+                if self.team.is_first:
+                    beat(self.trace)
                 if failure.exists():
                     return True
             return self.stop.requested

@@ -78,6 +78,15 @@ def find_database(uri: str) -> Path | None:
     return Path(path) if scheme.split("+")[0] == "sqlite" and path else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """An open MLflow store."""
+
+    client: MlflowClient
+    database: Path | None
+    """The SQLite file; None if runs are kept elsewhere."""
+
+
 @contextmanager
 def opening(layout: Layout, study: str, tracking_uri: str | None, experiment: str | None = None) -> Iterator[Store]:
     """Open a study's experiment, alone: other writers wait, so that the database is made once and no run twice.
@@ -88,6 +97,23 @@ def opening(layout: Layout, study: str, tracking_uri: str | None, experiment: st
         Whose runs it holds; one that holds those of another results folder is left alone.
     tracking_uri, experiment
         Where, if not in the results folder, and under which name, if not the study's.
+
+    Raises
+    ------
+    TrackingError
+        For everything that MLflow, its database or its server refuses.
+
+    """
+    with connecting(layout, tracking_uri) as connection:
+        place = None if tracking_uri else (layout.root / "mlartifacts" / study).resolve().as_uri()
+        name, owner = experiment or study, describe_owner(layout, study)
+        experiment_id = _open_experiment(connection.client, name, place, owner)
+        yield Store(client=connection.client, experiment_id=experiment_id, database=connection.database)
+
+
+@contextmanager
+def connecting(layout: Layout, tracking_uri: str | None) -> Iterator[Connection]:
+    """Open an MLflow store, alone; a SQLite file that is not there is made.
 
     Raises
     ------
@@ -111,12 +137,8 @@ def opening(layout: Layout, study: str, tracking_uri: str | None, experiment: st
     lock = (database or layout.database).with_suffix(".lock")
     try:
         with _writing_alone(lock):
-            client = _connect(uri, database)
             try:
-                place = None if tracking_uri else (layout.root / "mlartifacts" / study).resolve().as_uri()
-                name = experiment or study
-                experiment_id = _open_experiment(client, name, place, _describe_owner(layout, study))
-                yield Store(client=client, experiment_id=experiment_id, database=database)
+                yield Connection(client=_connect(uri, database), database=database)
             finally:
                 _disconnect(uri, database)
     except ImportError as error:
@@ -172,7 +194,7 @@ def _disconnect(uri: str, database: Path | None) -> None:
         SqlAlchemyStore._get_or_create_engine(uri).dispose()
 
 
-def _describe_owner(layout: Layout, study: str) -> dict[str, str]:
+def describe_owner(layout: Layout, study: str) -> dict[str, str]:
     """Give the tags that say whose experiment it is."""
     return {OWNER_TAG: f"{identify_results(layout)}/{study}", PLACE_TAG: str(layout.root.resolve())}
 
@@ -188,7 +210,7 @@ def _open_experiment(client: MlflowClient, study: str, place: str | None, owner:
             f"experiment '{study}' holds the runs of study '{known.split('/', 1)[-1]}' in another results folder, "
             f"{found.tags.get(PLACE_TAG)}; mirror this one under another name: tracking.experiment=NAME"
         )
-    if place is not None and found.artifact_location != place:
+    if place is not None and found.artifact_location.rsplit("/", 1)[0] != place.rsplit("/", 1)[0]:
         raise TrackingError(
             f"experiment '{study}' keeps its artifacts in {found.artifact_location}, not in {place}; if the results "
             "folder was moved, delete mlflow.db and mlartifacts/, and sync builds them again"
