@@ -10,7 +10,7 @@ HIDDEN = "***"
 IN_URI = re.compile(r"(\b[\w+.-]+://[^\s:/?#@'\"]*):[^\s/@'\"]+@")
 IN_QUERY = re.compile(r"(?i)\b((?:[\w-]*(?:password|passwd|token|secret|api_?key|access_?key))=)[^\s&;'\"]+")
 IN_SETTING = re.compile(
-    r"(?i)\b([\w-]+_(?:password|passwd|token|secret|api_?key|access_?key)['\"]?\s*:\s*['\"]?)[^\s&;'\",}]+"
+    r"(?i)\b([\w-]+_(?:password|passwd|token|secret|api_?key|access_?key)['\"]?\s*:\s*['\"]?)(?!(?:\d|null|true|false)\b)[^\s&;'\",}]+"
 )
 IN_HEADER = re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer)\s+)[\w.~+/=-]+")
 SECRET_NAMES = re.compile(r"(?i)password|passwd|token|secret|api_?key|access_?key|credential")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
 from cg_lab.errors import UserError
+from cg_lab.passwords import hide_passwords
 from cg_lab.planning.jobs import share_parts
 from cg_lab.planning.plan import OLDEST_PLAN_SCHEMA, PLAN_SCHEMA, Plan, hash_plan, parse_plan
 from cg_lab.planning.work import POOL_VERSION, EvalJob, FinetuneJob
@@ -317,7 +318,7 @@ def write_result(layout: Layout, result: FinetuneResult | EvalResult) -> None:
 
 def write_failure(layout: Layout, failure: Failure) -> None:
     """Give a job up."""
-    write_json(layout.failure(failure.job_id), failure)
+    write_json(layout.failure(failure.job_id), replace(failure, message=hide_passwords(failure.message)))
 
 
 def write_plan(layout: Layout, plan: Plan) -> None:

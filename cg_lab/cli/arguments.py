@@ -80,6 +80,8 @@ class Arguments:
     host: str
     port: int
     allow_remote: bool
+    allowed_hosts: tuple[str, ...]
+    """Names that `server` may be asked by."""
 
 
 def parse_arguments(argv: list[str]) -> Arguments:
@@ -148,6 +150,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         host=getattr(parsed, "host", "127.0.0.1"),
         port=getattr(parsed, "port", 5000),
         allow_remote=getattr(parsed, "allow_remote", False),
+        allowed_hosts=_split(parsed, "allowed_hosts"),
     )
 
 
@@ -159,7 +162,11 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
                 "name", metavar="NAME", help="a subset by name or as Modality:Area:Task; a cell; or a job by its id"
             )
         case "logs":
-            command.add_argument("name", metavar="JOB", help="a job by the first characters of its id, or a cell")
+            command.add_argument(
+                "name",
+                metavar="JOB",
+                help="a job by the first characters of its id, a cell, or a run by its name in MLflow",
+            )
             command.add_argument("-f", "--follow", action="store_true", help="go on as it is written")
         case "sweep":
             command.add_argument(
@@ -236,6 +243,13 @@ def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--allow-remote", action="store_true", help="listen on other addresses than this machine's own"
         )
+        if name == "server":
+            command.add_argument(
+                "--allowed-hosts",
+                action="append",
+                metavar="NAME",
+                help="names that colleagues reach it by, joined by commas; without any, private addresses alone",
+            )
 
 
 def _add_selection(name: str, command: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from cg_lab.cli import studies
 from cg_lab.errors import UserError
+from cg_lab.passwords import hide_passwords
 
 if TYPE_CHECKING:
     from cg_lab.cli.arguments import Arguments, Run
@@ -248,7 +249,7 @@ def server(arguments: Arguments) -> int:
         )
     for sign in (signal.SIGTERM, signal.SIGINT):  # which a shell's background jobs ignore
         signal.signal(sign, signal.default_int_handler)
-    with running_server(folder, arguments.host, arguments.port) as process:
+    with running_server(folder, arguments.host, arguments.port, arguments.allowed_hosts) as process:
         url = f"http://{arguments.host}:{arguments.port}"
         print(f"MLflow on {url}, PostgreSQL behind it; Ctrl-C stops both")
         print(f"mirror studies to it with tracking.uri={url}", flush=True)
@@ -304,7 +305,9 @@ def _read_runs(arguments: Arguments, *, with_catalog: bool = True) -> list[Plann
     if arguments.cfg:
         for number, part in enumerate(compose(arguments.request)):
             sys.stdout.write(
-                ("---\n" if number else "") + (f"# {part.name}\n" if part.name else "") + to_yaml(part.plain)
+                ("---\n" if number else "")
+                + (f"# {part.name}\n" if part.name else "")
+                + hide_passwords(to_yaml(part.plain))
             )
         return []
     from cg_lab.cli.runs import open_runs

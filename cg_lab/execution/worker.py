@@ -24,6 +24,7 @@ from cg_lab.execution.packs import lock_of, read_order, read_submission, trace_o
 from cg_lab.execution.team import Team, joining
 from cg_lab.journal import append_event, now, read_events
 from cg_lab.locks import holding
+from cg_lab.passwords import hide_passwords
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.results import Failure, FailureKind, Layout, read_failure, read_plan, write_failure
 from cg_lab.study import DebugSettings
@@ -258,14 +259,14 @@ class _Shift:
     def _record(self, job: Job, error: Exception) -> Standing | None:
         """Write down what went wrong; say whether to try again at once."""
         kind = classify(error)
-        trace = traceback.format_exc()
+        trace = hide_passwords(traceback.format_exc())
         print(trace, file=sys.stderr, flush=True)
         with _bearing_full_disks():
             append_event(
                 self.layout.journal(job.id),
                 "failed",
                 kind=kind,
-                message=str(error) or type(error).__name__,
+                message=hide_passwords(str(error)) or type(error).__name__,
                 traceback=trace,
             )
         if self.team.size > 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import GenericAlias
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -106,7 +106,7 @@ def list_named(layout: Layout) -> dict[str, tuple[str, ...]]:
 
 @cache
 def _open_list(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(GenericAlias(tuple, (kind, ...)))
+    return TypeAdapter(cast("Any", GenericAlias(tuple, (kind, ...))))
 
 
 def _cut_list(payload: bytes, name: bytes) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cg_lab.locks import find_holder, holding
+from cg_lab.passwords import hide_passwords
 from cg_lab.results import Layout, identify_results
 from cg_lab.tracking.views import KIND_TAGS, SHARE_TAG, VIEWS, build_view_tags
 
@@ -142,9 +143,9 @@ def connecting(layout: Layout, tracking_uri: str | None) -> Iterator[Connection]
             finally:
                 _disconnect(uri, database)
     except ImportError as error:
-        raise TrackingError(f"tracking.uri: {hide_password(uri)} needs a package: {error}") from error
+        raise TrackingError(f"tracking.uri: {hide_passwords(uri)} needs a package: {error}") from error
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise TrackingError(f"{hide_password(uri)} refused: {_first_line(error)}") from error
+        raise TrackingError(f"{hide_passwords(uri)} refused: {_explain(error)}") from error
 
 
 @contextmanager
@@ -288,15 +289,26 @@ def set_start(store: Store, run_id: str, start_ms: int) -> None:
             connection.execute("UPDATE runs SET start_time = ? WHERE run_uuid = ?", (start_ms, run_id))
 
 
-def hide_password(uri: str) -> str:
-    """Leave out what stands between a user's name and the host.
+REFUSALS = {
+    "Invalid Host header": "the server does not know the name or address that it is asked by; start it with "
+    "--allowed-hosts NAME",
+    "401": "the server wants a log-in: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    "PERMISSION_DENIED": "this user may not write to the experiment; its owner or the administrator may allow it, or "
+    "mirror under another name: tracking.experiment=NAME",
+    "403": "the server, or a proxy before it, does not let this user in: a server wants --allowed-hosts NAME, a proxy "
+    "its own log-in",
+}
+"""What a server says in refusing, and what to do; the first that is in its words counts."""
 
-    >>> hide_password("postgresql://me:secret@host/mlflow")
-    'postgresql://me:***@host/mlflow'
-    """
-    return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:***@", uri)
+
+def _explain(error: Exception) -> str:
+    """Give MLflow's own words, without passwords, and what would be right where a server let nobody in."""
+    said = str(error)
+    told = next((advice for sign, advice in REFUSALS.items() if re.search(rf"\b{sign}\b", said)), "")
+    return f"{_first_line(error)}; {told}" if told else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    words = hide_passwords(str(error))
+    line = next((line.strip() for line in words.splitlines() if line.strip()), type(error).__name__)
     return line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE]} ..."
