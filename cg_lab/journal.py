@@ -31,6 +31,23 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     return _parse(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else []
 
 
+def read_last_events(path: Path, most_bytes: int = 64_000) -> list[dict[str, Any]]:
+    """Read the last whole events, from the end of a file of any size."""
+    return _parse(read_end(path, most_bytes).decode("utf-8", errors="replace"))
+
+
+def read_end(path: Path, most_bytes: int) -> bytes:
+    """Read the last whole lines of a file of any size; nothing if there is no file."""
+    try:
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, 2) - most_bytes)
+            file.seek(start)
+            payload = file.read(most_bytes)
+    except FileNotFoundError:
+        return b""
+    return payload[payload.find(b"\n") + 1 :] if start else payload
+
+
 def _parse(text: str) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     for line in text.splitlines():

@@ -14,6 +14,7 @@ from cg_lab.results import Layout, is_current, read_plan, write_plan
 from cg_lab.serialize import parse, read_json, write_json, write_text
 from cg_lab.study import Rule
 
+REGISTERED = "registered.json"
 MOST_CONFLICTS = 6
 """That a message names."""
 
@@ -125,7 +126,12 @@ def freeze_plan(layout: Layout, plan: Plan, *, replaces: bool = False) -> None:
 
 def read_registration(layout: Layout, study: str) -> Registration | None:
     """Read what was registered of a study; None if nothing was, as by older versions."""
-    path = _find_path(layout, study)
+    return read_registered(layout.study(study))
+
+
+def read_registered(folder: Path) -> Registration | None:
+    """Read what was registered of the study that lies in a folder, or lay there before it was removed."""
+    path = folder / REGISTERED
     return parse(Registration, read_json(path), where=str(path)) if path.exists() else None
 
 
@@ -141,7 +147,7 @@ def find_additions(registration: Registration, plan: Plan) -> tuple[str, ...]:
 
 
 def _find_path(layout: Layout, study: str) -> Path:
-    return layout.study(study) / "registered.json"
+    return layout.study(study) / REGISTERED
 
 
 def _register(plan: Plan, frozen: str, *, num_known: int | None) -> Registration:

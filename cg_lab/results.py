@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
 from cg_lab.errors import UserError
+from cg_lab.passwords import hide_passwords
 from cg_lab.planning.jobs import share_parts
 from cg_lab.planning.plan import OLDEST_PLAN_SCHEMA, PLAN_SCHEMA, Plan, hash_plan, parse_plan
 from cg_lab.planning.work import POOL_VERSION, EvalJob, FinetuneJob
@@ -68,7 +69,7 @@ class EvalResult:
 
 FailureKind = Literal[
     "out_of_memory", "not_finite", "too_long", "unreadable_weights", "user_error", "no_weights", "crash", "died",
-    "disk", "lost", "cancelled",
+    "disk", "lost", "silent", "cancelled",
 ]  # fmt: skip
 
 
@@ -161,6 +162,21 @@ class Layout:
     def study(self, name: str) -> Path:
         """Folder of one study: plan.json, effects.csv and the reports."""
         return self.root / "studies" / name
+
+    @property
+    def removed(self) -> Path:
+        """Plans and registrations of studies that were removed."""
+        return self.root / "removed"
+
+    def list_studies(self) -> tuple[str, ...]:
+        """List the names of all studies that have a plan or a draft; a hidden folder is one that is being made."""
+        folder = self.root / "studies"
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208 - names are enough
+        return tuple(
+            name
+            for name in names
+            if not name.startswith(".") and (self.plan(name).exists() or self.draft(name).exists())
+        )
 
     def driver_lock(self, name: str) -> Path:
         """Held by the process that drives a study."""
@@ -302,7 +318,7 @@ def write_result(layout: Layout, result: FinetuneResult | EvalResult) -> None:
 
 def write_failure(layout: Layout, failure: Failure) -> None:
     """Give a job up."""
-    write_json(layout.failure(failure.job_id), failure)
+    write_json(layout.failure(failure.job_id), replace(failure, message=hide_passwords(failure.message)))
 
 
 def write_plan(layout: Layout, plan: Plan) -> None:

@@ -186,6 +186,8 @@ class LocalSettings:
     """Numbers of the GPUs to use; None for all that are visible."""
     save_every_s: PositiveFloat
     """Seconds between checkpoints of a running fine-tune: the most that a kill can cost."""
+    silence_min: PositiveFloat | None = 60
+    """How long a process may give no sign before it is taken away; None for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +266,8 @@ class SlurmSettings:
     """Of tasks that only evaluate."""
     report: StageSettings
     """Of the last task, which mirrors and reports."""
+    silence_min: PositiveFloat | None = 60
+    """How long a process may give no sign before it is taken away; None for ever."""
 
 
 ClusterSettings = Annotated[LocalSettings | DebugSettings | SlurmSettings, Discriminator("name")]

@@ -6,6 +6,7 @@ import sys
 
 from cg_lab.cli.arguments import parse_arguments
 from cg_lab.errors import InterruptedByUserError, UserError, is_denied, is_disk_trouble
+from cg_lab.passwords import hide_passwords
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return arguments.run(arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {hide_passwords(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         if is_denied(error):

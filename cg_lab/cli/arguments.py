@@ -11,6 +11,8 @@ from cg_lab.config import CONFIG_NAME, Request, list_choices
 from cg_lab.execution.selection import Selection
 from cg_lab.version import __version__
 
+READING = frozenset({"plan", "status", "explain", "studies", "gc"})
+"""Verbs that can say what they say as JSON."""
 Run = Callable[["Arguments"], int]
 
 EXAMPLES = """\
@@ -26,6 +28,9 @@ examples:
   python -m cg_lab sweep cluster=slurm --detach           submit and leave; a last task reports
   python -m cg_lab status --watch                         how far it is
   python -m cg_lab retry --failed                         run again what failed
+  python -m cg_lab studies                                what is there
+  python -m cg_lab gc --dry-run                           what could go
+  python -m cg_lab bundle STUDY study.zip                 pass a study on; `open study.zip` adds it elsewhere
   python -m cg_lab ui                                     compare runs in MLflow
 """
 
@@ -60,6 +65,12 @@ class Arguments:
     """Folder of a paper's tables that `report` writes instead."""
     no_images: bool
     """Whether `report` leaves test images out."""
+    names: tuple[str, ...]
+    """Studies or paths that `studies`, `bundle`, `open` and `merge` are about."""
+    dry_run: bool
+    """Whether `gc` only says what it would remove."""
+    weights: bool
+    """Whether `gc` removes spare weights, and `bundle` has weights in it."""
     studies: tuple[str, ...]
     """Two studies that `report` compares; empty for the report of one."""
     each: int
@@ -72,6 +83,8 @@ class Arguments:
     host: str
     port: int
     allow_remote: bool
+    allowed_hosts: tuple[str, ...]
+    """Names that `server` may be asked by."""
 
 
 def parse_arguments(argv: list[str]) -> Arguments:
@@ -89,6 +102,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
     for name, (run, text) in verbs.VERBS.items():
         command = commands.add_parser(name, help=text, description=text)
         _add_own_options(name, command)
+        if name in READING:
+            command.add_argument("--json", action="store_true", help="print JSON; docs/json.md says what stands in it")
         command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides, see conf/")
         command.add_argument(
             "-m", "--multirun", action="store_true", help="plan all of KEY=A,B, choice(), range(), glob() together"
@@ -127,6 +142,9 @@ def parse_arguments(argv: list[str]) -> Arguments:
         form=getattr(parsed, "format", None),
         published=getattr(parsed, "published", None),
         no_images=getattr(parsed, "no_images", False),
+        names=tuple(getattr(parsed, "names", None) or ()),
+        dry_run=getattr(parsed, "dry_run", False),
+        weights=getattr(parsed, "weights", False),
         studies=tuple(getattr(parsed, "studies", None) or ()),
         each=getattr(parsed, "each", 8),
         quick=getattr(parsed, "quick", False),
@@ -136,6 +154,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         host=getattr(parsed, "host", "127.0.0.1"),
         port=getattr(parsed, "port", 5000),
         allow_remote=getattr(parsed, "allow_remote", False),
+        allowed_hosts=_split(parsed, "allowed_hosts"),
     )
 
 
@@ -147,7 +166,11 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
                 "name", metavar="NAME", help="a subset by name or as Modality:Area:Task; a cell; or a job by its id"
             )
         case "logs":
-            command.add_argument("name", metavar="JOB", help="a job by the first characters of its id, or a cell")
+            command.add_argument(
+                "name",
+                metavar="JOB",
+                help="a job by the first characters of its id, a cell, or a run by its name in MLflow",
+            )
             command.add_argument("-f", "--follow", action="store_true", help="go on as it is written")
         case "sweep":
             command.add_argument(
@@ -160,14 +183,10 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
                 help="make a begun study smaller, or another; its old plan is kept",
             )
         case "status" | "cancel" | "retry":
-            _add_selection(command)
-            if name == "status":
-                command.add_argument("--cells", action="store_true", help="a line for each cell")
-                command.add_argument("--watch", action="store_true", help="look again every few seconds")
-            if name == "retry":
-                command.add_argument("--failed", action="store_true", help="the same as --state failed")
+            _add_selection(name, command)
+        case "studies" | "gc" | "bundle" | "open" | "merge":
+            _add_folder_options(name, command)
         case "plan":
-            command.add_argument("--json", action="store_true", help="print the plan as JSON")
             command.add_argument(
                 "--diff",
                 metavar="OTHER",
@@ -181,6 +200,21 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
             _add_showing(name, command)
         case _:
             pass
+
+
+def _add_folder_options(name: str, command: argparse.ArgumentParser) -> None:
+    """Add what verbs about a whole results folder have."""
+    if name == "studies":
+        command.add_argument("action", nargs="?", default="list", choices=["list", "show", "rm", "rename"],
+                             help="list: a line for each (default); show, rm and rename: one, by name")  # fmt: skip
+    metavar = {"studies": "STUDY", "bundle": "STUDY [PATH]", "open": "PATH", "merge": "PATH"}.get(name)
+    if metavar:
+        command.add_argument("names", nargs="*", metavar=metavar)
+    if name == "gc":
+        command.add_argument("--dry-run", action="store_true", help="only say what would go")
+        command.add_argument("--weights", action="store_true", help="also weights that no open evaluation needs")
+    if name == "bundle":
+        command.add_argument("--weights", action="store_true", help="fine-tuned weights too")
 
 
 def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
@@ -216,10 +250,22 @@ def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--allow-remote", action="store_true", help="listen on other addresses than this machine's own"
         )
+        if name == "server":
+            command.add_argument(
+                "--allowed-hosts",
+                action="append",
+                metavar="NAME",
+                help="names that colleagues reach it by, joined by commas; without any, private addresses alone",
+            )
 
 
-def _add_selection(command: argparse.ArgumentParser) -> None:
+def _add_selection(name: str, command: argparse.ArgumentParser) -> None:
     """Add what says which jobs are meant; each takes several values, joined by commas."""
+    if name == "status":
+        command.add_argument("--cells", action="store_true", help="a line for each cell")
+        command.add_argument("--watch", action="store_true", help="look again every few seconds")
+    if name == "retry":
+        command.add_argument("--failed", action="store_true", help="the same as --state failed")
     command.add_argument("--target", action="append", metavar="NAME", help="only jobs of these targets")
     command.add_argument("--arm", action="append", metavar="ARM", help="only jobs of these arms")
     command.add_argument("--design", action="append", metavar="NAME", help="only jobs of these designs")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from cg_lab.catalog import Catalog
 from cg_lab.errors import UserError
 from cg_lab.mat import Subset
@@ -13,9 +15,44 @@ from cg_lab.planning.proof import compute_detectable_gain, is_askable
 from cg_lab.reporting.names import name_arm
 from cg_lab.study import Study
 
+SCHEMA = 1
+"""Of what `--json` prints; raised when a field goes or changes its meaning."""
 MOST_QUESTIONS = 6
 """Held-out questions that are told one by one."""
 MOST_NAMES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAnswer:
+    """One held-out question about a target."""
+
+    question: str
+    """Its id."""
+    related: tuple[str, ...]
+    """Subsets that it is trained on."""
+    is_fully_covered: bool
+    trainings: dict[str, tuple[str, ...]]
+    """Subsets of each arm, by the arm's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetAnswer:
+    """Why a target is asked about as it is."""
+
+    schema: int = SCHEMA
+    target: str
+    elements: dict[str, tuple[str, ...]]
+    """Its values of each factor, its own first."""
+    num_train: int
+    num_test: int
+    twins: tuple[str, ...]
+    """Subsets that count as the target itself."""
+    related: tuple[str, ...]
+    """Subsets that share an element."""
+    design: str
+    questions: tuple[QuestionAnswer, ...]
+    not_asked: tuple[str, ...]
+    """Reasons why something can't be asked."""
 
 
 def explain_target(name: str, study: Study, catalog: Catalog) -> None:
@@ -27,19 +64,13 @@ def explain_target(name: str, study: Study, catalog: Catalog) -> None:
         If the catalogue has no such subset.
 
     """
-    target = catalog.find(name)
-    graph = build_graph(catalog, study)
-    if target.name not in graph.index:
-        raise UserError(f"'{target.name}' is a {target.kind} subset; design.kinds has {', '.join(study.design.kinds)}")
+    target, graph = _find(name, study, catalog)
     print("\n".join(_describe(target, graph, catalog)))
     design = load_design(study.design.name)
     if not is_askable(target):
         print("\nIt has no test samples, so that it can't be held out.")
         return
-    targets = find_targets(study, catalog, graph)
-    if target not in targets:
-        targets = (*targets, target)
-    posed = [part for part in design.find(graph, targets, study.design) if part.target == target.name]
+    posed = _pose(target, graph, study, catalog)
     found = [part for part in posed if isinstance(part, Contrast)]
     for part in posed:
         if isinstance(part, Skipped):
@@ -56,6 +87,56 @@ def explain_target(name: str, study: Study, catalog: Catalog) -> None:
         print("\n" + "\n".join(_tell(contrast, graph)))
     if len(found) > MOST_QUESTIONS:
         print(f"\n... and {len(found) - MOST_QUESTIONS} more; `plan` lists all.")
+
+
+def _find(name: str, study: Study, catalog: Catalog) -> tuple[Subset, MatGraph]:
+    target = catalog.find(name)
+    graph = build_graph(catalog, study)
+    if target.name not in graph.index:
+        raise UserError(f"'{target.name}' is a {target.kind} subset; design.kinds has {', '.join(study.design.kinds)}")
+    return target, graph
+
+
+def _pose(target: Subset, graph: MatGraph, study: Study, catalog: Catalog) -> list[Contrast | Skipped]:
+    """Ask about a target under the study's design."""
+    targets = find_targets(study, catalog, graph)
+    if target not in targets:
+        targets = (*targets, target)
+    design = load_design(study.design.name)
+    return [part for part in design.find(graph, targets, study.design) if part.target == target.name]
+
+
+def read_target(name: str, study: Study, catalog: Catalog) -> TargetAnswer:
+    """Give what `explain_target` tells, as data.
+
+    Raises
+    ------
+    UserError
+        If the catalogue has no such subset.
+
+    """
+    target, graph = _find(name, study, catalog)
+    posed = _pose(target, graph, study, catalog) if is_askable(target) else []
+    return TargetAnswer(
+        target=target.name,
+        elements=dict(zip(graph.factors, target.elements, strict=True)),
+        num_train=target.num_train,
+        num_test=target.num_test,
+        twins=graph.names(graph.twins(target)),
+        related=graph.names(graph.related(target)),
+        design=study.design.name,
+        questions=tuple(
+            QuestionAnswer(
+                question=part.id,
+                related=part.related,
+                is_fully_covered=part.fully_covered,
+                trainings={name_arm(training.arm, training.variant): training.subsets for training in part.trainings},
+            )
+            for part in posed
+            if isinstance(part, Contrast)
+        ),
+        not_asked=tuple(part.reason for part in posed if isinstance(part, Skipped)),
+    )
 
 
 def _describe(target: Subset, graph: MatGraph, catalog: Catalog) -> list[str]:

@@ -1,10 +1,10 @@
-"""What is told about jobs, and done to them: `status`, `logs`, `explain`, `cancel`, and which ones `retry` means."""
+"""What is told about all jobs of a study, and done to them: `status`, `cancel`, and which ones `retry` means."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,35 +13,31 @@ from rich.table import Table
 from rich.text import Text
 
 from cg_lab.errors import UserError
-from cg_lab.execution.attempts import MEANING, Attempt, decide, read_attempts
 from cg_lab.execution.local import stop_workers
-from cg_lab.execution.packs import Order, read_order, read_submissions
+from cg_lab.execution.packs import find_order, read_submissions
 from cg_lab.execution.selection import (
     Selection,
     State,
     check_selection,
     count_states,
-    find_job,
     name_cell,
     select_cells,
     select_jobs,
 )
 from cg_lab.execution.slurm import SlurmCluster
-from cg_lab.execution.states import Standing, read_standing
-from cg_lab.journal import Follower, now, read_events
+from cg_lab.execution.states import Silence, Standing, read_standing
+from cg_lab.journal import now
 from cg_lab.locks import find_holder
-from cg_lab.planning.plan import Plan
-from cg_lab.planning.work import EvalJob, FinetuneJob
+from cg_lab.passwords import hide_passwords
+from cg_lab.planning.plan import Cell, Plan
 from cg_lab.results import Failure, Layout, read_failure, write_failure
 from cg_lab.study import SlurmSettings
 
+SCHEMA = 1
+"""Of what `--json` prints; raised when a field goes or changes its meaning."""
 LOOK_EVERY_S = 3.0
 MOST_LINES = 40
 """Failures, or cells, that are listed."""
-MOST_QUESTIONS = 1_000_000
-"""More than any evaluation takes at once."""
-TAIL = 60
-"""Lines of a log that are shown."""
 
 
 def show_status(plan: Plan, layout: Layout, selection: Selection, *, cells: bool, watch: bool) -> int:
@@ -65,9 +61,79 @@ def show_status(plan: Plan, layout: Layout, selection: Selection, *, cells: bool
     return 1 if State.FAILED in standing.states.values() else 0
 
 
-def find_order(layout: Layout, study: str) -> Order | None:
-    """Read how a study is run; None if it was never swept."""
-    return read_order(layout, study) if (layout.packs(study) / "order.json").exists() else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellStatus:
+    """How one cell stands."""
+
+    cell: str
+    """Its key."""
+    eval_job: str
+    eval_state: State
+    finetune_job: str | None
+    finetune_state: State | None
+    task: str | None
+    """What the cluster calls the process that has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyStatus:
+    """How the jobs of a study stand."""
+
+    schema: int = SCHEMA
+    study: str
+    plan: str
+    """Id of its plan."""
+    finetunes: dict[State, int]
+    """How many stand in each way."""
+    evaluations: dict[State, int]
+    driver: str | None
+    """The process that drives it; None if nobody does."""
+    is_certain: bool
+    """False if the queue did not answer."""
+    is_followed_up: bool
+    """Whether a last task in the queue takes up what tasks leave."""
+    reasons: tuple[str, ...]
+    """Why packs wait in the queue."""
+    silent: tuple[Silence, ...]
+    failures: tuple[Failure, ...]
+    cells: tuple[CellStatus, ...] | None
+    """Only with `--cells`."""
+
+
+def read_status(plan: Plan, layout: Layout, selection: Selection, *, cells: bool) -> StudyStatus:
+    """Read how the jobs that are meant stand."""
+    check_selection(plan, selection)
+    standing = read_standing(plan, find_order(layout, plan.study), layout)
+    states = standing.states
+    meant = frozenset(select_jobs(plan, states, selection))
+    holder = find_holder(layout.driver_lock(plan.study))
+    failures = [read_failure(layout, job_id) for job_id in sorted(meant) if states[job_id] is State.FAILED]
+    rows = [cell for cell in select_cells(plan, selection) if {cell.eval_job, cell.finetune_job} & meant]
+    return StudyStatus(
+        study=plan.study,
+        plan=plan.id,
+        finetunes=count_states(states, (job.id for job in plan.finetunes if job.id in meant)),
+        evaluations=count_states(states, (job.id for job in plan.evals if job.id in meant)),
+        driver=str(holder) if holder else None,
+        is_certain=standing.is_certain,
+        is_followed_up=standing.is_followed_up,
+        reasons=standing.reasons,
+        silent=standing.silent,
+        failures=tuple(replace(part, message=hide_passwords(part.message)) for part in failures if part),
+        cells=tuple(_read_cell(cell, standing) for cell in rows) if cells else None,
+    )
+
+
+def _read_cell(cell: Cell, standing: Standing) -> CellStatus:
+    tuned = cell.finetune_job
+    return CellStatus(
+        cell=cell.key,
+        eval_job=cell.eval_job,
+        eval_state=standing.states[cell.eval_job],
+        finetune_job=tuned,
+        finetune_state=standing.states[tuned] if tuned else None,
+        task=standing.tasks.get(cell.eval_job) or standing.tasks.get(tuned or ""),
+    )
 
 
 def _draw(plan: Plan, layout: Layout, standing: Standing, selection: Selection, *, cells: bool) -> RenderableType:
@@ -75,6 +141,9 @@ def _draw(plan: Plan, layout: Layout, standing: Standing, selection: Selection, 
     parts: list[RenderableType] = [_draw_stages(plan, standing, meant)]
     if holder := find_holder(layout.driver_lock(plan.study)):
         parts.append(Text(f"driven by {holder}", style="dim"))
+    elif said := _tell_undriven(plan, standing):
+        parts.append(Text(said, style="yellow"))
+    parts += [Text(_tell_silence(part), style="yellow") for part in standing.silent]
     if not standing.is_certain:
         said = "the queue does not answer; what runs was last known so, by accounting or locks"
         parts.append(Text(said, style="yellow"))
@@ -88,6 +157,25 @@ def _draw(plan: Plan, layout: Layout, standing: Standing, selection: Selection, 
         parts.append(Text())
         parts.append(_draw_cells(plan, standing, selection, frozenset(meant)))
     return Group(*parts)
+
+
+def _tell_undriven(plan: Plan, standing: Standing) -> str:
+    """Say what becomes of a study that nobody drives; nothing of one that is done, or was not begun."""
+    left = [state for state in standing.states.values() if state not in (State.DONE, State.FAILED)]
+    again = f"python -m cg_lab sweep study={plan.study}"
+    if not left or standing.is_followed_up:
+        return ""
+    if State.RUNNING in left or State.WAITING in left:
+        return f"nobody drives it: what runs or waits goes on, and what that leaves waits for: {again}"
+    return f"nobody drives it; {len(left)} jobs wait for: {again}"
+
+
+def _tell_silence(part: Silence) -> str:
+    job = f" at job {part.job}" if part.job else ""
+    return (
+        f"silent: {part.task}{job} gave its last sign at {part.last_sign[:19]}, {part.silent_s / 60:.0f} minutes ago; "
+        f"a driver takes it away after {part.patience_s / 60:.0f} and deals its jobs again"
+    )
 
 
 def _draw_stages(plan: Plan, standing: Standing, meant: Iterable[str]) -> Table:
@@ -109,7 +197,7 @@ def _draw_failures(failed: list[str], layout: Layout) -> Table:
     for job_id in failed[:MOST_LINES]:
         failure = read_failure(layout, job_id)
         if failure:
-            first = escape(failure.message.strip().splitlines()[0][:160])
+            first = escape(hide_passwords(failure.message.strip()).splitlines()[0][:160])
             table.add_row(job_id, failure.kind, str(failure.attempts), first)
     if len(failed) > MOST_LINES:
         table.add_row(f"... {len(failed) - MOST_LINES} more", "", "", "")
@@ -133,118 +221,6 @@ def _draw_cells(plan: Plan, standing: Standing, selection: Selection, meant: fro
             escape(where),
         )
     return table
-
-
-def explain_job(plan: Plan, layout: Layout, name: str) -> int:
-    """Print what became of a cell or a job: every attempt, where it was, and what comes next."""
-    job_id = find_job(plan, name)
-    standing = read_standing(plan, find_order(layout, plan.study), layout)
-    job = next(job for job in (*plan.finetunes, *plan.evals) if job.id == job_id)
-    cells = [cell for cell in plan.cells if job_id in (cell.eval_job, cell.finetune_job)]
-    for line in _describe_job(job):
-        print(line)
-    print(f"for cells   {', '.join(name_cell(plan, cell) for cell in cells[:6])}" + (" ..." if len(cells) > 6 else ""))
-    if isinstance(job, EvalJob) and job.checkpoint_of:
-        print(f"fine-tune   {job.checkpoint_of}: {standing.states[job.checkpoint_of]}")
-        if standing.states[job.checkpoint_of] is not State.DONE:
-            print()
-            tuned = plan.finetune_by_id[job.checkpoint_of]
-            print("\n".join(_describe_course(tuned, layout, standing)))
-            print()
-    print("\n".join(_describe_course(job, layout, standing)))
-    return 0
-
-
-def _describe_job(job: FinetuneJob | EvalJob) -> list[str]:
-    if isinstance(job, FinetuneJob):
-        parts = " + ".join(f"{part.count} {part.subset}" for part in job.mixture.parts)
-        return [f"fine-tune   {job.id}: {job.backbone.name} on {parts}, seed {job.seed}"]
-    weights = f"the weights of {job.checkpoint_of}" if job.checkpoint_of else "the untouched model"
-    return [f"evaluation  {job.id}: {weights} on {job.target} ({job.protocol.image} images)"]
-
-
-def _describe_course(job: FinetuneJob | EvalJob, layout: Layout, standing: Standing) -> list[str]:
-    events = read_events(layout.journal(job.id))
-    attempts = read_attempts(events)
-    state = standing.states[job.id]
-    where = f" in {standing.tasks[job.id]}" if job.id in standing.tasks else ""
-    verb = "has" if state is State.FAILED else "is"
-    lines = [f"{job.id} {verb} {state}{where}"]
-    lines += [f"  {_describe_attempt(number, attempt)}" for number, attempt in enumerate(attempts, 1)]
-    lines += [f"  {event['time'][:19]} {event['message']}" for event in events if event.get("event") == "released"]
-    match state:
-        case State.DONE:
-            lines.append("next: nothing, its result is there")
-        case State.FAILED:
-            failure = read_failure(layout, job.id)
-            said = f"{failure.kind}: {failure.message}" if failure else "given up"
-            lines += [
-                f"given up: {said}",
-                f"next: nothing by itself; again with: python -m cg_lab retry --job {job.id}",
-            ]
-        case State.RUNNING:
-            lines.append("next: it is being worked on")
-        case State.WAITING:
-            lines.append("next: its task comes to it")
-        case State.OPEN:
-            batch_size = job.recipe.batch_size if isinstance(job, FinetuneJob) else MOST_QUESTIONS
-            then = decide(attempts, batch_size).reason if attempts and attempts[-1].how else "not begun yet"
-            lines.append(f"next: a sweep runs it ({then})")
-    return lines
-
-
-def _describe_attempt(number: int, attempt: Attempt) -> str:
-    how = attempt.how or "running, or its end was not noticed yet"
-    kind = f" ({attempt.kind}: {MEANING[attempt.kind]})" if attempt.kind else ""
-    step = f", checkpoint of step {attempt.step}" if attempt.step else ""
-    said = f": {attempt.message.splitlines()[0][:200]}" if attempt.message else ""
-    log = f"; log {attempt.log}" if attempt.log else ""
-    return f"attempt {number}, {attempt.started[:19]} on {attempt.host} ({attempt.task}{log}){step}: {how}{kind}{said}"
-
-
-def show_log(plan: Plan, layout: Layout, name: str, *, follow: bool) -> int:
-    """Print a job's journal and what its process printed about it; with `follow`, go on as both are written."""
-    job_id = find_job(plan, name)
-    journal = Follower(layout.journal(job_id))
-    events = journal.read()
-    if not events and not follow:
-        raise UserError(f"job {job_id} was not begun yet; `python -m cg_lab explain {job_id}` tells what comes next")
-    _print_events(events)
-    attempts = read_attempts(events)
-    printed = _read_printed(layout, job_id, attempts[-1]) if attempts else []
-    if printed:
-        print(f"\n-- printed, last {TAIL} lines: {attempts[-1].log}")
-        print("\n".join(printed[-TAIL:]))
-    while follow and not layout.result(job_id).exists() and not layout.failure(job_id).exists():
-        time.sleep(1)
-        _print_events(journal.read())
-    return 0
-
-
-def _print_events(events: Iterable[dict[str, object]]) -> None:
-    for event in events:
-        facts = {key: value for key, value in event.items() if key not in ("time", "event", "traceback")}
-        told = "  ".join(f"{key}={value}" for key, value in facts.items() if value is not None)
-        print(f"{str(event.get('time', ''))[:19]}  {event.get('event')}  {told}".rstrip(), flush=True)
-        if trace := event.get("traceback"):
-            print(trace)
-
-
-def _read_printed(layout: Layout, job_id: str, attempt: Attempt) -> list[str]:
-    """Give what the process printed while it was at the job: between the lines that name it, and its errors."""
-    if not attempt.log:
-        return []
-    output = layout.root / attempt.log
-    lines = _read_lines(output)
-    start = max((number for number, line in enumerate(lines) if line.endswith(f"job {job_id} started")), default=None)
-    own = lines[start:] if start is not None else []
-    end = next((number for number, line in enumerate(own) if line.endswith(f"job {job_id} done")), len(own))
-    errors = _read_lines(output.with_suffix(".err")) if attempt.how not in (None, "done") else []
-    return [*own[: end + 1], *errors[-TAIL:]]
-
-
-def _read_lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
 
 
 def cancel_jobs(plan: Plan, layout: Layout, selection: Selection) -> int:

@@ -9,6 +9,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from cg_lab.passwords import hide_passwords
 from cg_lab.version import __version__
 
 PACKAGES = ("torch", "transformers", "numpy", "hydra-core", "submitit", "mlflow", "networkx")
@@ -27,7 +28,7 @@ def collect_provenance(argv: list[str], *, seconds: float | None) -> dict[str, o
     """
     commit = _git("rev-parse", "HEAD")
     return {
-        "command": shlex.join(["python", "-m", "cg_lab", *argv[1:]]),
+        "command": hide_passwords(shlex.join(["python", "-m", "cg_lab", *argv[1:]])),
         "cg_lab": __version__,
         "git_commit": commit,
         "git_dirty": bool(_git("status", "--porcelain")) if commit else None,

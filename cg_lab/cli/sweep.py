@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cg_lab.cli.arguments import Arguments
-from cg_lab.cli.jobs import explain_job
+from cg_lab.cli.job_history import explain_job
 from cg_lab.cli.plan_summary import show_plan
 from cg_lab.cli.progress import displaying
 from cg_lab.cli.provenance import collect_provenance
@@ -25,6 +25,7 @@ from cg_lab.execution.packs import Order, find_pending, read_order
 from cg_lab.execution.run import driving, resume_plan, run_plan, start_plan, submit_last
 from cg_lab.execution.selection import find_job
 from cg_lab.execution.slurm_commands import DEFAULTS, tell_foreign
+from cg_lab.passwords import hide_passwords
 from cg_lab.planning.plan import Plan
 from cg_lab.registration import check_conflicts, freeze_plan, read_registration, settle_plan
 from cg_lab.results import Layout, fingerprint, is_current, read_plan
@@ -189,7 +190,7 @@ def _freeze(plan: Plan, layout: Layout, arguments: Arguments) -> None:
     configurations = [
         (f"# {part.name}\n" if part.name else "") + to_yaml(part.plain) for part in compose(arguments.request)
     ]
-    write_text(layout.study(plan.study) / "config.yaml", "---\n".join(configurations))
+    write_text(layout.study(plan.study) / "config.yaml", hide_passwords("---\n".join(configurations)))
 
 
 def _tell_dropped(plan: Plan, layout: Layout) -> None:

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from cg_lab.cli import studies
 from cg_lab.errors import UserError
+from cg_lab.passwords import hide_passwords
 
 if TYPE_CHECKING:
     from cg_lab.cli.arguments import Arguments, Run
@@ -100,16 +102,24 @@ def explain(arguments: Arguments) -> int:
     runs = _read_runs(arguments)
     if not runs:
         return 0
-    from cg_lab.cli.explain import explain_target
-    from cg_lab.cli.jobs import explain_job
+    from cg_lab.cli.explain import explain_target, read_target
+    from cg_lab.cli.job_history import explain_job, read_history
+    from cg_lab.cli.studies import print_json
 
     for run in runs:
         assert run.catalog is not None
         name = arguments.name
         if _is_planned(run.study) and not any(name in (one.name, one.triplet) for one in run.catalog.subsets):
             layout = _existing(run.study)
-            return explain_job(_planned(run.study, layout), layout, name)
-        explain_target(name, run.study, run.catalog)
+            made = _planned(run.study, layout)
+            if arguments.json:
+                print_json(read_history(made, layout, name))
+                return 0
+            return explain_job(made, layout, name)
+        if arguments.json:
+            print_json(read_target(name, run.study, run.catalog))
+        else:
+            explain_target(name, run.study, run.catalog)
     return 0
 
 
@@ -118,11 +128,16 @@ def status(arguments: Arguments) -> int:
     runs = _read_runs(arguments, with_catalog=False)
     if not runs:
         return 0
-    from cg_lab.cli.jobs import show_status
+    from cg_lab.cli.jobs import read_status, show_status
+    from cg_lab.cli.studies import print_json
     from cg_lab.due_seeds import find_due
 
     layout = _existing(runs[0].study)
     made = find_due(layout, _planned(runs[0].study, layout))
+    if arguments.json:
+        told = read_status(made, layout, arguments.selection, cells=arguments.cells)
+        print_json(told)
+        return 1 if told.failures else 0
     return show_status(made, layout, arguments.selection, cells=arguments.cells, watch=arguments.watch)
 
 
@@ -131,7 +146,7 @@ def logs(arguments: Arguments) -> int:
     runs = _read_runs(arguments, with_catalog=False)
     if not runs:
         return 0
-    from cg_lab.cli.jobs import show_log
+    from cg_lab.cli.job_log import show_log
 
     layout = _existing(runs[0].study)
     return show_log(_planned(runs[0].study, layout), layout, arguments.name, follow=arguments.follow)
@@ -244,7 +259,7 @@ def server(arguments: Arguments) -> int:
         )
     for sign in (signal.SIGTERM, signal.SIGINT):  # which a shell's background jobs ignore
         signal.signal(sign, signal.default_int_handler)
-    with running_server(folder, arguments.host, arguments.port) as process:
+    with running_server(folder, arguments.host, arguments.port, arguments.allowed_hosts) as process:
         url = f"http://{arguments.host}:{arguments.port}"
         print(f"MLflow on {url}, PostgreSQL behind it; Ctrl-C stops both")
         print(f"mirror studies to it with tracking.uri={url}", flush=True)
@@ -283,6 +298,11 @@ VERBS: dict[str, tuple[Run, str]] = {
     "cancel": (cancel, "stop jobs that wait or run; what is done, and checkpoints, stay"),
     "retry": (retry, "run again what failed, or what is chosen"),
     "report": (report, "write effects.csv, report.md and report.html from what is there"),
+    "studies": (studies.studies, "list all studies, show one, remove one, or give one another name"),
+    "gc": (studies.gc, "remove results that nothing names, and weights that nothing needs; --dry-run only says"),
+    "bundle": (studies.bundle, "write a study to one folder or archive that opens elsewhere"),
+    "open": (studies.open_bundle, "add a bundle to a results folder; what is there stays"),
+    "merge": (studies.merge, "add the results of another machine; what is there stays"),
     "sync": (sync, "mirror a study's files to MLflow"),
     "server": (server, "run an MLflow server with PostgreSQL, which a team mirrors its studies to"),
     "ui": (ui, "open the MLflow UI on this machine"),
@@ -296,7 +316,9 @@ def _read_runs(arguments: Arguments, *, with_catalog: bool = True) -> list[Plann
     if arguments.cfg:
         for number, part in enumerate(compose(arguments.request)):
             sys.stdout.write(
-                ("---\n" if number else "") + (f"# {part.name}\n" if part.name else "") + to_yaml(part.plain)
+                ("---\n" if number else "")
+                + (f"# {part.name}\n" if part.name else "")
+                + hide_passwords(to_yaml(part.plain))
             )
         return []
     from cg_lab.cli.runs import open_runs
@@ -351,7 +373,6 @@ def _check_planned(study: Study, layout: Layout) -> None:
     from cg_lab.errors import suggest
 
     if not layout.plan(study.study).exists():
-        known = [
-            folder.name for folder in sorted((layout.root / "studies").glob("*")) if (folder / "plan.json").exists()
-        ]
-        raise UserError(f"study: no study '{study.study}' in {layout.root}; {suggest(study.study, known)}")
+        raise UserError(
+            f"study: no study '{study.study}' in {layout.root}; {suggest(study.study, layout.list_studies())}"
+        )

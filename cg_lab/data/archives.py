@@ -7,6 +7,8 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -35,7 +37,19 @@ DAMAGED = (
 DONE = "unpacked.txt"
 
 
-def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> Path:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A file of an archive."""
+
+    name: str
+    size: int
+    """Bytes that it claims to unpack to."""
+    open: Callable[[], IO[bytes]]
+
+
+def unpack(
+    archive: Path, folder: Path, wanted: Callable[[str], bool], *, most_bytes: int = MAX_BYTES, key: str = "data.path"
+) -> Path:
     """Unpack the wanted files of an archive, unless that was done before.
 
     Parameters
@@ -46,6 +60,10 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> Path:
         Holds one folder for each archive, named by its SHA-256.
     wanted
         Tells by its name whether a file is.
+    most_bytes
+        Of one file.
+    key
+        What of the user's names the archive, for messages.
 
     Returns
     -------
@@ -58,54 +76,62 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> Path:
 
     """
     if not archive.is_file():
-        raise UserError(f"data.path: no file '{archive}'; give a zip or tar file")
+        raise UserError(f"{key}: no file '{archive}'; give a zip or tar file")
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     target = folder / content_id("archive", 1, [digest])
     with holding(folder / f"{target.name}.lock", wait=True):
         if not (target / DONE).exists():
             try:
-                for name, payload in _read_members(archive, wanted):
-                    with replacing(target / name) as beside:
-                        beside.write_bytes(payload)
+                for member in _read_members(archive, wanted, most_bytes):
+                    with replacing(target / member.name) as beside:
+                        _copy(archive, member, beside)
             except DAMAGED as error:
                 raise UserError(f"{archive}: can't be unpacked ({error or type(error).__name__})") from None
             write_text(target / DONE, f"{archive.name}\n")
     return target
 
 
-def _read_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+def _copy(archive: Path, member: Member, path: Path) -> None:
+    """Write a member as far as it claims to go, so that one that lies about its size fills no disk."""
+    left = member.size + 1
+    with member.open() as source, path.open("wb") as target:
+        while left and (payload := source.read(min(left, 1 << 20))):
+            target.write(payload)
+            left -= len(payload)
+    if left != 1:
+        raise UserError(f"{archive}: '{member.name}' has not the {member.size} bytes that it claims")
+
+
+def _read_members(archive: Path, wanted: Callable[[str], bool], most_bytes: int) -> Iterator[Member]:
     total, packed = 0, archive.stat().st_size
     members = _list_zip(archive) if zipfile.is_zipfile(archive) else _list_tar(archive)
-    for count, (name, size, opened) in enumerate(members, 1):
+    for count, member in enumerate(members, 1):
         if count > MAX_MEMBERS:
             raise UserError(f"{archive}: more than {MAX_MEMBERS} files")
-        clean = name.removeprefix("./").replace("\\", "/")
+        clean = member.name.removeprefix("./").replace("\\", "/")
         if not lies_below(clean) or not clean.isprintable() or not wanted(clean):
             continue
-        if size > MAX_BYTES:
-            raise UserError(f"{archive}: '{clean}' unpacks to {size} bytes, at most {MAX_BYTES} are read")
-        total += size
+        if member.size > most_bytes:
+            raise UserError(f"{archive}: '{clean}' unpacks to {member.size} bytes, at most {most_bytes} are read")
+        total += member.size
         if total > MAX_TOTAL_BYTES or (total > 1 << 30 and total > MAX_RATIO * packed):
             raise UserError(
                 f"{archive}: unpacks to more than {total} bytes from {packed}; unpack it by hand if it is sound"
             )
-        with opened() as file:
-            payload = file.read(size + 1)
-        if len(payload) != size:
-            raise UserError(f"{archive}: '{clean}' has not the {size} bytes that it claims")
-        yield clean, payload
+        yield replace(member, name=clean)
 
 
-def _list_zip(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+def _list_zip(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as file:
         for told in file.infolist():
             if not told.is_dir() and (told.external_attr >> 28) != 0xA:  # a link
-                yield told.filename, told.file_size, lambda told=told: file.open(told)
+                yield Member(name=told.filename, size=told.file_size, open=lambda told=told: file.open(told))
 
 
-def _list_tar(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+def _list_tar(archive: Path) -> Iterator[Member]:
     with tarfile.open(archive, "r|*") as file:
         for told in file:
             if told.isreg():
-                yield told.name, told.size, lambda told=told: cast("IO[bytes]", file.extractfile(told))
+                opened = partial(file.extractfile, told)
+                yield Member(name=told.name, size=told.size, open=cast("Callable[[], IO[bytes]]", opened))

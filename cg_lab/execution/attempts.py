@@ -13,7 +13,7 @@ FINAL: frozenset[FailureKind] = frozenset(
     {"user_error", "not_finite", "too_long", "unreadable_weights", "no_weights", "cancelled"}
 )
 """Kinds that would only happen again."""
-MOST: dict[FailureKind, int] = {"crash": 3, "died": 3, "disk": 5, "lost": 20}
+MOST: dict[FailureKind, int] = {"crash": 3, "died": 3, "disk": 5, "lost": 20, "silent": 3}
 """Attempts in a row that may end in one way without a further checkpoint."""
 MEANING: dict[FailureKind, str] = {
     "out_of_memory": "memory ran out; the next attempt takes half as many samples at once, for the same batch",
@@ -26,6 +26,7 @@ MEANING: dict[FailureKind, str] = {
     "died": "the process ended without a word, as after kill -9 or a segmentation fault",
     "disk": "the results folder was full or out of reach",
     "lost": "the machine, a time limit, preemption or a signal took the process away",
+    "silent": "its process gave no sign for longer than its steps explain, and was taken away",
     "cancelled": "somebody cancelled it",
 }
 ENDS = {"done", "failed", "died", "interrupted"}

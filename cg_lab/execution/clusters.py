@@ -109,6 +109,10 @@ class Cluster(Protocol):
         """Cancel tasks that can never run."""
         ...
 
+    def take_away(self, submission: Submission, number: int) -> None:
+        """End one pack that gives no sign any more."""
+        ...
+
     def find_ends(self, packs: Sequence[tuple[Submission, int]]) -> dict[Key, End]:
         """Say how processes that left the queue ended, as far as that is known; one query for all."""
         ...

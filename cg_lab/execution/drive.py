@@ -13,6 +13,7 @@ from cg_lab.execution.attempts import MEANING, decide, read_attempts
 from cg_lab.execution.clusters import Cluster, End, Key, Look, NoAnswerError, NoRoomError
 from cg_lab.execution.dealing import Packs, deal, follow_up, part_stages
 from cg_lab.execution.following import FollowedPack, follow_packs
+from cg_lab.execution.heartbeat import find_patience
 from cg_lab.execution.keeping import Keeper
 from cg_lab.execution.packs import (
     Order,
@@ -20,6 +21,7 @@ from cg_lab.execution.packs import (
     Work,
     path_of,
     read_submissions,
+    trace_of,
     write_submission,
 )
 from cg_lab.journal import append_event, now, read_events
@@ -88,6 +90,7 @@ class Driver:
         self._packs: dict[Key, FollowedPack] = {}
         self._submissions: dict[str, Submission] = {}
         self._doubtful: set[str] = set()
+        self._silent: dict[Key, End] = {}
         self._false_starts: Counter[str] = Counter()
         self._suspects: set[str] = set()
         self._failed: set[str] = set()
@@ -168,12 +171,27 @@ class Driver:
         if ended:
             known = self.cluster.find_ends([(pack.submission, pack.number) for pack in ended if pack.open])
             for pack in ended:
-                self._close(pack, known.get(pack.key), is_hopeless=pack.key in look.hopeless)
+                end = self._silent.pop(pack.key, None) or known.get(pack.key)
+                self._close(pack, end, is_hopeless=pack.key in look.hopeless)
         waiting = {task.reason for task in look.tasks.values() if task.state == "waiting" and task.reason}
         for key, pack in self._packs.items():
             pack.is_waiting = look.tasks[key].state == "waiting"
+            self._listen(pack)
         if waiting and all(pack.is_waiting for pack in self._packs.values()):
             self._trouble = f"waiting in the queue ({', '.join(sorted(waiting))})"
+
+    def _listen(self, pack: FollowedPack) -> None:
+        """Take a pack away that is silent for longer than its steps explain; then its jobs are dealt again."""
+        trace = trace_of(path_of(self.layout, pack.submission), pack.number)
+        silence = pack.pulse.listen(trace, self.clock.time(), is_running=not pack.is_waiting)
+        job_id = pack.running
+        declared = 0.0 if job_id is None or self.work.is_finetune(job_id) else self.work.seconds.get(job_id, 0.0)
+        patience = find_patience(self.order, declared, pack.pulse.longest_gap_s)
+        if patience is None or silence <= patience or pack.key in self._silent:
+            return
+        said = f"its process gave no sign for {silence / 60:.0f} minutes and was taken away (cluster.silence_min)"
+        self._silent[pack.key] = End(kind="silent", message=said)
+        self.cluster.take_away(pack.submission, pack.number)
 
     def _follow(self, pack: FollowedPack) -> None:
         for job_id, is_done in pack.follow(self.layout):
@@ -237,7 +255,7 @@ class Driver:
                         message=end.message if end else "its process ended without a word",
                     )
             attempts = read_attempts(read_events(journal))
-            if end is None:
+            if end is None or end.kind == "silent":
                 self._suspects.add(job_id)
         if is_hopeless:
             append_event(journal, "released", message="its task waited for one that ended without success; dealt anew")

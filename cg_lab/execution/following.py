@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cg_lab.execution.clusters import Key
+from cg_lab.execution.heartbeat import Pulse
 from cg_lab.execution.packs import Submission, path_of, trace_of
-from cg_lab.journal import Follower
+from cg_lab.journal import Follower, read_end
 from cg_lab.results import Layout
+
+MOST_BYTES = 64_000
+"""Of the end of a log that are read for its last line."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,6 +32,7 @@ class FollowedPack:
     has_ended: bool = False
     """Whether it came to the end of its list."""
     is_waiting: bool = True
+    pulse: Pulse = field(default_factory=Pulse)
 
     @property
     def key(self) -> Key:
@@ -62,7 +67,7 @@ class FollowedPack:
         own = [names[self.number]] if len(names) > 1 else [f"{names[0]}_{self.number}"]
         for stem in own if len(self.submission.packs) > 1 else [*own, names[0]]:
             for path in sorted((layout.packs(self.submission.study) / "logs").glob(f"{stem}_*.err")):
-                if lines := path.read_text(encoding="utf-8", errors="replace").strip().splitlines():
+                if lines := read_end(path, MOST_BYTES).decode("utf-8", errors="replace").strip().splitlines():
                     return lines[-1]
         return "nothing"
 

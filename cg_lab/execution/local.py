@@ -15,9 +15,9 @@ from typing import Any
 
 from cg_lab.execution.bench import ModelBench, OpenBench
 from cg_lab.execution.clusters import End, Key, Look, Task
-from cg_lab.execution.packs import Submission, path_of
+from cg_lab.execution.packs import Submission, lock_of, path_of
 from cg_lab.execution.worker import PackRun
-from cg_lab.locks import find_holder
+from cg_lab.locks import Holder, find_holder
 from cg_lab.results import Layout
 from cg_lab.study import LocalSettings
 
@@ -82,6 +82,12 @@ class LocalCluster:
     def drop(self, names: Sequence[str]) -> None:
         """Nothing waits here."""
 
+    def take_away(self, submission: Submission, number: int) -> None:
+        """Kill the pack's process: one that hangs, or is stopped, does nothing that it is asked for."""
+        holder = find_holder(lock_of(path_of(self._layout, submission), number))
+        if holder is not None and holder.is_here:
+            _signal(holder.pid, signal.SIGKILL)
+
     def find_ends(self, packs: Sequence[tuple[Submission, int]]) -> dict[Key, End]:
         """Nothing more is known here."""
         return {}
@@ -127,6 +133,9 @@ class DebugCluster:
     def drop(self, names: Sequence[str]) -> None:
         """Nothing waits here."""
 
+    def take_away(self, submission: Submission, number: int) -> None:
+        """Nothing runs beside this process."""
+
     def find_ends(self, packs: Sequence[tuple[Submission, int]]) -> dict[Key, End]:
         """Nothing more is known here."""
         return {}
@@ -167,10 +176,14 @@ def stop_workers(folder: Path) -> None:
         _signal(process, signal.SIGKILL)
 
 
-def _find_workers(folder: Path) -> list[int]:
-    """Give the processes of this machine that hold a pack's lock."""
+def list_workers(folder: Path) -> list[Holder]:
+    """List the processes that hold the lock of a pack."""
     holders = [find_holder(lock) for lock in sorted(folder.glob("*.lock"))]
-    return [holder.pid for holder in holders if holder and holder.is_here]
+    return [holder for holder in holders if holder is not None]
+
+
+def _find_workers(folder: Path) -> list[int]:
+    return [holder.pid for holder in list_workers(folder) if holder.is_here]
 
 
 def _signal(process: int, number: signal.Signals) -> None:

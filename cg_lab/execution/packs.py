@@ -75,6 +75,11 @@ def read_order(layout: Layout, study: str) -> Order:
     return parse(Order, read_json(path), where=str(path))
 
 
+def find_order(layout: Layout, study: str) -> Order | None:
+    """Read how a study is run; None if it was never swept."""
+    return read_order(layout, study) if (layout.packs(study) / "order.json").exists() else None
+
+
 def path_of(layout: Layout, submission: Submission) -> Path:
     """Name a submission's file."""
     return layout.packs(submission.study) / f"{submission.id}.json"

@@ -104,7 +104,7 @@ def check_selection(plan: Plan, selection: Selection) -> None:
 
 
 def find_job(plan: Plan, name: str) -> str:
-    """Give the id of the job that is meant by the first characters of its id, or by a cell.
+    """Give the id of the job that is meant by the first characters of its id, a cell, or a run's name in MLflow.
 
     Raises
     ------
@@ -112,10 +112,16 @@ def find_job(plan: Plan, name: str) -> str:
         If there is none, or more than one.
 
     """
+    from cg_lab.tracking.run_names import find_runs_named  # which `--help` need not load
+
     for cell in plan.cells:
         if name in (cell.key, name_cell(plan, cell)):
             return cell.eval_job
     found = [job.id for job in (*plan.finetunes, *plan.evals) if job.id.startswith(name)]
+    if not found and (runs := find_runs_named(plan, name)):
+        if len(runs) == 1:
+            return runs[0]
+        raise UserError(f"{len(runs)} runs are called '{name}'; give one of their jobs: {', '.join(runs)}")
     if len(found) == 1:
         return found[0]
     if found:

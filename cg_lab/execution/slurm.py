@@ -38,6 +38,8 @@ MOST_REQUEUES = 100_000
 SILENT = ("Unable to contact slurm controller", "Socket timed out", "Connection refused", "Connection timed out",
           "Transport endpoint", "Zero Bytes", "Communication connection failure")  # fmt: skip
 FULL = ("SubmitJob", "submit limit", "job limit", "MaxJobCount", "Slurm temporarily unable to accept job")
+IDLE = frozenset({"PENDING", "SUSPENDED", "STOPPED"})
+"""States of tasks that have not ended and don't work."""
 NEVER = "DependencyNeverSatisfied"
 ENDS: dict[str, FailureKind] = {
     "OUT_OF_MEMORY": "out_of_memory", "TIMEOUT": "lost", "NODE_FAIL": "lost", "PREEMPTED": "lost",
@@ -199,8 +201,9 @@ class SlurmCluster:
             if NEVER in task.reason:
                 hopeless[key] = name
                 continue
-            is_waiting = task.state == "PENDING"
-            reason = task.reason if is_waiting and task.reason != "None" else ""
+            is_waiting = task.state in IDLE
+            told = task.reason if task.state == "PENDING" else task.state
+            reason = told if is_waiting and told != "None" else ""
             tasks[key] = Task(name=name, state="waiting" if is_waiting else "running", reason=reason)
         self._over |= {
             (submission.id, number)
@@ -261,6 +264,11 @@ class SlurmCluster:
                 delayed.dump(beside)
                 beside.replace(path)
 
+    def take_away(self, submission: Submission, number: int) -> None:
+        """Cancel one task; Slurm kills it if it does not end."""
+        for name in _name_packs([(submission, number)]):
+            self._cancel(name)
+
     def find_ends(self, packs: Sequence[tuple[Submission, int]]) -> dict[Key, End]:
         """Ask sacct once; without accounting nothing is known."""
         names = _name_packs(packs)
@@ -285,6 +293,10 @@ class SlurmCluster:
     def find_own(self) -> list[str]:
         """List the arrays in the queue that carry the study's name, whether the study's files know them or not."""
         return list(dict.fromkeys(task.array for task in list_tasks(self.name) or [] if not task.is_over))
+
+    def has_last(self) -> bool:
+        """Tell whether the last task of a detached sweep waits or runs."""
+        return any(task.comment == "last" and not task.is_over for task in list_tasks(self.name) or [])
 
     def _cancel(self, name: str) -> None:
         run_slurm("scancel", name)

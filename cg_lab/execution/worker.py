@@ -19,10 +19,12 @@ from typing import Any, Literal
 from cg_lab.errors import InterruptedByUserError, UserError, is_disk_trouble
 from cg_lab.execution.attempts import Next, decide, read_attempts
 from cg_lab.execution.bench import Bench, Conduct, Job, ModelBench, OpenBench, Surface
+from cg_lab.execution.heartbeat import beat
 from cg_lab.execution.packs import lock_of, read_order, read_submission, trace_of
 from cg_lab.execution.team import Team, joining
 from cg_lab.journal import append_event, now, read_events
 from cg_lab.locks import holding
+from cg_lab.passwords import hide_passwords
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.results import Failure, FailureKind, Layout, read_failure, read_plan, write_failure
 from cg_lab.study import DebugSettings
@@ -164,6 +166,7 @@ class _Shift:
         busy = self._pass(jobs)
         while busy and not self.team.any(self.stop.requested):
             time.sleep(POLL_S)
+            beat(self.trace)
             busy = self._pass(busy)
         self._tell("stopped" if self.team.any(self.stop.requested) else "ended")
 
@@ -256,14 +259,14 @@ class _Shift:
     def _record(self, job: Job, error: Exception) -> Standing | None:
         """Write down what went wrong; say whether to try again at once."""
         kind = classify(error)
-        trace = traceback.format_exc()
+        trace = hide_passwords(traceback.format_exc())
         print(trace, file=sys.stderr, flush=True)
         with _bearing_full_disks():
             append_event(
                 self.layout.journal(job.id),
                 "failed",
                 kind=kind,
-                message=str(error) or type(error).__name__,
+                message=hide_passwords(str(error)) or type(error).__name__,
                 traceback=trace,
             )
         if self.team.size > 1:
@@ -305,6 +308,8 @@ class _Shift:
             nonlocal looked_at
             if time.monotonic() - looked_at > POLL_S:
                 looked_at = time.monotonic()
+                if self.team.is_first:
+                    beat(self.trace)
                 if failure.exists():
                     return True
             return self.stop.requested

@@ -10,7 +10,7 @@ from cg_lab.analysis.family import RegisteredFamily
 from cg_lab.analysis.verdict import Decision
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import Plan
-from cg_lab.registration import Registration, read_registration
+from cg_lab.registration import Registration, read_registered
 from cg_lab.reporting.read import Readings, read_scores
 from cg_lab.results import Layout, read_plan
 
@@ -31,12 +31,12 @@ def judge_study(layout: Layout, plan: Plan, readings: Readings, registration: Re
     """
     if registration is None:
         return compute_effects(plan, readings.scores, readings.reasons)
-    earlier = _find_earlier(layout, plan, registration)
+    earlier = find_earlier(layout, plan, registration)
     decided: dict[str, Decision] = {}
     if earlier is not None:
+        earlier, known = earlier
         before = read_scores(earlier, layout)
-        known = read_registration(layout, earlier.study)
-        judged = compute_effects(earlier, before.scores, before.reasons, describe(known) if known else None)
+        judged = compute_effects(earlier, before.scores, before.reasons, describe(known))
         same = set(_list_same(plan, earlier))
         decided = {part.contrast.id: part.decision for part in judged.contrasts if part.contrast.id in same}
     family = describe(registration, earlier.study if earlier else "", decided)
@@ -57,23 +57,27 @@ def describe(
     )
 
 
-def _find_earlier(layout: Layout, plan: Plan, registration: Registration) -> Plan | None:
+def find_earlier(layout: Layout, plan: Plan, registration: Registration) -> tuple[Plan, Registration] | None:
     """Find the largest study that was frozen before and asks more questions of the same answers."""
     if not registration.num_known:
         return None
-    plans = [other for other in _read_others(layout, plan.study, registration.frozen) if _list_same(plan, other)]
-    return max(plans, key=lambda other: (len(other.contrasts), other.study), default=None)
+    others = _read_others(layout, plan.study, registration.frozen)
+    earlier = [(other, known) for other, known in others if _list_same(plan, other)]
+    return max(earlier, key=lambda pair: (len(pair[0].contrasts), pair[0].study), default=None)
 
 
-def _read_others(layout: Layout, study: str, before: str) -> Iterator[Plan]:
-    """Read the plans of other studies that were frozen before; one that can't be read costs this study nothing."""
-    for path in sorted(layout.root.glob("studies/*/plan.json")):
-        if path.parent.name == study:
+def _read_others(layout: Layout, study: str, before: str) -> Iterator[tuple[Plan, Registration]]:
+    """Read the plans of other studies that were frozen before; one that can't be read costs this study nothing.
+
+    A study that was removed counts on: who has seen its results may pick among its questions.
+    """
+    for path in sorted([*layout.root.glob("studies/*/plan.json"), *layout.removed.glob("*/plan.json")]):
+        if path.parent == layout.study(study):
             continue
         with suppress(UserError):
-            known = read_registration(layout, path.parent.name)
+            known = read_registered(path.parent)
             if known is not None and known.frozen < before:
-                yield read_plan(path)
+                yield read_plan(path), known
 
 
 def _list_same(plan: Plan, earlier: Plan) -> list[str]:

@@ -58,7 +58,7 @@ class ReportFiles:
     effects: StudyEffects
 
 
-def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFiles:
+def write_report(layout: Layout, study: str, *, images: bool = True, folder: Path | None = None) -> ReportFiles:
     """Write effects.csv, cells.csv, report.md, report.html and the figures of a planned study.
 
     What is missing is listed with its reason; what is there is reported.
@@ -69,6 +69,8 @@ def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFi
         Which study.
     images
         False shows no test images, for files that leave the house.
+    folder
+        Where it is written, if not in the study's folder.
 
     Raises
     ------
@@ -82,7 +84,7 @@ def write_report(layout: Layout, study: str, *, images: bool = True) -> ReportFi
     registration = read_registration(layout, study)
     effects = judge_study(layout, plan, readings, registration)
     explored = explore_probabilities(plan, layout, readings)
-    folder = layout.study(study)
+    folder = folder or layout.study(study)
     files = ReportFiles(
         effects_csv=folder / "effects.csv",
         cells_csv=folder / "cells.csv",

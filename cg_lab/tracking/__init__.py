@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cg_lab.tracking.experiments import delete_experiment, list_shown_jobs, rename_experiment
 from cg_lab.tracking.server import running_server
 from cg_lab.tracking.store import TrackingError
 from cg_lab.tracking.sync import SyncReport, is_synced, sync_study
@@ -12,7 +13,10 @@ __all__ = [
     "TrackingError",
     "UiCommand",
     "build_ui_command",
+    "delete_experiment",
     "is_synced",
+    "list_shown_jobs",
+    "rename_experiment",
     "run_ui",
     "running_server",
     "sync_study",

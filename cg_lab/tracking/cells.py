@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from cg_lab.arms import CONTROLS
 from cg_lab.planning.plan import Cell, Plan, Setting
 from cg_lab.results import EvalResult, Layout
@@ -14,10 +12,10 @@ from cg_lab.tracking.record import (
     identify_catalogs,
     make_input,
     name_sources,
-    shorten,
     tell_failure,
     tell_recipe,
 )
+from cg_lab.tracking.run_names import count_questions, name_cell_run
 from cg_lab.wilson import wilson_interval
 
 DIGITS = 9
@@ -44,7 +42,7 @@ class CellRecorder:
         self.models = models
         self.data = {job.id: job.data for job in plan.evals}
         self.contrasts = {contrast.id: contrast for contrast in plan.contrasts}
-        self.num_contrasts = Counter(contrast.target for contrast in plan.contrasts)
+        self.num_contrasts = count_questions(plan)
         self.plan = plan
         self.catalogs = identify_catalogs(plan)
         self.accuracies = {
@@ -61,7 +59,7 @@ class CellRecorder:
         return Record(
             key=f"cell:{cell.key}",
             job_id=cell.eval_job,
-            name=shorten(self._name(cell)),
+            name=name_cell_run(self.plan, cell, self.num_contrasts),
             status=state.status,
             tags={
                 "kind": "cell",
@@ -82,17 +80,6 @@ class CellRecorder:
             start_ms=state.start_ms,
             end_ms=state.end_ms,
         )
-
-    def _name(self, cell: Cell) -> str:
-        """Name a cell so that the first characters, which the UI's narrow column shows, tell it from others."""
-        contrast = self.contrasts[cell.contrast]
-        seed = "" if cell.seed is None else f" s{cell.seed}"
-        variant = f" {cell.variant}" if cell.variant else ""
-        subset = "" if cell.arm.traits.asks_target else f" on {cell.subset}"
-        sources = (
-            f" ({contrast.id.removeprefix(f'{contrast.target}/')})" if self.num_contrasts[contrast.target] > 1 else ""
-        )
-        return f"{contrast.target} {cell.arm}{variant}{seed}{subset}{sources}"
 
     def _setting(self, cell: Cell) -> Setting:
         return self.plan.setting_by_name[self.contrasts[cell.contrast].setting]

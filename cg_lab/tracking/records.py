@@ -23,6 +23,7 @@ from cg_lab.tracking.record import (
     tell_failure,
     tell_recipe,
 )
+from cg_lab.tracking.run_names import name_finetune_run
 
 STUDY_FILES = (
     "plan.json", "registered.json", "config.yaml", "provenance.json", "effects.csv", "cells.csv", "summary.csv",
@@ -135,11 +136,10 @@ def _record_finetune(
     job: FinetuneJob, state: JobState, result: FinetuneResult | None, shared: dict[str, str]
 ) -> Record:
     sources = name_sources(job.mixture)
-    shuffled = " shuffled" if job.mixture.labels == "shuffled" else ""
     return Record(
         key=f"finetune:{job.id}",
         job_id=job.id,
-        name=shorten(f"tune s{job.seed} {sources}{shuffled}"),
+        name=name_finetune_run(job),
         status=state.status,
         tags={
             "kind": "finetune",

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -158,8 +158,19 @@ def _find_port() -> int:
 
 
 @contextmanager
-def running_server(folder: Path, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def running_server(
+    folder: Path, host: str, port: int, allowed_hosts: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run MLflow's server before a PostgreSQL; both end with the block.
+
+    Parameters
+    ----------
+    folder
+        Keeps database and artifacts.
+    host, port
+        Where it listens.
+    allowed_hosts
+        Names that it may be asked by beside this machine's own; MLflow's rule, private addresses, if there are none.
 
     Raises
     ------
@@ -172,6 +183,8 @@ def running_server(folder: Path, host: str, port: int) -> Iterator[subprocess.Po
         artifacts = (folder / "artifacts").resolve()
         command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", artifacts.as_uri(),
                    "--host", host, "--port", str(port), "--workers", "2"]  # fmt: skip
+        if allowed_hosts:
+            command += ["--allowed-hosts", ",".join(list_host_headers(allowed_hosts))]
         with (folder / "server.log").open("ab") as log:
             server = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -181,6 +194,18 @@ def running_server(folder: Path, host: str, port: int) -> Iterator[subprocess.Po
             yield server
         finally:
             _stop(server)
+
+
+def list_host_headers(names: Sequence[str]) -> tuple[str, ...]:
+    """List what the header of a request for one of some names may be: with and without a port, this machine's own too.
+
+    >>> list_host_headers(["lab"])
+    ('localhost', 'localhost:*', '127.0.0.1', '127.0.0.1:*', 'lab', 'lab:*')
+    """
+    hosts = dict.fromkeys(["localhost", "127.0.0.1", *names])
+    return tuple(
+        header for name in hosts for header in ((name,) if ":" in name or "*" in name else (name, f"{name}:*"))
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cg_lab.locks import find_holder, holding
+from cg_lab.passwords import hide_passwords
 from cg_lab.results import Layout, identify_results
 from cg_lab.tracking.views import KIND_TAGS, SHARE_TAG, VIEWS, build_view_tags
 
@@ -78,6 +79,15 @@ def find_database(uri: str) -> Path | None:
     return Path(path) if scheme.split("+")[0] == "sqlite" and path else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """An open MLflow store."""
+
+    client: MlflowClient
+    database: Path | None
+    """The SQLite file; None if runs are kept elsewhere."""
+
+
 @contextmanager
 def opening(layout: Layout, study: str, tracking_uri: str | None, experiment: str | None = None) -> Iterator[Store]:
     """Open a study's experiment, alone: other writers wait, so that the database is made once and no run twice.
@@ -88,6 +98,23 @@ def opening(layout: Layout, study: str, tracking_uri: str | None, experiment: st
         Whose runs it holds; one that holds those of another results folder is left alone.
     tracking_uri, experiment
         Where, if not in the results folder, and under which name, if not the study's.
+
+    Raises
+    ------
+    TrackingError
+        For everything that MLflow, its database or its server refuses.
+
+    """
+    with connecting(layout, tracking_uri) as connection:
+        place = None if tracking_uri else (layout.root / "mlartifacts" / study).resolve().as_uri()
+        name, owner = experiment or study, describe_owner(layout, study)
+        experiment_id = _open_experiment(connection.client, name, place, owner)
+        yield Store(client=connection.client, experiment_id=experiment_id, database=connection.database)
+
+
+@contextmanager
+def connecting(layout: Layout, tracking_uri: str | None) -> Iterator[Connection]:
+    """Open an MLflow store, alone; a SQLite file that is not there is made.
 
     Raises
     ------
@@ -111,18 +138,14 @@ def opening(layout: Layout, study: str, tracking_uri: str | None, experiment: st
     lock = (database or layout.database).with_suffix(".lock")
     try:
         with _writing_alone(lock):
-            client = _connect(uri, database)
             try:
-                place = None if tracking_uri else (layout.root / "mlartifacts" / study).resolve().as_uri()
-                name = experiment or study
-                experiment_id = _open_experiment(client, name, place, _describe_owner(layout, study))
-                yield Store(client=client, experiment_id=experiment_id, database=database)
+                yield Connection(client=_connect(uri, database), database=database)
             finally:
                 _disconnect(uri, database)
     except ImportError as error:
-        raise TrackingError(f"tracking.uri: {hide_password(uri)} needs a package: {error}") from error
+        raise TrackingError(f"tracking.uri: {hide_passwords(uri)} needs a package: {error}") from error
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise TrackingError(f"{hide_password(uri)} refused: {_first_line(error)}") from error
+        raise TrackingError(f"{hide_passwords(uri)} refused: {_explain(error)}") from error
 
 
 @contextmanager
@@ -172,7 +195,7 @@ def _disconnect(uri: str, database: Path | None) -> None:
         SqlAlchemyStore._get_or_create_engine(uri).dispose()
 
 
-def _describe_owner(layout: Layout, study: str) -> dict[str, str]:
+def describe_owner(layout: Layout, study: str) -> dict[str, str]:
     """Give the tags that say whose experiment it is."""
     return {OWNER_TAG: f"{identify_results(layout)}/{study}", PLACE_TAG: str(layout.root.resolve())}
 
@@ -188,7 +211,7 @@ def _open_experiment(client: MlflowClient, study: str, place: str | None, owner:
             f"experiment '{study}' holds the runs of study '{known.split('/', 1)[-1]}' in another results folder, "
             f"{found.tags.get(PLACE_TAG)}; mirror this one under another name: tracking.experiment=NAME"
         )
-    if place is not None and found.artifact_location != place:
+    if place is not None and found.artifact_location.rsplit("/", 1)[0] != place.rsplit("/", 1)[0]:
         raise TrackingError(
             f"experiment '{study}' keeps its artifacts in {found.artifact_location}, not in {place}; if the results "
             "folder was moved, delete mlflow.db and mlartifacts/, and sync builds them again"
@@ -266,15 +289,26 @@ def set_start(store: Store, run_id: str, start_ms: int) -> None:
             connection.execute("UPDATE runs SET start_time = ? WHERE run_uuid = ?", (start_ms, run_id))
 
 
-def hide_password(uri: str) -> str:
-    """Leave out what stands between a user's name and the host.
+REFUSALS = {
+    "Invalid Host header": "the server does not know the name or address that it is asked by; start it with "
+    "--allowed-hosts NAME",
+    "401": "the server wants a log-in: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    "PERMISSION_DENIED": "this user may not write to the experiment; its owner or the administrator may allow it, or "
+    "mirror under another name: tracking.experiment=NAME",
+    "403": "the server, or a proxy before it, does not let this user in: a server wants --allowed-hosts NAME, a proxy "
+    "its own log-in",
+}
+"""What a server says in refusing, and what to do; the first that is in its words counts."""
 
-    >>> hide_password("postgresql://me:secret@host/mlflow")
-    'postgresql://me:***@host/mlflow'
-    """
-    return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:***@", uri)
+
+def _explain(error: Exception) -> str:
+    """Give MLflow's own words, without passwords, and what would be right where a server let nobody in."""
+    said = str(error)
+    told = next((advice for sign, advice in REFUSALS.items() if re.search(rf"\b{sign}\b", said)), "")
+    return f"{_first_line(error)}; {told}" if told else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    words = hide_passwords(str(error))
+    line = next((line.strip() for line in words.splitlines() if line.strip()), type(error).__name__)
     return line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE]} ..."

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from cg_lab.due_seeds import find_due
 from cg_lab.errors import UserError
+from cg_lab.passwords import hide_passwords
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, fingerprint, read_plan
 from cg_lab.serialize import content_id, read_json, write_json
@@ -79,7 +80,7 @@ def sync_study(
             stamp,
             {
                 "mark": mark,
-                "uri": find_uri(layout, tracking_uri),
+                "uri": hide_passwords(find_uri(layout, tracking_uri)),
                 "experiment": experiment or study,
                 "runs": len(records),
             },
@@ -98,7 +99,11 @@ def is_synced(layout: Layout, study: str, *, tracking_uri: str | None = None, ex
     last, uri = read_json(stamp), find_uri(layout, tracking_uri)
     plan = find_due(layout, read_plan(layout.plan(study)))
     name = experiment or study
-    if last.get("mark") != _mark(layout, plan) or last.get("uri") != uri or last.get("experiment", study) != name:
+    if (
+        last.get("mark") != _mark(layout, plan)
+        or last.get("uri") != hide_passwords(uri)
+        or last.get("experiment", study) != name
+    ):
         return False
     database = find_database(uri)
     return database is None or count_runs(database, name) == last["runs"]

@@ -9,7 +9,8 @@ import pandas as pd
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from cg_lab.tracking.store import TrackingError, hide_password
+from cg_lab.passwords import hide_passwords
+from cg_lab.tracking.store import TrackingError
 
 RUNS = """
     SELECT runs.run_uuid, runs.name, runs.status, runs.start_time, runs.end_time FROM runs
@@ -53,7 +54,9 @@ def read_runs(uri: str, study: str) -> pd.DataFrame:
             parts = {prefix: _fetch(connection, VALUES.format(table=table), study) for prefix, table in PARTS.items()}
         engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
-        raise TrackingError(f"{hide_password(uri)} can't be read: {str(error).splitlines()[0]}") from None
+        raise TrackingError(
+            f"{hide_passwords(uri)} can't be read: {hide_passwords(str(error)).splitlines()[0]}"
+        ) from None
     index = [run[0] for run in runs]
     frame = pd.DataFrame(runs, columns=["run_id", "name", "status", "start_time", "end_time"])
     for name in ("start_time", "end_time"):

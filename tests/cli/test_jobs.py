@@ -19,6 +19,7 @@ from cg_lab.execution.states import read_standing
 from cg_lab.journal import append_event, read_events
 from cg_lab.locks import holding
 from cg_lab.results import read_failure
+from cg_lab.tracking.records import build_records
 
 
 def run(lab: Any, capsys: pytest.CaptureFixture[str], verb: str, *arguments: str, status: int = 0) -> str:
@@ -59,6 +60,15 @@ def test_what_is_being_worked_on_shows_as_running(lab: Any, capsys: Any) -> None
     assert read_standing(lab.plan, lab.order, lab.layout).states[job] is State.OPEN
 
 
+def test_status_says_when_nobody_drives_what_is_left(lab: Any, cluster: Any, capsys: Any) -> None:
+    again = f"nobody drives it; 7 jobs wait for: python -m cg_lab sweep study={lab.plan.study}"
+    assert again in run(lab, capsys, "status")
+    with holding(lab.layout.driver_lock(lab.plan.study)):
+        assert "nobody" not in run(lab, capsys, "status")
+    cluster.drive().run()
+    assert "nobody" not in run(lab, capsys, "status")
+
+
 def test_explain_tells_attempts_and_what_comes_next(half_done: Any, capsys: Any) -> None:
     said = run(half_done, capsys, "explain", "ct-brain-side/ceiling/seed0")
     assert "no_weights: its fine-tune" in said
@@ -68,6 +78,17 @@ def test_explain_tells_attempts_and_what_comes_next(half_done: Any, capsys: Any)
 
 def test_explain_still_tells_of_targets(lab: Any, capsys: Any) -> None:
     assert "held out in" in run(lab, capsys, "explain", "ct-brain-side")
+
+
+def test_a_job_goes_by_the_name_of_its_run_in_mlflow(half_done: Any, capsys: Any) -> None:
+    plan = half_done.plan
+    names = {record.name: record for record in build_records(plan, half_done.layout)}
+    for name, record in names.items():
+        if record.key.startswith(("cell:", "finetune:")):
+            assert find_job(plan, name) == record.job_id
+    assert "tune s0 " in next(name for name in names if name.startswith("tune"))
+    assert "done" in run(half_done, capsys, "explain", "ct-brain-side related s0")
+    assert "started" in run(half_done, capsys, "logs", "ct-brain-side related s0")
 
 
 def test_a_job_goes_by_the_first_characters_of_its_id_or_by_its_cell(lab: Any) -> None:

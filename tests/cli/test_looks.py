@@ -18,8 +18,9 @@ from cg_lab.cli import main, sweep as sweeping
 from cg_lab.due_seeds import find_due, list_jobs
 from cg_lab.execution.drive import Outcome
 from cg_lab.planning.plan import Cell, Plan
+from cg_lab.planning.work import FinetuneJob
 from cg_lab.questions import AnyQuestion, Question
-from cg_lab.results import Layout, read_plan
+from cg_lab.results import FinetuneResult, Layout, read_plan, write_result
 from tests.reporting.answering import Row, choose, write_answers
 
 SHARES = {Arm.CEILING: 0.95, Arm.RELATED: 0.9, Arm.ALONE: 0.3}
@@ -35,6 +36,11 @@ def answer_by_chance(cell: Cell, number: int, question: AnyQuestion) -> Row:
     return choose(question, (question.answer + is_wrong) % len(question.options))
 
 
+def make_result(job: FinetuneJob) -> FinetuneResult:
+    """Make the result of a fine-tune that nobody ran."""
+    return FinetuneResult(job=job, steps=1, samples=1, loss_first=1, loss_last=0.5, seconds=1, host="", started="t")
+
+
 class Trainer:
     """Answers in the place of a model; notes which jobs were asked for, turn by turn."""
 
@@ -48,9 +54,8 @@ class Trainer:
         assert frozenset(wanted) == list_jobs(part)
         write_answers(layout, part, answer_by_chance)
         for job in part.finetunes:
-            layout.result(job.id).parent.mkdir(parents=True, exist_ok=True)
-            layout.result(job.id).write_text("{}")
-            layout.weights(job.id).mkdir(exist_ok=True)
+            layout.weights(job.id).mkdir(parents=True, exist_ok=True)
+            write_result(layout, make_result(job))
         return Outcome(num_done=len(wanted), num_failed=0)
 
 

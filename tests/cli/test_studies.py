@@ -9,42 +9,10 @@ from pathlib import Path
 import pytest
 
 from cg_lab import registration
-from cg_lab.cli import main, sweep as sweeping
+from cg_lab.cli import main
 from cg_lab.results import Layout, read_plan
+from tests.cli.small_study import BRAIN, BREAST, SMALL, run
 from tests.cli.test_looks import Trainer
-
-SMALL = (
-    "study=s", "seeds=[0]", "arms=[zero_shot,unrelated,related]", "design.prefer=hash", "rule.resamples=100",
-    "data.train_per_subset=96", "data.test_per_subset=24", "tracking=none",
-)  # fmt: skip
-BREAST, BRAIN = "targets=[us-breast-mass]", "targets=[ct-brain-mass]"
-
-
-def run(verb: str, root: Path, *overrides: str) -> int:
-    return main([verb, f"results_dir={root}", *SMALL, *overrides])
-
-
-@pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    found = Trainer()
-    monkeypatch.setattr(sweeping, "run_plan", found.run)
-    return found
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sweep a study of one target."""
-    root = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeping, "run_plan", Trainer().run)
-        assert run("sweep", root, BREAST) == 0
-    return root
-
-
-@pytest.fixture
-def root(finished: Path, tmp_path: Path) -> Path:
-    shutil.copytree(finished, tmp_path / "r")
-    return tmp_path / "r"
 
 
 def list_targets(root: Path) -> list[str]:
