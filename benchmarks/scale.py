@@ -123,6 +123,9 @@ class Simulation:
             tasks=tasks, adopted={sent.id: sent.id for sent in submissions if not sent.task and sent.id in known}
         )
 
+    def take_away(self, submission: Submission, number: int) -> None:
+        """Never asked for: nothing falls silent."""
+
     def find_ends(self, packs: Sequence[tuple[Submission, int]]) -> dict[Key, End]:
         """There is no accounting."""
         return {}

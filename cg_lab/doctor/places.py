@@ -17,12 +17,13 @@ from cg_lab.errors import UserError
 from cg_lab.execution.slurm_commands import ask, check_commands
 from cg_lab.locks import holding
 from cg_lab.models.precision import tell_bytes
+from cg_lab.passwords import hide_passwords
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.weights_on_disk import foresee_weights
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.results import Layout
 from cg_lab.study import ClusterSettings, SlurmSettings, Study, TrackingSettings
-from cg_lab.tracking.store import UNFIT, find_database, find_uri, hide_password
+from cg_lab.tracking.store import UNFIT, find_database, find_uri
 
 ANSWER_S = 5.0
 """How long a server may take to answer."""
@@ -84,7 +85,7 @@ def check_mlflow(tracking: TrackingSettings, layout: Layout) -> Finding:
     if tracking.name == "none":
         return Finding(name="MLflow", found="not used (tracking=none)")
     uri = find_uri(layout, tracking.uri)
-    shown = hide_password(uri)
+    shown = hide_passwords(uri)
     database = find_database(uri)
     if database is not None:
         folder = _find_existing(database.parent)
