@@ -48,7 +48,7 @@ class Member:
 
 
 def unpack(
-    archive: Path, folder: Path, wanted: Callable[[str], bool], *, most_bytes: int = MAX_BYTES, key: str = "data.path"
+    archive: Path, folder: Path, wanted: Callable[[str], bool], *, most_bytes: int | None = None, key: str = "data.path"
 ) -> Path:
     """Unpack the wanted files of an archive, unless that was done before.
 
@@ -61,7 +61,7 @@ def unpack(
     wanted
         Tells by its name whether a file is.
     most_bytes
-        Of one file.
+        Of one file; as of an image if not given.
     key
         What of the user's names the archive, for messages.
 
@@ -83,7 +83,7 @@ def unpack(
     with holding(folder / f"{target.name}.lock", wait=True):
         if not (target / DONE).exists():
             try:
-                for member in _read_members(archive, wanted, most_bytes):
+                for member in _read_members(archive, wanted, most_bytes or MAX_BYTES):
                     with replacing(target / member.name) as beside:
                         _copy(archive, member, beside)
             except DAMAGED as error:

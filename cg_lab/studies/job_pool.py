@@ -12,7 +12,7 @@ from cg_lab.errors import UserError
 from cg_lab.locks import find_holder, holding
 from cg_lab.results import Layout
 from cg_lab.studies.disk_use import DiskUse, measure_folder
-from cg_lab.studies.plan_outline import list_named, list_plan_files, read_outline
+from cg_lab.studies.plan_outline import read_outlines
 
 SCHEMA = 1
 """Of what `--json` prints; raised when a field goes or changes its meaning."""
@@ -65,14 +65,13 @@ def find_needs(layout: Layout, shown: frozenset[str]) -> Needs:
         If a plan can't be read.
 
     """
-    named, done = list_named(layout), layout.list_done()
-    needs = {
-        finetune
-        for path in list_plan_files(layout)
-        for job_id, finetune in read_outline(path).needs.items()
-        if job_id not in done
-    }
-    return Needs(named=frozenset(named), shown=shown - frozenset(named), open_finetunes=frozenset(needs))
+    done = layout.list_done()
+    named: set[str] = set()
+    needed: set[str] = set()
+    for _, outline in read_outlines(layout):
+        named |= outline.jobs
+        needed |= {finetune for job_id, finetune in outline.needs.items() if job_id not in done}
+    return Needs(named=frozenset(named), shown=shown - named, open_finetunes=frozenset(needed))
 
 
 def measure_pool(layout: Layout, needs: Needs) -> PoolUse:
@@ -82,12 +81,10 @@ def measure_pool(layout: Layout, needs: Needs) -> PoolUse:
     done = layout.list_done()
     foreign = [job_id for job_id in tried if job_id not in needs.named]
     held = frozenset(job_id for job_id in foreign if find_holder(layout.lock(job_id)))
-    unnamed = [job_id for job_id in foreign if job_id not in needs.shown | held]
-    spare = [
-        job_id
-        for job_id in tried
-        if job_id in needs.named & done - needs.open_finetunes and layout.weights(job_id).is_dir()
-    ]
+    staying = needs.shown | held
+    unnamed = [job_id for job_id in foreign if job_id not in staying]
+    finished = (needs.named & done) - needs.open_finetunes
+    spare = [job_id for job_id in tried if job_id in finished and sizes[job_id].weights]
     return PoolUse(
         schema=SCHEMA,
         num_jobs=len(tried),

@@ -81,8 +81,8 @@ def list_plan_files(layout: Layout) -> Iterator[Path]:
         yield from (path for path in dict.fromkeys(candidates) if path.exists())
 
 
-def list_named(layout: Layout) -> dict[str, tuple[str, ...]]:
-    """List the jobs that any plan names, each with the studies that do.
+def read_outlines(layout: Layout) -> Iterator[tuple[str, PlanOutline]]:
+    """Read the outlines of all files that hold a plan, each with its study.
 
     Raises
     ------
@@ -90,17 +90,20 @@ def list_named(layout: Layout) -> dict[str, tuple[str, ...]]:
         If a plan can't be read: then nobody knows what it names.
 
     """
-    named: dict[str, list[str]] = {}
     for path in list_plan_files(layout):
         study = path.relative_to(layout.root / "studies").parts[0]
         try:
-            outline = read_outline(path)
+            yield study, read_outline(path)
         except UserError as error:
             raise UserError(f"{error}\nwithout it nobody knows which results {study} needs; nothing was done") from None
+
+
+def list_named(layout: Layout) -> dict[str, tuple[str, ...]]:
+    """List the jobs that any plan names, each with the studies that do; raises as `read_outlines`."""
+    named: dict[str, dict[str, None]] = {}
+    for study, outline in read_outlines(layout):
         for job_id in outline.jobs:
-            studies = named.setdefault(job_id, [])
-            if study not in studies:
-                studies.append(study)
+            named.setdefault(job_id, {})[study] = None
     return {job_id: tuple(studies) for job_id, studies in named.items()}
 
 

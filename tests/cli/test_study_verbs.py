@@ -204,6 +204,8 @@ def test_with_a_plan_that_nobody_can_read_nothing_is_removed(root: Path, capsys:
 def test_weights_that_no_open_evaluation_needs_go_only_if_asked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     layout = Layout(root)
     first, second = [job.id for job in read_plan(layout.plan("s")).finetunes]
+    for job_id in (first, second):
+        (layout.weights(job_id) / "model.safetensors").write_bytes(b"0")
     layout.result(next(job.id for job in read_plan(layout.plan("s")).evals if job.checkpoint_of == first)).unlink()
     assert "spare weights 1 fine-tunes" in tell(root, capsys, "gc")
     assert layout.weights(second).is_dir()
