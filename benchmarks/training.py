@@ -47,8 +47,9 @@ from cg_lab.planning.plan import PlannedCatalog
 from cg_lab.planning.work import FinetuneJob, Mixture, MixturePart
 from cg_lab.questions import AnyQuestion, Question, format_answer, format_question
 from cg_lab.study import Lora, TrainablePart
-from cg_lab.training.finetune import Surroundings, run_finetune
+from cg_lab.training.finetune import run_finetune
 from cg_lab.training.fused import run_fused
+from cg_lab.training.trainer_arguments import Surroundings
 
 CPU_MODEL = "tiny_llava"
 NUM_FUSED = 8

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
 
 from cg_lab.cli.arguments import Arguments
+from cg_lab.cli.json_output import print_json
 from cg_lab.cli.reading import ReadingProgress
 from cg_lab.config import NamedStudy
-from cg_lab.doctor.finding import Finding, Status, find_worst
+from cg_lab.doctor.check_result import CheckResult, Status, find_worst
 from cg_lab.doctor.machine import check_devices, check_versions
 from cg_lab.doctor.model_files import check_beside_weights, check_model_files, find_files
 from cg_lab.doctor.places import check_disk, check_mlflow, check_results, check_slurm
@@ -42,32 +41,31 @@ def run_doctor(studies: tuple[NamedStudy, ...], arguments: Arguments) -> int:
 
     """
     began = time.monotonic()
-    found: list[Finding] = []
-    for finding in list_findings(studies[0].study, quick=arguments.quick):
-        found.append(finding)
+    found: list[CheckResult] = []
+    for check in list_checks(studies[0].study, quick=arguments.quick):
+        found.append(check)
         if not arguments.json:
-            print("\n".join(tell(finding)), flush=True)
+            print("\n".join(tell(check)), flush=True)
     worst = find_worst(found)
     if arguments.json:
         checks = [
             {
-                "name": finding.name,
-                "status": finding.status.word,
-                "found": finding.found,
-                "way_out": finding.way_out,
-                "details": list(finding.details),
+                "name": check.name,
+                "status": check.status.word,
+                "found": check.found,
+                "way_out": check.way_out,
+                "details": list(check.details),
             }
-            for finding in found
+            for check in found
         ]
-        json.dump({"schema": SCHEMA, "status": worst.word, "checks": checks}, sys.stdout, indent=1)
-        print()
+        print_json({"schema": SCHEMA, "status": worst.word, "checks": checks})
     else:
-        counted = [sum(finding.status is status for finding in found) for status in (Status.FAULT, Status.WARNING)]
+        counted = [sum(check.status is status for check in found) for status in (Status.FAULT, Status.WARNING)]
         print(f"\nfaults: {counted[0]}, warnings: {counted[1]}; took {time.monotonic() - began:.0f} s")
     return 1 if worst is Status.FAULT else 0
 
 
-def list_findings(study: Study, *, quick: bool) -> Iterator[Finding]:
+def list_checks(study: Study, *, quick: bool) -> Iterator[CheckResult]:
     """Check one thing after the other, what takes longest last."""
     layout = Layout(Path(study.results_dir))
     devices = find_devices(study.cluster)
@@ -80,12 +78,12 @@ def list_findings(study: Study, *, quick: bool) -> Iterator[Finding]:
     try:
         backbone = identify_backbone(study.model)
     except UserError as error:
-        yield Finding(name="model", status=Status.FAULT, found=str(error), way_out="get all files of a checkpoint")
+        yield CheckResult(name="model", status=Status.FAULT, found=str(error), way_out="get all files of a checkpoint")
     files = check_model_files(backbone) if backbone else check_beside_weights(study.model.path)
     yield from files
     folder = find_files(backbone) if backbone else None
     lesson = find_lesson(study, backbone, layout, ReadingProgress())
-    yield lesson.finding
+    yield lesson.check
     pending = find_pending(find_due(layout, lesson.plan), layout).finetunes if lesson.plan else ()
     yield check_disk(study, lesson.plan, pending, layout)
     if folder is None or backbone is None or find_worst(files) is Status.FAULT:
@@ -96,7 +94,9 @@ def list_findings(study: Study, *, quick: bool) -> Iterator[Finding]:
         yield from _list_loaded(study, backbone, folder, lesson, room)
 
 
-def _list_loaded(study: Study, backbone: Backbone, folder: Path, lesson: Lesson, room: Finding) -> Iterator[Finding]:
+def _list_loaded(
+    study: Study, backbone: Backbone, folder: Path, lesson: Lesson, room: CheckResult
+) -> Iterator[CheckResult]:
     """Check what takes torch: what the model is, how it is asked, and how fast it is trained."""
     from cg_lab.doctor.model_in_memory import check_architecture, check_frame, check_step, silence
 
@@ -109,23 +109,23 @@ def _list_loaded(study: Study, backbone: Backbone, folder: Path, lesson: Lesson,
         return
     if room.status is not Status.OK or not lesson.questions:
         why = "training has no room here" if lesson.questions else "there are no images to train on"
-        yield Finding(name="step", status=Status.WARNING, found=f"not measured, since {why}")
+        yield CheckResult(name="step", status=Status.WARNING, found=f"not measured, since {why}")
         return
     yield check_step(study, backbone, lesson)
 
 
-def tell(finding: Finding) -> list[str]:
-    """Write a finding as lines of a page."""
+def tell(check: CheckResult) -> list[str]:
+    """Write a check as lines of a page."""
     indent = " " * (STATUS_WIDTH + NAME_WIDTH)
-    lines = _wrap(finding.found, indent)
-    lines[0] = f"{finding.status.word:<{STATUS_WIDTH}}{finding.name:<{NAME_WIDTH}}{lines[0].strip()}"
-    for number, line in enumerate(finding.details):
+    lines = _wrap(check.found, indent)
+    lines[0] = f"{check.status.word:<{STATUS_WIDTH}}{check.name:<{NAME_WIDTH}}{lines[0].strip()}"
+    for number, line in enumerate(check.details):
         if number == QUESTION_LINES:
-            lines.append(f"{indent}  ... {len(finding.details) - number} more lines; --json has all")
+            lines.append(f"{indent}  ... {len(check.details) - number} more lines; --json has all")
             break
         lines += _wrap(line, f"{indent}  ") or [""]
-    if finding.way_out:
-        lines += _wrap(f"-> {finding.way_out}", indent)
+    if check.way_out:
+        lines += _wrap(f"-> {check.way_out}", indent)
     return lines
 
 

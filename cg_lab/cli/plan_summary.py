@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cg_lab.cli.show import MOST_ROWS, open_console, shorten_names, tell_size, tell_time
+from cg_lab.byte_counts import tell_bytes
+from cg_lab.cli.show import MOST_ROWS, open_console, shorten_names, tell_time
 from cg_lab.doctor.room import count_trained, find_devices
 from cg_lab.due_seeds import find_due, take_due
 from cg_lab.errors import UserError
 from cg_lab.execution.local import count_slots, list_gpus
 from cg_lab.execution.packs import balance, find_pending, group_jobs, tabulate
-from cg_lab.models.precision import Device, Holdings, has_room, list_ways, tell_bytes
+from cg_lab.models.precision import Device, Holdings, has_room, list_ways
 from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
 from cg_lab.planning.compare import compare_jobs, compare_plans
 from cg_lab.planning.foresight import foresee_gains, foresee_looks, foresee_seeds
@@ -259,8 +260,8 @@ def _tell_disk(plan: Plan, finetunes: Sequence[FinetuneJob]) -> str:
     whole, adapters = found.whole_gb, found.adapters_gb
     bound = "up to " if any(job.recipe.lora and job.recipe.lora.targets for job in finetunes) else ""
     return (
-        f"keep=full leaves {bound}{tell_size(whole + adapters)} on disk, keep=adapter {bound}{tell_size(adapters)}, "
-        "keep=nothing none"
+        f"keep=full leaves {bound}{tell_bytes((whole + adapters) * 1e9)} on disk, "
+        f"keep=adapter {bound}{tell_bytes(adapters * 1e9)}, keep=nothing none"
     )
 
 

@@ -74,15 +74,6 @@ def tell_time(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def tell_size(gigabytes: float) -> str:
-    """Say how much disk something takes.
-
-    >>> tell_size(0.24), tell_size(1350)
-    ('240 MB', '1,350 GB')
-    """
-    return f"{gigabytes * 1000:,.0f} MB" if gigabytes < 1 else f"{gigabytes:,.0f} GB"
-
-
 def open_console() -> Console:
     """Open the terminal; where there is none, lines are not cut."""
     console = Console(highlight=False, soft_wrap=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cg_lab.byte_counts import tell_bytes
+from cg_lab.cli.json_output import print_json
 from cg_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,14 +53,6 @@ def read_place(arguments: Arguments, *, may_be_new: bool = False) -> Place:
     return Place(
         layout=Layout(root), tracking_uri=tracking.get("uri"), is_mirrored=tracking.get("name", "none") != "none"
     )
-
-
-def print_json(value: object) -> None:
-    """Print a value as JSON."""
-    from cg_lab.serialize import to_plain
-
-    json.dump(to_plain(value), sys.stdout, indent=1, ensure_ascii=False)
-    print()
 
 
 # studies ------------------------------------------------------------------------------------------------------------
@@ -119,8 +112,6 @@ def _show_study(layout: Layout, study: str, *, as_json: bool) -> int:
 
 
 def _tell_details(details: StudyDetails, layout: Layout) -> list[str]:
-    from cg_lab.cli.show import tell_size
-
     part = details.overview
     _, state, _, verdicts, jobs, changed = _tell_overview(part)
     shared = ", ".join(f"{count} with {study}" for study, count in details.shared.items())
@@ -130,7 +121,7 @@ def _tell_details(details: StudyDetails, layout: Layout) -> list[str]:
         "targets": ", ".join(details.targets),
         "verdicts": verdicts,
         "jobs": jobs + (f"; shared: {shared}" if shared else ""),
-        "size": f"{tell_size(details.results_bytes / 1e9)} results, {tell_size(details.weights_bytes / 1e9)} weights",
+        "size": f"{tell_bytes(details.results_bytes)} results, {tell_bytes(details.weights_bytes)} weights",
         "plan": details.plan + (f", registered {details.registered[:19]}" if details.registered else ""),
         "replaced": ", ".join(details.replaced),
         "draft": "planned beside it, see draft.json" if details.has_draft else "",
@@ -211,9 +202,7 @@ def gc(arguments: Arguments) -> int:
         return 0
     freed = remove_unneeded(place.layout, use, find, weights=arguments.weights)
     if not arguments.json:
-        from cg_lab.cli.show import tell_size
-
-        print(f"removed: {tell_size(freed / 1e9)}")
+        print(f"removed: {tell_bytes(freed)}")
     return 0
 
 
@@ -234,17 +223,12 @@ def _find_needs(place: Place) -> Needs:
 
 
 def _tell_pool(use: PoolUse) -> list[str]:
-    from cg_lab.cli.show import tell_size
-
-    def size(count: int) -> str:
-        return tell_size(count / 1e9)
-
     lines = [
-        f"{use.num_jobs:,} jobs: {size(use.results_bytes)} results, {size(use.weights_bytes)} weights; "
-        f"{size(use.prepared_bytes)} prepared images",
-        f"no plan names    {len(use.unnamed):,} jobs, {size(use.unnamed_bytes)}{_list_some(use.unnamed)}",
-        f"spare weights    {len(use.spare_weights):,} fine-tunes, {size(use.spare_weights_bytes)}: no open evaluation "
-        "needs them; gc --weights removes them, and what needs them again trains again",
+        f"{use.num_jobs:,} jobs: {tell_bytes(use.results_bytes)} results, {tell_bytes(use.weights_bytes)} weights; "
+        f"{tell_bytes(use.prepared_bytes)} prepared images",
+        f"no plan names    {len(use.unnamed):,} jobs, {tell_bytes(use.unnamed_bytes)}{_list_some(use.unnamed)}",
+        f"spare weights    {len(use.spare_weights):,} fine-tunes, {tell_bytes(use.spare_weights_bytes)}: no open "
+        "evaluation needs them; gc --weights removes them, and what needs them again trains again",
     ]
     if use.shown:
         lines.append(f"stay             {len(use.shown):,} jobs that runs in MLflow show{_list_some(use.shown)}")
@@ -264,7 +248,6 @@ def _list_some(names: tuple[str, ...]) -> str:
 
 def bundle(arguments: Arguments) -> int:
     """Write a study's plan, results and report to one folder or archive that opens elsewhere."""
-    from cg_lab.cli.show import tell_size
     from cg_lab.studies.bundle import write_bundle
     from cg_lab.studies.study_folder import check_study
 
@@ -276,7 +259,7 @@ def bundle(arguments: Arguments) -> int:
     path = Path(arguments.names[1] if len(arguments.names) == 2 else f"{study}.zip")
     written = write_bundle(place.layout, study, path, weights=arguments.weights)
     weights = "with" if written.has_weights else "without"
-    print(f"written  {path}: {written.num_jobs} jobs {weights} weights, {tell_size(written.num_bytes / 1e9)}")
+    print(f"written  {path}: {written.num_jobs} jobs {weights} weights, {tell_bytes(written.num_bytes)}")
     print(f"opens elsewhere with: python -m cg_lab open {path} results_dir=PATH")
     return 0
 

@@ -104,7 +104,7 @@ def explain(arguments: Arguments) -> int:
         return 0
     from cg_lab.cli.explain import explain_target, read_target
     from cg_lab.cli.job_history import explain_job, read_history
-    from cg_lab.cli.studies import print_json
+    from cg_lab.cli.json_output import print_json
 
     for run in runs:
         assert run.catalog is not None
@@ -129,7 +129,7 @@ def status(arguments: Arguments) -> int:
     if not runs:
         return 0
     from cg_lab.cli.jobs import read_status, show_status
-    from cg_lab.cli.studies import print_json
+    from cg_lab.cli.json_output import print_json
     from cg_lab.due_seeds import find_due
 
     layout = _existing(runs[0].study)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cg_lab.doctor.finding import Finding, Status, find_worst
+from cg_lab.doctor.check_result import CheckResult, Status, find_worst
 from cg_lab.doctor.model_files import check_model_files
 from cg_lab.doctor.room import check_room, count_trained, find_devices
 from cg_lab.errors import list_faults
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.study import ClusterSettings
 
-__all__ = ["Finding", "Status", "check_before_jobs", "find_worst"]
+__all__ = ["CheckResult", "Status", "check_before_jobs", "find_worst"]
 
 
 def check_before_jobs(jobs: Sequence[FinetuneJob | EvalJob], cluster: ClusterSettings) -> None:
@@ -23,13 +23,13 @@ def check_before_jobs(jobs: Sequence[FinetuneJob | EvalJob], cluster: ClusterSet
         With everything that would make jobs fail, and the ways out.
 
     """
-    findings = [
-        finding for backbone in dict.fromkeys(job.backbone for job in jobs) for finding in check_model_files(backbone)
+    checks = [
+        check for backbone in dict.fromkeys(job.backbone for job in jobs) for check in check_model_files(backbone)
     ]
     devices = find_devices(cluster)
     trained = dict.fromkeys((job.backbone, job.recipe) for job in jobs if isinstance(job, FinetuneJob))
-    findings += [check_room(count_trained(backbone, recipe), devices) for backbone, recipe in trained]
-    faults = [finding for finding in findings if finding.status is Status.FAULT]
+    checks += [check_room(count_trained(backbone, recipe), devices) for backbone, recipe in trained]
+    faults = [check for check in checks if check.status is Status.FAULT]
     if faults:
         told = dict.fromkeys(f"{fault.name}: {fault.found}. {fault.way_out}" for fault in faults)
         raise list_faults("nothing was begun; python -m cg_lab doctor, with the same arguments, tells more", told)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cg_lab.doctor.finding import Finding, Status
+from cg_lab.byte_counts import tell_bytes
+from cg_lab.doctor.check_result import CheckResult, Status
 from cg_lab.models.identity import find_local_folder
 from cg_lab.models.model_parts import read_shapes
-from cg_lab.models.precision import tell_bytes
 from cg_lab.serialize import read_json
 from cg_lab.study import Backbone
 
 INDEX = "model.safetensors.index.json"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+HUB_S = 10.0
+"""How long the hub may take to answer."""
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
 WITH_TEMPLATE = ("tokenizer_config.json", "processor_config.json")
 """Files that may hold a template among other things."""
@@ -35,7 +37,7 @@ def find_files(backbone: Backbone) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def check_model_files(backbone: Backbone) -> tuple[Finding, ...]:
+def check_model_files(backbone: Backbone) -> tuple[CheckResult, ...]:
     """Check each kind of file of a model."""
     folder = find_files(backbone)
     if folder is None:
@@ -43,24 +45,32 @@ def check_model_files(backbone: Backbone) -> tuple[Finding, ...]:
     return (check_weights(folder), check_processor(folder), check_template(folder))
 
 
-def check_beside_weights(path: str) -> tuple[Finding, ...]:
+def check_beside_weights(path: str) -> tuple[CheckResult, ...]:
     """Check the other files of a local model whose weights can't be told; of another model nothing is known."""
     folder = Path(path).expanduser()
     return (check_processor(folder), check_template(folder)) if folder.is_dir() else ()
 
 
-def check_cache(backbone: Backbone) -> Finding:
-    """Say that a model of the hub is not on this machine."""
-    offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-    return Finding(
-        name="weights",
-        status=Status.FAULT,
-        found=f"'{backbone.path}' at revision {backbone.revision} is not in the hub's cache{offline}",
-        way_out=f"hf download {backbone.path} --revision {backbone.revision}",
+def check_cache(backbone: Backbone) -> CheckResult:
+    """Say of a model of the hub that it is not on this machine, and whether the hub would give it to the first job."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError  # pyright: ignore - of whichever package it asks with
+
+    found = f"'{backbone.path}' at revision {backbone.revision} is not in the hub's cache"
+    way_out = f"hf download {backbone.path} --revision {backbone.revision}"
+    try:
+        HfApi().model_info(backbone.path, revision=backbone.revision, timeout=HUB_S)
+    except (HTTPError, OSError, ValueError) as error:
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return CheckResult(
+            name="weights", status=Status.FAULT, found=f"{found}, nor to be had ({why})", way_out=way_out
+        )
+    return CheckResult(
+        name="weights", status=Status.WARNING, found=f"{found}; the first job downloads it", way_out=way_out
     )
 
 
-def check_weights(folder: Path) -> Finding:
+def check_weights(folder: Path) -> CheckResult:
     """Check that all files of weights are there, and whole as their heads tell."""
     missing = [] if not (folder / INDEX).exists() else _list_missing(folder)
     if missing:
@@ -73,7 +83,7 @@ def check_weights(folder: Path) -> Finding:
     if not shapes:
         return _fault("weights", f"{folder} holds no *.safetensors", "get the model again, or save it as safetensors")
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return Finding(name="weights", found=f"{config.get('model_type')}, {tell_bytes(size)} in {folder}")
+    return CheckResult(name="weights", found=f"{config.get('model_type')}, {tell_bytes(size)} in {folder}")
 
 
 def _list_missing(folder: Path) -> list[str]:
@@ -82,7 +92,7 @@ def _list_missing(folder: Path) -> list[str]:
     return [name for name in named if not (folder / name).exists()]
 
 
-def check_processor(folder: Path) -> Finding:
+def check_processor(folder: Path) -> CheckResult:
     """Check that there is what reads images and text."""
     images = [name for name in PROCESSORS if (folder / name).exists()]
     texts = [name for name in TOKENIZERS if (folder / name).exists()]
@@ -100,10 +110,10 @@ def check_processor(folder: Path) -> Finding:
             f"{folder} has {' and '.join(missing)}",
             "copy these files from the checkpoint that the model was made from",
         )
-    return Finding(name="processor", found=f"{images[0]}, {texts[0]}")
+    return CheckResult(name="processor", found=f"{images[0]}, {texts[0]}")
 
 
-def check_template(folder: Path) -> Finding:
+def check_template(folder: Path) -> CheckResult:
     """Check that there is a chat template."""
     found = [name for name in TEMPLATES if (folder / name).exists()] or [
         name
@@ -116,8 +126,8 @@ def check_template(folder: Path) -> Finding:
             f"{folder} has no chat template, so that nothing can be asked",
             "take a checkpoint that was tuned to answer, or put a chat_template.jinja beside its weights",
         )
-    return Finding(name="template", found=f"a chat template in {found[0]}")
+    return CheckResult(name="template", found=f"a chat template in {found[0]}")
 
 
-def _fault(name: str, found: str, way_out: str) -> Finding:
-    return Finding(name=name, status=Status.FAULT, found=found, way_out=way_out)
+def _fault(name: str, found: str, way_out: str) -> CheckResult:
+    return CheckResult(name=name, status=Status.FAULT, found=found, way_out=way_out)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from cg_lab.doctor.finding import Finding, Status
+from cg_lab.doctor.check_result import CheckResult, Status
 from cg_lab.doctor.training_data import Lesson
 from cg_lab.errors import UserError
 from cg_lab.execution.local import count_slots, list_gpus
@@ -29,7 +29,7 @@ class _EnoughError(Exception):
     """All steps that are timed were taken."""
 
 
-def check_architecture(folder: Path) -> Finding:
+def check_architecture(folder: Path) -> CheckResult:
     """Check that transformers has the model, and tell how it attends; no weights are read."""
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
@@ -41,13 +41,13 @@ def check_architecture(folder: Path) -> Finding:
     except UNREADABLE as error:
         return _fault("architecture", _first_line(error), "take a model that transformers has as image-text-to-text")
     attention = model.config._attn_implementation
-    return Finding(
+    return CheckResult(
         name="architecture",
         found=f"{type(model).__name__}, {model.num_parameters():,} parameters, attention {attention}",
     )
 
 
-def check_frame(backbone: Backbone, folder: Path, question: Question) -> Finding:
+def check_frame(backbone: Backbone, folder: Path, question: Question) -> CheckResult:
     """Show how one question is asked, what of it is trained on, and where generation stops; no weights are read."""
     from transformers import AutoConfig, GenerationConfig
 
@@ -65,7 +65,7 @@ def check_frame(backbone: Backbone, folder: Path, question: Question) -> Finding
         return _fault("question", str(error), "")
     except UNREADABLE as error:
         return _fault("question", f"the processor can't be loaded: {_first_line(error)}", "copy it from the checkpoint")
-    return Finding(
+    return CheckResult(
         name="question",
         found=f"asked by the model's own template; an image of 336 x 336 takes {contract.num_image_tokens} tokens",
         details=(
@@ -76,13 +76,14 @@ def check_frame(backbone: Backbone, folder: Path, question: Question) -> Finding
     )
 
 
-def check_step(study: Study, backbone: Backbone, lesson: Lesson) -> Finding:
+def check_step(study: Study, backbone: Backbone, lesson: Lesson) -> CheckResult:
     """Load the model, take a few steps of a fine-tune, and hold their rate against what the model declares."""
     import torch
 
     from cg_lab.models.backbone import load_backbone
     from cg_lab.models.encoding import encode_questions
-    from cg_lab.training.finetune import Surroundings, run_finetune
+    from cg_lab.training.finetune import run_finetune
+    from cg_lab.training.trainer_arguments import Surroundings
 
     job = lesson.job
     assert job is not None
@@ -122,14 +123,14 @@ def check_step(study: Study, backbone: Backbone, lesson: Lesson) -> Finding:
     declared = study.model.train_samples_per_s
     found = f"{rate:,.0f} samples/s in training, one process alone; declared for one slot: {declared:,.0f}"
     if not 1 / FAR_OFF < rate / declared < FAR_OFF:
-        return Finding(
+        return CheckResult(
             name="step",
             status=Status.WARNING,
             found=found,
             way_out=f"plan foretells time by what is declared: model.train_samples_per_s={rate:.3g}",
             details=tuple(events),
         )
-    return Finding(name="step", found=found, details=tuple(events))
+    return CheckResult(name="step", found=found, details=tuple(events))
 
 
 def silence() -> None:
@@ -144,5 +145,5 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def _fault(name: str, found: str, way_out: str) -> Finding:
-    return Finding(name=name, status=Status.FAULT, found=found, way_out=way_out)
+def _fault(name: str, found: str, way_out: str) -> CheckResult:
+    return CheckResult(name=name, status=Status.FAULT, found=found, way_out=way_out)

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cg_lab.doctor.finding import Finding, Status
+from cg_lab.byte_counts import tell_bytes
+from cg_lab.doctor.check_result import CheckResult, Status
 from cg_lab.errors import UserError
 from cg_lab.execution.slurm_commands import ask, check_commands
 from cg_lab.locks import holding
-from cg_lab.models.precision import tell_bytes
 from cg_lab.passwords import hide_passwords
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.weights_on_disk import foresee_weights
@@ -31,7 +31,7 @@ PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Where databases listen if their URI does not say."""
 
 
-def check_results(layout: Layout) -> Finding:
+def check_results(layout: Layout) -> CheckResult:
     """Check that the results folder can be written to, and that its file system has locks."""
     folder = _find_existing(layout.root)
     try:
@@ -41,16 +41,16 @@ def check_results(layout: Layout) -> Finding:
         ):
             assert held
     except OSError as error:
-        return Finding(
+        return CheckResult(
             name="results",
             status=Status.FAULT,
             found=f"{folder} can't be written to ({error.strerror})",
             way_out="give another folder: results_dir=PATH",
         )
     except UserError as error:
-        return Finding(name="results", status=Status.FAULT, found=str(error), way_out="see above")
+        return CheckResult(name="results", status=Status.FAULT, found=str(error), way_out="see above")
     made = "" if layout.root.is_dir() else ", not there yet"
-    return Finding(name="results", found=f"{layout.root.resolve()}{made}; can be written to, and has locks")
+    return CheckResult(name="results", found=f"{layout.root.resolve()}{made}; can be written to, and has locks")
 
 
 def _find_existing(path: Path) -> Path:
@@ -58,11 +58,11 @@ def _find_existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
-def check_disk(study: Study, plan: Plan | None, finetunes: Sequence[FinetuneJob], layout: Layout) -> Finding:
+def check_disk(study: Study, plan: Plan | None, finetunes: Sequence[FinetuneJob], layout: Layout) -> CheckResult:
     """Hold what weights and images will take against the disk's free space."""
     free = shutil.disk_usage(_find_existing(layout.root)).free
     if plan is None:
-        return Finding(name="disk", found=f"{tell_bytes(free)} free; what is needed is not known without a plan")
+        return CheckResult(name="disk", found=f"{tell_bytes(free)} free; what is needed is not known without a plan")
     weights = foresee_weights(plan, finetunes)
     kept = {"full": weights.whole_gb + weights.adapters_gb, "adapter": weights.adapters_gb, "nothing": 0.0}[study.keep]
     needed = (kept + study.cache_gb) * 1e9
@@ -71,19 +71,19 @@ def check_disk(study: Study, plan: Plan | None, finetunes: Sequence[FinetuneJob]
         f"by model.checkpoint_gb={study.model.checkpoint_gb:g}; images up to {tell_bytes(study.cache_gb * 1e9)}"
     )
     if needed > free:
-        return Finding(
+        return CheckResult(
             name="disk",
             status=Status.FAULT if kept * 1e9 > free else Status.WARNING,
             found=told,
             way_out="make room, or set keep=nothing, a smaller cache_gb, another results_dir, or model.checkpoint_gb",
         )
-    return Finding(name="disk", found=told)
+    return CheckResult(name="disk", found=told)
 
 
-def check_mlflow(tracking: TrackingSettings, layout: Layout) -> Finding:
+def check_mlflow(tracking: TrackingSettings, layout: Layout) -> CheckResult:
     """Check that MLflow's store can be reached; a sweep's results do not depend on it."""
     if tracking.name == "none":
-        return Finding(name="MLflow", found="not used (tracking=none)")
+        return CheckResult(name="MLflow", found="not used (tracking=none)")
     uri = find_uri(layout, tracking.uri)
     shown = hide_passwords(uri)
     database = find_database(uri)
@@ -96,13 +96,13 @@ def check_mlflow(tracking: TrackingSettings, layout: Layout) -> Finding:
     else:
         trouble = _reach(uri)
     if trouble:
-        return Finding(
+        return CheckResult(
             name="MLflow",
             status=Status.WARNING,
             found=f"{shown}: {trouble}; results are safe, but are not mirrored",
             way_out="start it (python -m cg_lab server), mend tracking.uri, or take tracking=none",
         )
-    return Finding(name="MLflow", found=shown)
+    return CheckResult(name="MLflow", found=shown)
 
 
 def _reach(uri: str) -> str:
@@ -127,17 +127,17 @@ def _reach(uri: str) -> str:
     return ""
 
 
-def check_slurm(cluster: ClusterSettings) -> Finding:
+def check_slurm(cluster: ClusterSettings) -> CheckResult:
     """Check that Slurm answers and has the partition that is asked for."""
     if not isinstance(cluster, SlurmSettings):
-        return Finding(name="Slurm", found=f"not used (cluster={cluster.name})")
+        return CheckResult(name="Slurm", found=f"not used (cluster={cluster.name})")
     try:
         check_commands()
     except UserError as error:
-        return Finding(name="Slurm", status=Status.FAULT, found=str(error), way_out="cluster=local trains here")
+        return CheckResult(name="Slurm", status=Status.FAULT, found=str(error), way_out="cluster=local trains here")
     told = ask("sinfo", "--noheader", "--format=%R|%a|%D|%G")
     if told is None:
-        return Finding(
+        return CheckResult(
             name="Slurm",
             status=Status.FAULT,
             found="sinfo does not answer",
@@ -146,10 +146,12 @@ def check_slurm(cluster: ClusterSettings) -> Finding:
     rows = [line.split("|") for line in told.splitlines() if line.count("|") == 3]
     known = sorted({name for name, *_ in rows})
     if cluster.partition and not set(cluster.partition.split(",")) <= set(known):
-        return Finding(
+        return CheckResult(
             name="Slurm",
             status=Status.FAULT,
             found=f"no partition '{cluster.partition}'; known: {', '.join(known)}",
             way_out=f"cluster.partition={known[0] if known else 'null'}",
         )
-    return Finding(name="Slurm", found="; ".join(f"{name} {up}, {num} nodes, {gres}" for name, up, num, gres in rows))
+    return CheckResult(
+        name="Slurm", found="; ".join(f"{name} {up}, {num} nodes, {gres}" for name, up, num, gres in rows)
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cg_lab.doctor.finding import Finding, Status
+from cg_lab.byte_counts import tell_bytes
+from cg_lab.doctor.check_result import CheckResult, Status
 from cg_lab.doctor.model_files import find_files
 from cg_lab.execution.local import list_gpus
 from cg_lab.models.devices import find_cpu, query_gpus
@@ -16,7 +17,6 @@ from cg_lab.models.precision import (
     ParameterCounts,
     Precision,
     choose_precision,
-    tell_bytes,
 )
 from cg_lab.study import Backbone, ClusterSettings, Recipe, SlurmSettings
 
@@ -43,12 +43,12 @@ def count_trained(backbone: Backbone, recipe: Recipe) -> ParameterCounts | None:
     return count_by_shapes(shapes, recipe) if shapes else None
 
 
-def check_room(counts: ParameterCounts | None, devices: Sequence[Device]) -> Finding:
+def check_room(counts: ParameterCounts | None, devices: Sequence[Device]) -> CheckResult:
     """Check that what is trained fits on the smallest of some devices; of none, say how much it is."""
     if counts is None:
-        return Finding(name="memory", status=Status.WARNING, found="not known, since no weights can be read")
+        return CheckResult(name="memory", status=Status.WARNING, found="not known, since no weights can be read")
     if not devices:
-        return Finding(
+        return CheckResult(
             name="memory",
             status=Status.WARNING,
             found=f"{counts.trained:,} parameters are trained; the memory of compute nodes is not known from here",
@@ -58,9 +58,9 @@ def check_room(counts: ParameterCounts | None, devices: Sequence[Device]) -> Fin
     try:
         precision = choose_precision(counts, device, loaded=device.loaded)
     except NoRoomError as error:
-        return Finding(name="memory", status=Status.FAULT, found=error.found, way_out=error.way_out)
+        return CheckResult(name="memory", status=Status.FAULT, found=error.found, way_out=error.way_out)
     total = counts.trained + counts.frozen
-    return Finding(
+    return CheckResult(
         name="memory",
         found=f"training {counts.trained:,} of {total:,} parameters takes {tell_bytes(precision.on_device.total)} of "
         f"{tell_bytes(device.memory)} before activations",

@@ -8,7 +8,7 @@ from typing import Any
 
 from cg_lab.data.asking import pose_training
 from cg_lab.data.sources import open_source, read_catalog
-from cg_lab.doctor.finding import Finding, Status
+from cg_lab.doctor.check_result import CheckResult, Status
 from cg_lab.errors import UserError
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
@@ -24,7 +24,7 @@ OURS = Question(text="What is shown?", options=("mass", "no mass", "cyst", "left
 class Lesson:
     """What a study would train on first."""
 
-    finding: Finding
+    check: CheckResult
     plan: Plan | None
     """None if there is nothing to plan."""
     job: FinetuneJob | None
@@ -59,12 +59,12 @@ def find_lesson(study: Study, backbone: Backbone | None, layout: Layout, tell: C
     try:
         catalog = read_catalog(study.data, layout.data, tell)
         if backbone is None:
-            return _end(Finding(name="data", found=f"{len(catalog.subsets)} subsets; not planned without a model"))
+            return _end(CheckResult(name="data", found=f"{len(catalog.subsets)} subsets; not planned without a model"))
         plan = build_plan([Run(name="", study=study, catalog=catalog, backbone=backbone)])
         told = f"{len(catalog.subsets)} subsets; {len(plan.finetunes)} fine-tunes, {len(plan.evals)} evaluations"
         job = next(iter(plan.finetunes), None)
         if job is None:
-            return _end(Finding(name="data", found=f"{told}; nothing is trained"), plan)
+            return _end(CheckResult(name="data", found=f"{told}; nothing is trained"), plan)
         planned = plan.catalog_of(job.data)
         source = open_source(planned, layout.data)
         first = job.mixture.parts[0]
@@ -73,9 +73,11 @@ def find_lesson(study: Study, backbone: Backbone | None, layout: Layout, tell: C
         exam = pose_training(source, subsets, replace(job.mixture, parts=(few,)))
         images = tuple(source.read_images(exam.samples))
     except UserError as error:
-        return _end(Finding(name="data", status=Status.FAULT, found=str(error)), plan, job)
-    return Lesson(finding=Finding(name="data", found=told), plan=plan, job=job, questions=exam.questions, images=images)
+        return _end(CheckResult(name="data", status=Status.FAULT, found=str(error)), plan, job)
+    return Lesson(
+        check=CheckResult(name="data", found=told), plan=plan, job=job, questions=exam.questions, images=images
+    )
 
 
-def _end(finding: Finding, plan: Plan | None = None, job: FinetuneJob | None = None) -> Lesson:
-    return Lesson(finding=finding, plan=plan, job=job, questions=(), images=())
+def _end(check: CheckResult, plan: Plan | None = None, job: FinetuneJob | None = None) -> Lesson:
+    return Lesson(check=check, plan=plan, job=job, questions=(), images=())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol as Interface, assert_never
@@ -20,6 +21,8 @@ from cg_lab.serialize import content_id
 from cg_lab.study import SlurmSettings
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from cg_lab.execution.workset import Workset
     from cg_lab.models.batches import Example
     from cg_lab.training.finetune import Training
@@ -48,6 +51,7 @@ class Conduct:
     event: Callable[..., None]
     """Takes an event's name and its facts; writes a line of the job's journal."""
     is_stopping: Callable[[], bool]
+    """Asked after each step and before each batch of an evaluation; each time is a sign of life."""
     parts: int
     """Forward passes that each batch is split over."""
 
@@ -98,7 +102,8 @@ class ModelBench:
                 assert_never(job)
 
     def _run_finetune(self, job: FinetuneJob, shared: Workset, conduct: Conduct) -> None:
-        from cg_lab.training.finetune import Surroundings, run_finetune
+        from cg_lab.training.finetune import run_finetune
+        from cg_lab.training.trainer_arguments import Surroundings
 
         layout, team, cluster = self._surface.layout, self._surface.team, self._surface.order.cluster
         is_sharded = team.size > 1 and isinstance(cluster, SlurmSettings) and cluster.sharding == "fsdp"
@@ -158,8 +163,9 @@ class ModelBench:
     ) -> bool:
         """Train several adapters at once, each handed in when its turn comes; false if one of them can't be trained."""
         from cg_lab.models.encoding import TooLongError
-        from cg_lab.training.finetune import NotFiniteError, Surroundings
+        from cg_lab.training.finetune import NotFiniteError
         from cg_lab.training.fused import run_fused
+        from cg_lab.training.trainer_arguments import Surroundings
 
         layout = self._surface.layout
         conduct.event("fused", jobs=[job.id for job in jobs])
@@ -225,14 +231,15 @@ class ModelBench:
             return
         started = now()
         trained = self._surface.plan.finetune_by_id[job.checkpoint_of] if job.checkpoint_of else None
-        done = run_eval(
-            shared.backbone,
-            layout.weights(trained.id) if trained else None,
-            shared.ask(job, with_features=trained is not None and trained.recipe.is_tower_frozen),
-            job.protocol,
-            layout.predictions(job.id),
-            max(1, self._surface.order.eval_batch_size // conduct.parts),
-        )
+        with giving_signs(shared.backbone.model, conduct.is_stopping):
+            done = run_eval(
+                shared.backbone,
+                layout.weights(trained.id) if trained else None,
+                shared.ask(job, with_features=trained is not None and trained.recipe.is_tower_frozen),
+                job.protocol,
+                layout.predictions(job.id),
+                max(1, self._surface.order.eval_batch_size // conduct.parts),
+            )
         write_result(
             layout,
             EvalResult(
@@ -245,6 +252,20 @@ class ModelBench:
                 started=started,
             ),
         )
+
+
+@contextmanager
+def giving_signs(model: PreTrainedModel, is_stopping: Callable[[], bool]) -> Iterator[None]:
+    """Let each batch that a model reads be a sign of life, as each step of a fine-tune is; nothing is stopped by it."""
+
+    def look(*_: object) -> None:
+        is_stopping()
+
+    hook = model.get_input_embeddings().register_forward_pre_hook(look)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _is_taken(layout: Layout, job_id: str) -> bool:

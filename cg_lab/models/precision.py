@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from cg_lab.byte_counts import tell_bytes
 from cg_lab.errors import UserError
 
 Format = Literal["float32", "bfloat16"]
@@ -162,19 +163,6 @@ def list_ways(
             )
         )
     return tuple(ways)
-
-
-def tell_bytes(number: float) -> str:
-    """Say a number of bytes.
-
-    >>> tell_bytes(4500), tell_bytes(6.4e6), tell_bytes(28.3e9), tell_bytes(1.13e12)
-    ('4 kB', '6 MB', '28.3 GB', '1,130 GB')
-    """
-    if number < 1e6:
-        return f"{number / 1e3:.0f} kB"
-    if number < 1e9:
-        return f"{number / 1e6:,.0f} MB"
-    return f"{number / 1e9:,.1f} GB" if number < 1e11 else f"{number / 1e9:,.0f} GB"
 
 
 def _tell_no_room(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +31,7 @@ from cg_lab.models.adapters import adapting
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, restore_weights, select_trainable
 from cg_lab.models.batches import Example, collate_training
-from cg_lab.models.precision import Device, ParameterCounts, Precision
+from cg_lab.models.precision import ParameterCounts, Precision
 from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.schedule import Schedule, schedule_epochs
@@ -39,17 +39,10 @@ from cg_lab.planning.work import FinetuneJob
 from cg_lab.training.checkpoints import find_checkpoint
 from cg_lab.training.energy import measuring_energy, name_gpu
 from cg_lab.training.host_adamw import HostAdamW
-from cg_lab.training.memory import Fit, count_parameters, find_precision, fit_memory, trained_in_float32
+from cg_lab.training.memory import count_parameters, find_precision, fit_memory, trained_in_float32
 from cg_lab.training.model_card import complete_checkpoint
 from cg_lab.training.sample_order import ByLength, EpochSampler, list_in_seeded_order
-
-LOADERS = 2
-"""Processes that put batches together ahead of a GPU."""
-LOG_EVERY = 5
-"""Optimizer steps between two points of the loss curve."""
-
-Event = Callable[..., None]
-"""Takes an event's name and its facts; writes a line of the job's journal."""
+from cg_lab.training.trainer_arguments import Surroundings, build_arguments
 
 
 class NotFiniteError(Exception):
@@ -69,32 +62,6 @@ class Training:
     """Name; empty where there is none."""
     energy_joules: float | None = None
     """As `cg_lab.training.energy` measures it; None if it can't, and if several processes took part."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a fine-tune needs beside its job; none of it changes the result."""
-
-    folder: Path
-    """For checkpoints; the caller removes it once the result is safe."""
-    weights: Path
-    """Where the fine-tuned weights go."""
-    save_every_s: float
-    event: Event
-    plan: str = ""
-    """Name and id of the plan, for the card beside the weights."""
-    is_stopping: Callable[[], bool]
-    """Asked after each step; if true, a checkpoint is saved and the fine-tune ends unfinished."""
-    parts: int = 1
-    """Forward passes that each batch is split over, so that less memory is needed."""
-    num_processes: int = 1
-    """Processes that each batch is split over through torch.distributed."""
-    agree: Callable[[bool], bool] = bool
-    """Tells whether a flag is set in any of them."""
-    is_sharded: bool = False
-    """Whether each of them holds a part of the weights (FSDP), or all (DDP)."""
-    device: Device | None = None
-    """What there is room on; None for what the model lies on."""
 
 
 def run_finetune(
@@ -341,62 +308,3 @@ class _Watcher(TrainerCallback):
             samples_per_s=round(samples / max(now - self.logged_at, 1e-9), 1),
         )
         self.logged_at, self.logged_step = now, state.global_step
-
-
-def build_arguments(job: FinetuneJob, num_examples: int, surroundings: Surroundings, fit: Fit) -> TrainingArguments:
-    """Say to Trainer what a job's recipe says."""
-    recipe = job.recipe
-    parts = split_batch(recipe.batch_size, surroundings.num_processes, fit.parts)
-    has_gpu = torch.cuda.is_available()
-    num_steps = schedule_epochs(recipe, num_examples).steps
-    return TrainingArguments(
-        output_dir=str(surroundings.folder),
-        per_device_train_batch_size=recipe.batch_size // (surroundings.num_processes * parts),
-        gradient_accumulation_steps=parts,
-        max_steps=num_steps,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(recipe.warmup_share * num_steps),
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        optim="adamw_torch_fused",
-        logging_steps=LOG_EVERY,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        save_total_limit=1,
-        seed=job.seed,
-        data_seed=job.seed,
-        use_cpu=not has_gpu,
-        bf16=fit.is_reduced,
-        activation_checkpointing=fit.checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False} if fit.checkpointing else None,
-        dataloader_pin_memory=has_gpu,
-        dataloader_num_workers=LOADERS if has_gpu else 0,
-        disable_tqdm=True,
-        report_to=[],
-        remove_unused_columns=False,
-        fsdp="full_shard auto_wrap" if surroundings.is_sharded else "",
-        fsdp_config={"version": 2, "state_dict_type": "FULL_STATE_DICT"} if surroundings.is_sharded else None,
-    )
-
-
-def split_batch(batch_size: int, num_processes: int, parts: int) -> int:
-    """Give the forward passes that each process splits its share of a batch over: all equal, and at least `parts`.
-
-    >>> split_batch(16, 1, 1), split_batch(16, 2, 4), split_batch(6, 1, 4)
-    (1, 4, 6)
-
-    Raises
-    ------
-    UserError
-        If the processes can't have equal shares.
-
-    """
-    share, left = divmod(batch_size, num_processes)
-    if left or not share:
-        raise UserError(
-            f"finetune.batch_size: {batch_size} can't be split evenly over {num_processes} processes "
-            "(cluster.nodes x cluster.gpus); choose a multiple"
-        )
-    return next(number for number in range(min(parts, share), share + 1) if share % number == 0)

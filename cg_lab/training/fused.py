@@ -26,17 +26,11 @@ from cg_lab.planning.work import FinetuneJob
 from cg_lab.serialize import read_json, write_json
 from cg_lab.training.checkpoints import find_checkpoint
 from cg_lab.training.energy import measuring_energy, name_gpu
-from cg_lab.training.finetune import (
-    LOG_EVERY,
-    NotFiniteError,
-    Surroundings,
-    Training,
-    build_arguments,
-    hold_numbers,
-)
+from cg_lab.training.finetune import NotFiniteError, Training, hold_numbers
 from cg_lab.training.memory import Fit
 from cg_lab.training.model_card import complete_checkpoint
 from cg_lab.training.sample_order import list_in_seeded_order
+from cg_lab.training.trainer_arguments import LOG_EVERY, Surroundings, build_arguments
 
 CURVES = "curves.json"
 """Each fine-tune's loss curve so far, beside the checkpoints."""

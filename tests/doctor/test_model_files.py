@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from cg_lab.cli import main
 from cg_lab.config import read_study
@@ -20,7 +22,7 @@ from cg_lab.models.tiny_llava import WEIGHTS
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm
 from cg_lab.study import Backbone
-from tests.training.test_arguments import DATA
+from tests.training.test_trainer_arguments import DATA
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def name(path: str | Path, revision: str = "0" * 16) -> Backbone:
 
 def list_faults(backbone: Backbone) -> list[str]:
     found = check_model_files(backbone)
-    assert all(finding.way_out for finding in found if finding.status is Status.FAULT)
-    return [finding.name for finding in found if finding.status is Status.FAULT]
+    assert all(check.way_out for check in found if check.status is Status.FAULT)
+    return [check.name for check in found if check.status is Status.FAULT]
 
 
 @pytest.mark.parametrize(
@@ -66,16 +68,24 @@ def test_weights_that_are_cut_off_or_listed_and_absent_are_a_fault(folder: Path)
     weights.write_bytes(whole)
     index = folder / "model.safetensors.index.json"
     index.write_text('{"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}', encoding="utf-8")
-    (finding, *_) = check_model_files(name(folder))
-    assert (finding.status, "model-2.safetensors" in finding.found) == (Status.FAULT, True)
+    (check, *_) = check_model_files(name(folder))
+    assert (check.status, "model-2.safetensors" in check.found) == (Status.FAULT, True)
 
 
 def test_a_model_that_the_hubs_cache_has_not_is_told_with_the_command_that_gets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    (finding,) = check_model_files(name("org/model", "abc"))
-    assert (finding.status, finding.way_out) == (Status.FAULT, "hf download org/model --revision abc")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
+
+    monkeypatch.setattr(HfApi, "model_info", refuse)
+    (check,) = check_model_files(name("org/model", "abc"))
+    assert (check.status, check.way_out) == (Status.FAULT, "hf download org/model --revision abc")
+    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: None)
+    (check,) = check_model_files(name("org/model", "abc"))
+    assert (check.status, "the first job downloads it" in check.found) == (Status.WARNING, True)
     snapshot = tmp_path / "models--org--model" / "snapshots" / ("a" * 40)
     shutil.copytree(WEIGHTS, snapshot)
     assert list_faults(name("org/model", "a" * 40)) == []

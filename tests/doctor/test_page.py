@@ -11,7 +11,7 @@ import pytest
 from cg_lab.cli import main
 from cg_lab.cli.doctor import WIDTH, tell
 from cg_lab.config import read_study
-from cg_lab.doctor.finding import Finding, Status, find_worst
+from cg_lab.doctor.check_result import CheckResult, Status, find_worst
 from cg_lab.doctor.model_in_memory import check_architecture, check_frame
 from cg_lab.doctor.places import check_mlflow, check_results, check_slurm
 from cg_lab.questions import AnswerForm, Question
@@ -64,27 +64,27 @@ def test_an_override_that_is_wrong_is_exit_status_2(capsys: pytest.CaptureFixtur
 
 
 def test_lines_fit_80_columns_and_names_that_are_copied_stay_whole() -> None:
-    finding = Finding(
+    check = CheckResult(
         name="weights",
         status=Status.FAULT,
         found="a folder that " + "is told at length " * 9,
         way_out="hf download an-organisation/" + "a-model-" * 9,
         details=("a line " * 20,),
     )
-    lines = tell(finding)
+    lines = tell(check)
     assert lines[0].startswith("fault    weights       a folder")
     assert all(len(line) <= WIDTH for line in lines if "a-model" not in line)
     assert any(line.strip() == "an-organisation/" + "a-model-" * 9 for line in lines)
-    assert find_worst([finding, replace(finding, status=Status.WARNING)]) is Status.FAULT
+    assert find_worst([check, replace(check, status=Status.WARNING)]) is Status.FAULT
 
 
 def test_the_frame_of_a_hub_model_shows_prompt_answer_and_end_without_weights(tmp_path: Path) -> None:
     write_backbone("qwen2_5_vl", tmp_path)
     (tmp_path / "model.safetensors").unlink()
     backbone = Backbone(name="mine", path=str(tmp_path), revision="0" * 16, answer=AnswerForm.LETTER)
-    finding = check_frame(backbone, tmp_path, Question(text="Is it bent?", options=("yes", "no"), answer=1))
-    assert finding.status is Status.OK
-    text = "\n".join(finding.details)
+    check = check_frame(backbone, tmp_path, Question(text="Is it bent?", options=("yes", "no"), answer=1))
+    assert check.status is Status.OK
+    text = "\n".join(check.details)
     assert "Is it bent?" in text
     assert "| <|im_start|>assistant" in text
     assert "trained on   'B' '<|im_end|>'" in text

@@ -18,6 +18,7 @@ from cg_lab.data.asking import pose_test, pose_training
 from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.evaluation import evaluate
 from cg_lab.evaluation.evaluate import Asked, run_eval
+from cg_lab.execution.bench import giving_signs
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example
 from cg_lab.models.encoding import encode_questions
@@ -25,7 +26,8 @@ from cg_lab.models.generating import Written
 from cg_lab.planning.work import ORIGINAL, FinetuneJob, Mixture, MixturePart, Protocol
 from cg_lab.questions import AnswerForm, BoxQuestion, Question, rotate
 from cg_lab.study import AnsweredBy
-from cg_lab.training.finetune import Surroundings, run_finetune
+from cg_lab.training.finetune import run_finetune
+from cg_lab.training.trainer_arguments import Surroundings
 
 SIDE = 48
 
@@ -56,6 +58,19 @@ def test_both_ways_of_answering_are_kept_and_compared(backbone: LoadedBackbone, 
     assert done.metrics["parse_failures"] == failures < 1
     assert done.metrics["agreement"] == np.mean([row["parsed"] == [row["choice"]] for row in rows])
     assert done.accuracy == np.mean([row["correct"] for row in rows]) == np.mean([row["score"] for row in rows])
+
+
+@pytest.mark.parametrize("by", ["likelihood", "generation"])
+def test_each_batch_is_a_sign_of_life(backbone: LoadedBackbone, tmp_path: Path, by: AnsweredBy) -> None:
+    """An evaluation may take hours, and a process that gives no sign is taken away."""
+    signs: list[int] = []
+    protocol = Protocol(image="original", by=by)
+    with giving_signs(backbone.model, lambda: bool(signs.append(0))):
+        run_eval(backbone, None, ask(backbone, turned=False), protocol, tmp_path / "p.parquet", batch_size=2)
+    assert len(signs) >= 3
+    given = len(signs)
+    run_eval(backbone, None, ask(backbone, turned=False), protocol, tmp_path / "p.parquet", batch_size=2)
+    assert len(signs) == given
 
 
 def test_all_orders_are_kept_as_they_were_asked(backbone: LoadedBackbone, tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from cg_lab.models.reading import reading_in_places
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
 from cg_lab.study import Lora
-from cg_lab.training.finetune import Surroundings, run_finetune
+from cg_lab.training.finetune import run_finetune
 from cg_lab.training.fused import run_fused
+from cg_lab.training.trainer_arguments import Surroundings
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
 PART = "language_model_and_projector"

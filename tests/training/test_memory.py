@@ -17,9 +17,9 @@ from cg_lab.models.batches import Example
 from cg_lab.models.precision import Device
 from cg_lab.study import Lora
 from cg_lab.training import finetune
-from cg_lab.training.finetune import build_arguments
 from cg_lab.training.host_adamw import MASTERS
 from cg_lab.training.memory import count_parameters, find_precision, fit_memory, search_fit
+from cg_lab.training.trainer_arguments import build_arguments
 from tests.training.test_finetune import Stopper, examples, make_examples, run
 
 __all__ = ["examples"]

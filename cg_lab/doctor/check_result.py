@@ -21,7 +21,7 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """What one check found."""
 
     name: str
@@ -35,6 +35,6 @@ class Finding:
     """Further lines, as they are."""
 
 
-def find_worst(findings: Iterable[Finding]) -> Status:
-    """Give the status of the worst finding; OK for none."""
-    return max((finding.status for finding in findings), default=Status.OK)
+def find_worst(checks: Iterable[CheckResult]) -> Status:
+    """Give the status of the worst check; OK for none."""
+    return max((check.status for check in checks), default=Status.OK)

@@ -17,9 +17,10 @@ from cg_lab.errors import UserError
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm
 from cg_lab.study import Backbone
-from cg_lab.training.finetune import NotFiniteError, Surroundings, _Watcher, build_arguments, split_batch
+from cg_lab.training.finetune import NotFiniteError, _Watcher
 from cg_lab.training.memory import Fit
 from cg_lab.training.sample_order import ByLength
+from cg_lab.training.trainer_arguments import Surroundings, build_arguments, split_batch
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
 BACKBONE = Backbone(name="tiny_llava", path="package:tiny_llava", revision="0" * 16, answer=AnswerForm.LETTER)
