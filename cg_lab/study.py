@@ -15,6 +15,9 @@ from cg_lab.questions import AnswerForm
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
+STUDY_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
+"""What a study may be called, as it is a folder; up to `MAX_STUDY_NAME` characters."""
+MAX_STUDY_NAME = 100
 FEWEST_SEEDS = 3
 """Of the arms that carry a claim, for a verdict."""
 Keep = Literal["full", "adapter", "nothing"]
@@ -304,7 +307,7 @@ class Rule:
 class Study:
     """One study, as resolved from configuration."""
 
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    study: Annotated[str, Field(pattern=rf"^{STUDY_NAME}$", max_length=MAX_STUDY_NAME)]
     """Its name, and its folder's."""
     data: DataSettings
     design: DesignSettings

@@ -15,9 +15,7 @@ from cg_lab.locks import find_holder
 from cg_lab.registration import REGISTERED, read_registered
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, write_json, write_lines
-from cg_lab.study import SlurmSettings
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+from cg_lab.study import MAX_STUDY_NAME, STUDY_NAME, SlurmSettings
 
 
 def check_study(layout: Layout, study: str) -> None:
@@ -89,8 +87,10 @@ def rename_study(layout: Layout, before: str, after: str) -> None:
         If the name is taken, or can't be one.
 
     """
-    if not NAME.fullmatch(after):
-        raise UserError(f"studies rename: '{after}' is no name; letters, digits, '.', '_' and '-', at most 100")
+    if not re.fullmatch(STUDY_NAME, after) or len(after) > MAX_STUDY_NAME:
+        raise UserError(
+            f"studies rename: '{after}' is no name; letters, digits, '.', '_' and '-', at most {MAX_STUDY_NAME}"
+        )
     if layout.study(after).exists():
         raise UserError(f"studies rename: there is a study '{after}' in {layout.root} already")
     beside = layout.study(f".{after}.new")
