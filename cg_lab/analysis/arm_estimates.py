@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import islice, permutations
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from cg_lab.arms import REFERENCES, Arm
 from cg_lab.planning.plan import SeedDeviation
 from cg_lab.study import FEWEST_SEEDS
 
+K = TypeVar("K")
 Key = tuple[Arm, str, str]
 """Arm, variant, subset whose questions are asked."""
 GAINS_OVER = tuple(arm for arm in Arm if arm in {*REFERENCES, Arm.RELATED, Arm.CEILING})
@@ -108,14 +110,21 @@ def estimate_arms(
             lent[setting] = borrow_variance(_join(told))
         for (place, key, apart), own, variance in zip(members, scores, seeds, strict=True):
             found[place][key, apart] = Part(scores=own, seeds=variance)
+    parts = [{key: found[place][key, False] for key in part.stacks} for place, part in enumerate(asked)]
+    differences = [{key: found[place][key, True] for key in keys} for place, keys in enumerate(guises)]
+    accuracies = _estimate_all([{key: [own] for key, own in one.items()} for one in parts], confidence, (0.0, 1.0))
+    sums = [_list_sums(*one) for one in zip(asked, parts, differences, strict=True)]
+    gains = _estimate_all(sums, confidence, (-1.0, 1.0))
     return [
-        _compare(
-            part,
-            {key: found[place][key, False] for key in part.stacks},
-            {key: found[place][key, True] for key in guises[place]},
-            confidence,
+        ArmEstimates(
+            stacks=one.stacks,
+            parts=parts[place],
+            differences=differences[place],
+            main=one.main,
+            accuracies={key: interval for key, (_, interval) in accuracies[place].items()},
+            gains=gains[place],
         )
-        for place, part in enumerate(asked)
+        for place, one in enumerate(asked)
     ]
 
 
@@ -125,9 +134,10 @@ def _take_prior(known: SeedDeviation, scores: Sequence[SeedScores]) -> SeedPrior
     return SeedPrior(variance=known.deviation**2 + floor_T, freedom=float(known.freedom))
 
 
-def _compare(
-    asked: ArmStacks, parts: Mapping[Key, Part], differences: Mapping[Key, Part], confidence: float
-) -> ArmEstimates:
+def _list_sums(
+    asked: ArmStacks, parts: Mapping[Key, Part], differences: Mapping[Key, Part]
+) -> dict[tuple[Key | None, Key], list[Part]]:
+    """List the gains of a held-out question that are told, as sums of arms."""
     less = {key: weigh(part, -1.0) for key, part in parts.items()}
     own = [key for key in parts if key[0].traits.asks_target]
     sums: dict[tuple[Key | None, Key], list[Part]] = {}
@@ -139,15 +149,15 @@ def _compare(
             sums[first, second] = [weigh(differences[first], -1.0)]
         elif first == asked.main or (is_told and (first[0].traits.is_main or second[0].traits.model != "main")):
             sums[first, second] = [parts[first], less[second]]
-    accuracies = estimate_gains([[part] for part in parts.values()], confidence, within=(0.0, 1.0))
-    return ArmEstimates(
-        stacks=asked.stacks,
-        parts=parts,
-        differences=differences,
-        main=asked.main,
-        accuracies={key: interval for key, (_, interval) in zip(parts, accuracies, strict=True)},
-        gains=dict(zip(sums, estimate_gains(list(sums.values()), confidence), strict=True)),
-    )
+    return sums
+
+
+def _estimate_all(
+    asked: Sequence[Mapping[K, Sequence[Part]]], confidence: float, within: tuple[float, float]
+) -> list[dict[K, tuple[GainEstimate, Interval]]]:
+    """Estimate the sums of all questions at once."""
+    found = iter(estimate_gains([parts for sums in asked for parts in sums.values()], confidence, within))
+    return [dict(zip(sums, islice(found, len(sums)), strict=True)) for sums in asked]
 
 
 def _reduce(stack: Stack) -> SeedScores:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cg_lab.analysis.bootstrap import FloatArray, Interval
+from cg_lab.analysis.bootstrap import FLOATS_AT_ONCE, FloatArray, Interval
 from cg_lab.analysis.seed_variance import ModeratedVariance, SeedScores
 from cg_lab.student import find_quantiles, find_tails
 
@@ -144,9 +144,11 @@ def estimate_gains(
         )
         alike.setdefault(kind, []).append(place)
     found: dict[int, tuple[GainEstimate, Interval]] = {}
-    for places in alike.values():
-        gains = estimate_gain([_stack(column) for column in zip(*(sums[place] for place in places), strict=True)])
-        found |= zip(places, zip(gains.split(), gains.to_intervals(confidence, within), strict=True), strict=True)
+    for same in alike.values():
+        at_once = max(1, FLOATS_AT_ONCE // sums[same[0]][0].scores.means_G.size)
+        for places in (same[start : start + at_once] for start in range(0, len(same), at_once)):
+            gains = estimate_gain([_stack(column) for column in zip(*(sums[place] for place in places), strict=True)])
+            found |= zip(places, zip(gains.split(), gains.to_intervals(confidence, within), strict=True), strict=True)
     return [found[place] for place in range(len(sums))]
 
 
