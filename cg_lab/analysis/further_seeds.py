@@ -55,10 +55,17 @@ class FurtherSeeds:
     hours: float = 0.0
     """On one slot, by the model's declared rate."""
 
+    @property
+    def label(self) -> str:
+        """Say it in a few words."""
+        if self.num_seeds is None:
+            return f"{MOST_SEEDS} seeds would not resolve it"
+        return f"{self.num_seeds} seeds{', of unrelated too,' if self.of_unrelated else ''} would resolve it"
+
     def tell(self) -> str:
         """Say it in words."""
         if self.num_seeds is None:
-            return f"if gains are as seen, {MOST_SEEDS} seeds would not resolve it"
+            return f"if gains are as seen, {self.label}"
         minutes = self.hours * 60
         cost = f"{minutes:.0f} minutes" if minutes < 120 else f"{self.hours:.0f} hours"
         arms = ", of unrelated training too," if self.of_unrelated else ""
