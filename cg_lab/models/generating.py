@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import GenerationMixin, LogitsProcessor, LogitsProcessorList
 
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example, collate, move_batch
@@ -57,7 +57,9 @@ def write_answers(
             chosen = [examples[row] for row in rows]
             batch = collate(chosen, [()] * len(chosen), tokenizer.pad_token_id, on_left=True)
             largest = _Largest()
-            sequences_BT = model.generate(
+            # Not the model's own, since Janus's loses the processors that it is given (transformers 5.23).
+            sequences_BT = GenerationMixin.generate(
+                model,
                 **hand_to_tower(model, move_batch(model, batch)), do_sample=False,
                 max_new_tokens=max_new_tokens + (MAX_THOUGHT_TOKENS if frame.thought else 0),
                 pad_token_id=tokenizer.pad_token_id, eos_token_id=list(stops),
