@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import GenerationMixin, LogitsProcessor, LogitsProcessorList
@@ -15,6 +16,9 @@ from cg_lab.models.tower import hand_to_tower, playing_back
 
 MAX_THOUGHT_TOKENS = 2048
 """Of a thought that the generation prompt opens, beside those of the answer."""
+
+GENERATE: Any = GenerationMixin.generate
+"""Not the model's own, since Janus's loses the logits processors that it is given (transformers 5.23)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +61,7 @@ def write_answers(
             chosen = [examples[row] for row in rows]
             batch = collate(chosen, [()] * len(chosen), tokenizer.pad_token_id, on_left=True)
             largest = _Largest()
-            # Not the model's own, since Janus's loses the processors that it is given (transformers 5.23).
-            sequences_BT = GenerationMixin.generate(
+            sequences_BT = GENERATE(
                 model,
                 **hand_to_tower(model, move_batch(model, batch)), do_sample=False,
                 max_new_tokens=max_new_tokens + (MAX_THOUGHT_TOKENS if frame.thought else 0),
