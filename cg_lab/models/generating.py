@@ -17,7 +17,7 @@ from cg_lab.models.tower import hand_to_tower, playing_back
 MAX_THOUGHT_TOKENS = 2048
 """Of a thought that the generation prompt opens, beside those of the answer."""
 
-GENERATE: Any = GenerationMixin.generate
+GENERATE: Any = vars(GenerationMixin)["generate"]
 """Not the model's own, since Janus's loses the logits processors that it is given (transformers 5.23)."""
 
 
