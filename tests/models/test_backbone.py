@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cg_lab.errors import UserError
 from cg_lab.models.backbone import (
     LoadedBackbone,
     UnreadableCheckpointError,
+    find_hub_names,
     keep_untouched,
     load_backbone,
     load_for_images,
+    load_processor,
     restore_weights,
     select_trainable,
     using_weights,
+    without_videos,
 )
 from cg_lab.models.model_parts import is_trainable
 from cg_lab.questions import AnswerForm
 from cg_lab.study import Backbone, TrainablePart
+from tests.models.tiny_backbones import write_backbone
 
 TINY = Backbone(name="tiny_llava", path="package:tiny_llava", revision="0" * 16, answer=AnswerForm.LETTER)
 State = dict[str, torch.Tensor]
@@ -166,6 +171,108 @@ def test_adapters_work_while_they_are_asked_and_leave_no_trace(backbone: LoadedB
     assert is_equal(copy_state(backbone), before)
 
 
+def test_a_backbone_of_adapters_has_them_where_no_fine_tune_is_asked(
+    backbone: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[tuple[str, str | None]] = []
+
+    def fail(_: Any, path: str, *, revision: str | None) -> Any:
+        found.append((path, revision))
+        raise OSError("")
+
+    monkeypatch.setattr("peft.PeftModel.from_pretrained", fail)
+    for path in ("nobody/nothing", str(tmp_path)):
+        identity = replace(backbone.identity, adapter=f"{path}@abc")
+        fault = f"^the weights in {path} can't be read \\(no reason given\\); "
+        with (
+            pytest.raises(UnreadableCheckpointError, match=fault),
+            using_weights(replace(backbone, identity=identity), None),
+        ):
+            pass
+    assert found == [("nobody/nothing", "abc"), (str(tmp_path), None)]
+
+
+def save_moved(backbone: LoadedBackbone, folder: Path) -> State:
+    """Save a model's weights, each moved, as transformers does, and put them back."""
+    restore_weights(backbone)
+    keep_untouched(backbone, backbone.model.state_dict())
+    with torch.no_grad():
+        for parameter in backbone.model.parameters():
+            parameter.add_(0.5)
+    moved = copy_state(backbone)
+    backbone.model.save_pretrained(folder)
+    restore_weights(backbone)
+    return moved
+
+
+def test_weights_by_the_hubs_names_are_read_as_those_in_memory(backbone: LoadedBackbone, tmp_path: Path) -> None:
+    fresh = replace(backbone, hub_names={}, untouched={})
+    restore_weights(backbone)
+    moved = save_moved(fresh, tmp_path)
+    assert not set(load_file(tmp_path / "model.safetensors")) <= set(moved)
+    for _ in range(2):  # the second time by names that are known
+        with using_weights(fresh, tmp_path):
+            assert is_equal(copy_state(fresh), moved)
+        restore_weights(fresh)
+    assert fresh.hub_names == find_hub_names(backbone.model)
+
+
+def test_weights_that_the_hub_lays_out_otherwise_are_read_by_transformers(
+    backbone: LoadedBackbone, tmp_path: Path
+) -> None:
+    restore_weights(backbone)
+    turned = replace(backbone, hub_names={"": ""}, untouched={})
+    moved = save_moved(turned, tmp_path)
+    with using_weights(turned, tmp_path):
+        assert is_equal(copy_state(turned), moved)
+    plain = replace(turned, hub_names={"another": "lm_head.weight"})
+    assert "weights do not fit the model" in read_fault(plain, tmp_path)
+    (tmp_path / "config.json").unlink()
+    assert "weights do not fit the model" in read_fault(turned, tmp_path)
+
+
+def test_each_weight_has_one_name_on_the_hub_unless_it_is_laid_out_otherwise(
+    backbone: LoadedBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find_hub_names(backbone.model)
+    assert found["language_model.lm_head.weight"] == "lm_head.weight"
+    assert sorted(found.values()) == sorted(backbone.model.state_dict())
+
+    def revert(model: Any, state: State) -> State:
+        assert model is backbone.model
+        return {"head": state["lm_head.weight"], "turned": torch.ones(1)}
+
+    monkeypatch.setattr("cg_lab.models.backbone.revert_weight_conversion", revert)
+    assert find_hub_names(backbone.model) == {"head": "lm_head.weight", "": ""}
+
+
+class Checking:
+    """Checks the parts of a processor as transformers' do."""
+
+    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+        return argument_name, argument
+
+
+def test_a_processor_without_videos_checks_all_other_parts() -> None:
+    kind = without_videos(Checking)
+    assert kind.__name__ == "Checking"
+    assert kind().check_argument_for_proper_class("video_processor", None) is None
+    assert kind().check_argument_for_proper_class("tokenizer", 3) == ("tokenizer", 3)
+
+
+def test_where_torchvision_is_absent_a_processor_has_its_parts_for_images_and_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_backbone("qwen2_vl", tmp_path)
+    monkeypatch.setattr("transformers.utils.import_utils.is_torchvision_available", lambda: False)
+    processor = load_processor({"pretrained_model_name_or_path": str(tmp_path)})
+    assert type(processor).__name__ == "Qwen2VLProcessor"
+    assert processor.video_processor is None
+    assert "Qwen2VLImageProcessor" in type(processor.image_processor).__name__
+    assert processor.tokenizer("a").input_ids
+    assert processor.chat_template == (tmp_path / "chat_template.jinja").read_text(encoding="utf-8")
+
+
 NAMES = {
     "model.vision_tower.layer.weight": "vision",
     "model.visual.blocks.weight": "vision",
@@ -211,8 +318,6 @@ def test_a_model_loads_in_full_precision_on_a_cpu_and_its_processor_alone_for_im
 
 
 def test_a_model_that_is_not_there_is_told_with_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     absent = replace(TINY, path="nobody/nothing", revision="abc")
     with pytest.raises(UserError) as caught:
