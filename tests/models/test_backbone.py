@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -143,7 +145,9 @@ def test_weights_that_are_not_the_models_are_refused_with_what_is_wrong(small: L
     assert read_fault(small, save(tmp_path / "empty")) == "no *.safetensors in it"
     cut = save(tmp_path / "cut", state) / "model-0.safetensors"
     cut.write_bytes(cut.read_bytes()[:-8])
-    assert "\n" not in read_fault(small, cut.parent)
+    fault = read_fault(small, cut.parent)
+    assert "\n" not in fault
+    assert fault not in {"None", "no reason given"}
 
 
 def test_adapters_that_can_not_be_read_are_told_as_weights_are(backbone: LoadedBackbone, tmp_path: Path) -> None:
@@ -317,13 +321,62 @@ def test_a_model_loads_in_full_precision_on_a_cpu_and_its_processor_alone_for_im
     assert type(alone.processor) is type(loaded.processor)
 
 
-def test_a_model_that_is_not_there_is_told_with_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    absent = replace(TINY, path="nobody/nothing", revision="abc")
+ABSENT = replace(TINY, path="nobody/nothing", revision="abc")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_safetensors_are_loaded_in_the_devices_format_and_moved_to_it(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    moved: list[torch.device] = []
+    multiplied: list[Any] = []
+    model = SimpleNamespace(to=moved.append)
+
+    def load(**given: Any) -> Any:
+        asked.append(given)
+        return model
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: device == "cuda")
+    monkeypatch.setattr("transformers.AutoModelForImageTextToText.from_pretrained", load)
+    where = "cg_lab.models.backbone"
+    monkeypatch.setattr(f"{where}.find_device", lambda _: SimpleNamespace(loaded="bfloat16"))
+    monkeypatch.setattr(f"{where}.load_processor", lambda source: source)
+    monkeypatch.setattr(f"{where}.prove_contract", lambda *_: None)
+    monkeypatch.setattr(f"{where}.let_onednn_multiply", multiplied.append)
+    loaded = load_backbone(ABSENT)
+    source = {"pretrained_model_name_or_path": "nobody/nothing", "revision": "abc"}
+    assert (loaded.model, loaded.processor) == (model, source)
+    assert asked == [{**source, "dtype": torch.bfloat16, "use_safetensors": True}]
+    assert moved == [torch.device(device)]
+    assert multiplied == ([model] if device == "cpu" else [])
+
+
+@pytest.mark.parametrize(("kind", "end"), [(OSError, ""), (SafetensorError, " --force-download")])
+def test_a_fault_in_loading_is_told_by_its_first_line(
+    kind: type[Exception], end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: dict[str, str]) -> Any:
+        raise kind("first\nsecond")
+
+    monkeypatch.setattr("cg_lab.models.backbone.load_processor", fail)
     with pytest.raises(UserError) as caught:
-        load_backbone(absent)
+        load_backbone(ABSENT)
+    assert str(caught.value) == (
+        "model.path: can't load 'nobody/nothing' at revision abc: first. "
+        f"Get it with: hf download nobody/nothing --revision abc{end}"
+    )
+    if kind is OSError:
+        with pytest.raises(UserError, match="^model.path: can't load the processor of 'nobody/nothing': first$"):
+            load_for_images(ABSENT)
+
+
+def test_a_model_that_is_not_there_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError) as caught:
+        load_backbone(ABSENT)
     text = str(caught.value)
     assert text.startswith("model.path: can't load 'nobody/nothing' at revision abc: ")
     assert text.endswith(". Get it with: hf download nobody/nothing --revision abc")
     with pytest.raises(UserError, match="^model.path: can't load the processor of 'nobody/nothing': "):
-        load_for_images(absent)
+        load_for_images(ABSENT)
