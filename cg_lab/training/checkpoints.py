@@ -84,6 +84,6 @@ def _is_whole(checkpoint: Path) -> bool:
                 pass
         if not all(zipfile.is_zipfile(file) for file in checkpoint.glob("*.pt")):
             return False
-        return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        return "global_step" in json.loads((checkpoint / "trainer_state.json").read_bytes())
     except (OSError, ValueError, SafetensorError):
         return False

@@ -20,7 +20,7 @@ from cg_lab.study import Backbone
 from cg_lab.training.checkpoints import choose_interval
 from cg_lab.training.finetune import NotFiniteError, _Watcher
 from cg_lab.training.memory import Fit
-from cg_lab.training.sample_order import ByLength
+from cg_lab.training.sample_order import ByLength, list_in_seeded_order
 from cg_lab.training.trainer_arguments import Surroundings, build_arguments, split_batch
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
@@ -212,6 +212,12 @@ def test_batches_by_length_are_ordered_by_seed_and_epoch_alone() -> None:
     assert order(0, 0) != order(1, 0) != order(0, 2)
     batches = [[lengths[place] for place in order(0, 0)[start : start + 4]] for start in range(0, 40, 4)]
     assert sum(max(batch) - min(batch) for batch in batches) <= 30  # 46 in any order
+
+
+def test_random_batches_are_ordered_by_their_seed() -> None:
+    first, again, other = (list(list_in_seeded_order(20, seed)) for seed in (0, 0, 1))
+    assert sorted(first) == list(range(20))
+    assert first == again != other
 
 
 def test_a_model_in_half_precision_is_trained_in_bfloat16(tmp_path: Path) -> None:
