@@ -22,13 +22,12 @@ from cg_lab.models.backbone import (
     keep_untouched,
     load_backbone,
     load_for_images,
-    load_processor,
     restore_weights,
     select_trainable,
     using_weights,
-    without_videos,
 )
 from cg_lab.models.model_parts import is_trainable
+from cg_lab.models.processors import load_processor, without_videos
 from cg_lab.questions import AnswerForm
 from cg_lab.study import Backbone, TrainablePart
 from tests.models.tiny_backbones import write_backbone
