@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cg_lab.locks import find_holder, holding
-from cg_lab.passwords import hide_passwords
+from cg_lab.passwords import HIDDEN, PASSWORD, fill_password, hide_passwords
 from cg_lab.results import Layout, identify_results
 from cg_lab.tracking.views import KIND_TAGS, SHARE_TAG, VIEWS, build_view_tags
 
@@ -69,7 +69,12 @@ class KnownRun:
 
 
 def find_uri(layout: Layout, tracking_uri: str | None) -> str:
-    """Give the tracking URI: the one that was set, or the results folder's SQLite file."""
+    """Give the tracking URI: the one that was set, or the results folder's SQLite file.
+
+    A study's files keep a URI without its password, which is then taken from MLFLOW_TRACKING_PASSWORD.
+    """
+    if tracking_uri and HIDDEN in tracking_uri and (password := os.environ.get(PASSWORD)):
+        return fill_password(tracking_uri, password)
     return tracking_uri or f"sqlite:///{layout.database.resolve()}"
 
 
@@ -123,6 +128,8 @@ def connecting(layout: Layout, tracking_uri: str | None) -> Iterator[Connection]
 
     """
     uri = find_uri(layout, tracking_uri)
+    if HIDDEN in uri:
+        raise TrackingError(f"tracking.uri: the password of {uri} is kept in no file; give it as {PASSWORD}")
     database = find_database(uri)
     if database is not None and set(str(database)) & set(UNFIT):
         raise TrackingError(
