@@ -87,7 +87,9 @@ class Composer:
         Without `multirun` it is one if the configuration says `hydra.mode: MULTIRUN`.
         """
         given = self._parser.parse_overrides(list(overrides))
-        fixed = [part for part in given if not part.is_sweep_override()]
+        fixed = [
+            part for part in {part.get_key_element(): part for part in given}.values() if not part.is_sweep_override()
+        ]
         shape = self._find_shape(self._part(fixed)[0])
         if not multirun and shape.mode is not RunMode.MULTIRUN:
             return [Batch(name="", overrides=overrides)]

@@ -60,6 +60,7 @@ def compose_by_us(overrides: tuple[str, ...], *, multirun: bool = True) -> list[
         ("model=glob(*)",),
         ("budget={samples:1},{finetunes:2}",),
         ("model=hub", "finetune.epochs=1,2"),
+        ("recipe=unknown", "recipe=tiny_llava,med_mat_llava"),
     ],
 )
 def test_overrides_count_in_hydras_order(overrides: tuple[str, ...]) -> None:
