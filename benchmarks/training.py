@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from gc import freeze
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ from cg_lab.training.trainer_arguments import Surroundings
 
 CPU_MODEL = "tiny_llava"
 NUM_FUSED = 8
+TINY_SIDE = 56
+"""Pixels of images for tiny models, which only see whether all runs."""
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
 ADAPTERS = Lora(rank=16, alpha=32, dropout=0.0)
 
@@ -108,8 +110,9 @@ def make_material(case: Case, *, tiny: bool) -> Material:
     """Make model and samples."""
     if case.model != CPU_MODEL:
         backbone = make_backbone(case.model, tiny=tiny)
-        count = 8 if tiny else case.num_samples
-        images = make_images(min(count, 64), SHAPES[case.model].image_side)
+        count = 4 if tiny else case.num_samples
+        side = min(SHAPES[case.model].image_side, TINY_SIDE) if tiny else SHAPES[case.model].image_side
+        images = make_images(min(count, 64), side)
         return Material(
             backbone=backbone,
             questions=make_questions(backbone, count, tiny=tiny),
@@ -218,6 +221,7 @@ def run_plain(case: Case, material: Material, longest: int) -> float:
         return time.perf_counter() - began
 
 
+@cache
 def measure_peaks() -> dict[str, float]:
     """Give operations a second of a large matrix product, by library: float32 on a CPU, bfloat16 on a GPU."""
     if torch.cuda.is_available():
@@ -334,7 +338,7 @@ def measure(case: Case, rounds: int, *, tiny: bool) -> None:
         longest = _find_longest(examples)
         work = count_work(case, material, examples)
         seconds: dict[str, list[float]] = {"ours": [], "plain": []}
-        for number in range(rounds + 1):  # the first warms up
+        for number in range(tiny, rounds + 1):  # the first warms up
             for name, run in (
                 ("plain", partial(run_plain, case, material, longest)),
                 ("ours", partial(run_ours, case, material, prepared)),
@@ -366,9 +370,10 @@ def measure_fused(rounds: int, *, tiny: bool) -> None:
     backbone = material.backbone
     examples = encode_questions(backbone, material.questions, material.images)
     job = make_job(case, backbone, len(examples))
-    jobs = [replace(job, seed=seed) for seed in range(NUM_FUSED)]
+    num_fused = 2 if tiny else NUM_FUSED
+    jobs = [replace(job, seed=seed) for seed in range(num_fused)]
     seconds: dict[str, list[float]] = {"beside": [], "after": []}
-    for number in range(rounds + 1):
+    for number in range(tiny, rounds + 1):
         with tempfile.TemporaryDirectory() as folder:
             places = [Path(folder) / str(job.seed) for job in jobs]
             surroundings = [
@@ -379,7 +384,7 @@ def measure_fused(rounds: int, *, tiny: bool) -> None:
                 for place in places
             ]  # fmt: skip
             began = time.perf_counter()
-            run_fused(jobs, backbone, [examples] * NUM_FUSED, places, surroundings[0])
+            run_fused(jobs, backbone, [examples] * num_fused, places, surroundings[0])
             middle = time.perf_counter()
             for one, around in zip(jobs, surroundings, strict=True):
                 run_finetune(one, backbone, examples, around)
@@ -387,9 +392,9 @@ def measure_fused(rounds: int, *, tiny: bool) -> None:
                 seconds["beside"].append(middle - began)
                 seconds["after"].append(time.perf_counter() - middle)
     ratio = statistics.median(a / b for a, b in zip(seconds["after"], seconds["beside"], strict=True))
-    speed = NUM_FUSED * len(examples) / statistics.median(seconds["beside"])
+    speed = num_fused * len(examples) / statistics.median(seconds["beside"])
     print(
-        f"{case.title}, {NUM_FUSED} adapters at batch 4 side by side: {speed:.1f} samples/s, {ratio:.2f} x one by one"
+        f"{case.title}, {num_fused} adapters at batch 4 side by side: {speed:.1f} samples/s, {ratio:.2f} x one by one"
     )
 
 

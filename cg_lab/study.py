@@ -188,7 +188,7 @@ class LocalSettings:
     gpus: tuple[NonNegativeInt, ...] | None
     """Numbers of the GPUs to use; None for all that are visible."""
     save_every_s: PositiveFloat
-    """Seconds between checkpoints of a running fine-tune: the most that a kill can cost."""
+    """Seconds between checkpoints of a running fine-tune at least; more, up to an hour, where saving one takes long."""
     silence_min: PositiveFloat | None = 60
     """How long a process may give no sign before it is taken away; None for ever."""
 
@@ -230,7 +230,7 @@ class SlurmSettings:
     eval: Literal["fused", "separate"]
     """Evaluations in the task of their fine-tune, or in tasks of their own that depend on it."""
     save_every_s: PositiveFloat
-    """Seconds between checkpoints of a running fine-tune: the most that a kill can cost."""
+    """Seconds between checkpoints of a running fine-tune at least; more, up to an hour, where saving one takes long."""
     task_min: PositiveFloat | None
     """Work of one task in minutes, by the model's declared rates; None for half of `timeout_min`."""
     max_array_size: PositiveInt | None

@@ -22,9 +22,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from cg_lab.models.backbone import LoadedBackbone, without_videos
+from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.encoding import encode_questions
 from cg_lab.models.linear import OneDnnLinear
+from cg_lab.models.processors import without_videos
 from cg_lab.questions import AnswerForm, Question, format_question
 from cg_lab.study import Backbone
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cg_lab.analysis.arm_estimates import ArmEstimates
@@ -20,8 +20,26 @@ class SeedSplit:
     """A gain with its variance taken apart."""
 
     gain: GainEstimate
-    shrinking: float
-    """What seeds add to the variance of the gain, of arms that get more of them."""
+    claiming: float
+    """What seeds add to the variance of the gain, of arms that carry the claim."""
+    control: float = 0.0
+    """The same of the control's seeds; 0 where the other arm carries the claim too, or has none."""
+    control_seeds: int = 0
+
+    def find_error(self, before: int, seeds: int, *, of_controls: bool) -> float:
+        """Give the standard error with other numbers of seeds.
+
+        Parameters
+        ----------
+        before, seeds
+            Of the arms that carry the claim: as it is, and as it would be.
+        of_controls
+            Whether the control gets as many, if it has fewer.
+
+        """
+        error = max(0.0, float(self.gain.variance) - self.claiming - self.control) + self.claiming * before / seeds
+        is_grown = of_controls and self.control_seeds < seeds
+        return math.sqrt(error + self.control * (self.control_seeds / seeds if is_grown else 1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +48,29 @@ class FurtherSeeds:
 
     num_seeds: int | None
     """Of the arms that carry the claim, in all; None if `MOST_SEEDS` would not do, or if there is no gain."""
+    of_unrelated: bool = False
+    """Whether it takes as many of unrelated training: those of the arms that carry the claim alone would not do."""
     num_finetunes: int = 0
     """Beyond those that are there."""
     hours: float = 0.0
     """On one slot, by the model's declared rate."""
 
+    @property
+    def label(self) -> str:
+        """Say it in a few words."""
+        if self.num_seeds is None:
+            return f"{MOST_SEEDS} seeds would not resolve it"
+        return f"{self.num_seeds} seeds{', of unrelated too,' if self.of_unrelated else ''} would resolve it"
+
     def tell(self) -> str:
         """Say it in words."""
         if self.num_seeds is None:
-            return f"if gains are as seen, {MOST_SEEDS} seeds would not resolve it"
+            return f"if gains are as seen, {self.label}"
         minutes = self.hours * 60
         cost = f"{minutes:.0f} minutes" if minutes < 120 else f"{self.hours:.0f} hours"
+        arms = ", of unrelated training too," if self.of_unrelated else ""
         return (
-            f"if gains are as seen, {self.num_seeds} seeds resolve it with 80 % power ({self.num_finetunes} more "
+            f"if gains are as seen, {self.num_seeds} seeds{arms} resolve it with 80 % power ({self.num_finetunes} more "
             f"fine-tunes, {cost} of one slot)"
         )
 
@@ -64,8 +92,12 @@ def split_gains(arms: ArmEstimates, target: str) -> dict[str, SeedSplit]:
     for name, key in keys.items():
         if (arms.main, key) in arms.gains:
             gain, _ = arms.gains[arms.main, key]
-            grows = 2 if key[0].traits.carries_claim else 1
-            found[name] = SeedSplit(gain=gain, shrinking=sum(map(float, gain.seed_variances[:grows])))
+            own, *others = map(float, gain.seed_variances) if gain.seed_variances else (0.0,)
+            if key[0].traits.carries_claim:
+                found[name] = SeedSplit(gain=gain, claiming=own + sum(others))
+            else:
+                seeds = len(arms.stacks[key].seeds) if others else 0
+                found[name] = SeedSplit(gain=gain, claiming=own, control=sum(others), control_seeds=seeds)
     return found
 
 
@@ -88,27 +120,36 @@ def find_further(
     if not left or not num_seeds:
         return None
     level, asked = 1 - plan.rule.confidence, max(1, plan.num_held_out)
-    needed = [_find_seeds(part, num_seeds, level, asked) for part in left]
-    known = [seeds for seeds in needed if seeds is not None]
-    if len(known) < len(needed):
-        return FurtherSeeds(num_seeds=None)
+    for of_controls in (False, True):
+        needed = [_find_seeds(part, num_seeds, level, asked, of_controls=of_controls) for part in left]
+        known = [seeds for seeds in needed if seeds is not None]
+        if len(known) == len(needed):
+            return _price(plan, contrast, num_seeds, max(known), left if of_controls else [])
+    return FurtherSeeds(num_seeds=None)
+
+
+def _price(plan: Plan, contrast: Contrast, before: int, seeds: int, controlled: Sequence[SeedSplit]) -> FurtherSeeds:
+    """Say what further seeds cost: of the arms that carry the claim, and of unrelated training for some gains."""
     setting = plan.setting_by_name[contrast.setting]
-    grown = [part for part in contrast.trainings if part.arm.traits.carries_claim]
-    further = max(0, max(known) - num_seeds)
-    samples = sum(part.num_samples + part.num_target for part in grown) * setting.recipe.epochs
+    further = {part: seeds - before for part in contrast.trainings if part.arm.traits.carries_claim}
+    control_seeds = max((part.control_seeds for part in controlled), default=0)
+    if control_seeds:
+        further |= {part: max(0, seeds - control_seeds) for part in contrast.trainings if part.arm is Arm.UNRELATED}
+    samples = sum((part.num_samples + part.num_target) * more for part, more in further.items())
     return FurtherSeeds(
-        num_seeds=max(known),
-        num_finetunes=further * len(grown),
-        hours=further * samples / setting.rates.train_samples_per_s / 3600,
+        num_seeds=seeds,
+        of_unrelated=bool(control_seeds),
+        num_finetunes=sum(further.values()),
+        hours=samples * setting.recipe.epochs / setting.rates.train_samples_per_s / 3600,
     )
 
 
-def _find_seeds(part: SeedSplit, num_seeds: int, level: float, num_targets: int) -> int | None:
+def _find_seeds(part: SeedSplit, num_seeds: int, level: float, num_targets: int, *, of_controls: bool) -> int | None:
     """Give the seeds with which a gain as large as the one seen is shown with 80 % power."""
     estimate, freedom = float(part.gain.estimate), float(part.gain.freedom)
-    rest = float(part.gain.variance) - part.shrinking
-    for seeds in range(num_seeds + 1, MOST_SEEDS + 1):
-        error = math.sqrt(max(0.0, rest) + part.shrinking * num_seeds / seeds)
+    fewest = num_seeds if of_controls else num_seeds + 1
+    for seeds in range(fewest, MOST_SEEDS + 1):
+        error = part.find_error(num_seeds, seeds, of_controls=of_controls)
         if find_detectable(error, freedom, level, num_targets) <= estimate:
             return seeds
     return None

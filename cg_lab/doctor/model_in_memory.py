@@ -51,8 +51,8 @@ def check_frame(backbone: Backbone, folder: Path, question: Question) -> CheckRe
     """Show how one question is asked, what of it is trained on, and where generation stops; no weights are read."""
     from transformers import AutoConfig, GenerationConfig
 
-    from cg_lab.models.backbone import load_processor
     from cg_lab.models.contract import prove_contract
+    from cg_lab.models.processors import load_processor
 
     try:
         processor = load_processor({"pretrained_model_name_or_path": str(folder)})

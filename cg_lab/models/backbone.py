@@ -9,20 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
     AutoModelForImageTextToText,
-    AutoProcessor,
-    AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.core_model_loading import revert_weight_conversion
-from transformers.models.auto import processing_auto
-from transformers.utils import import_utils
 
 from cg_lab.errors import UserError
 from cg_lab.models.contract import prove_contract
@@ -30,6 +24,8 @@ from cg_lab.models.devices import find_device
 from cg_lab.models.identity import find_local_folder
 from cg_lab.models.linear import let_onednn_multiply
 from cg_lab.models.model_parts import is_trainable
+from cg_lab.models.processors import load_processor
+from cg_lab.models.refused import IN_PLACE, find_refusal
 from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.study import Backbone, TrainablePart
 
@@ -64,6 +60,7 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
 
     """
     source = _find_source(identity)
+    _refuse(source, identity)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = getattr(torch, find_device(device).loaded)
     try:
@@ -75,11 +72,35 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
             f"Get it with: hf download {identity.path} --revision {identity.revision}"
             + (" --force-download" if isinstance(error, SafetensorError) else "")
         ) from None
+    except ImportError as error:
+        raise UserError(f"model.path: '{identity.name}' needs a package that is not here: {_tell(error)}") from None
     prove_contract(processor, model, identity)
     model.to(device)  # type: ignore[arg-type]
     if device.type == "cpu":
         let_onednn_multiply(model)
     return LoadedBackbone(identity=identity, model=model, processor=processor)
+
+
+def _refuse(source: dict[str, str], identity: Backbone) -> None:
+    """Refuse architectures that are known not to work.
+
+    Raises
+    ------
+    UserError
+        With the reason, and a way out.
+
+    """
+    try:
+        described, _ = PreTrainedConfig.get_config_dict(**source)
+    except OSError:
+        return  # told when it is loaded
+    if reason := find_refusal(described.get("model_type", "")):
+        raise UserError(f"model.path: '{identity.name}' ({described['model_type']}) is refused: {reason}; {IN_PLACE}")
+
+
+def _tell(error: Exception) -> str:
+    """Give the first line of an error that says something."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def load_for_images(identity: Backbone) -> LoadedBackbone:
@@ -105,34 +126,6 @@ def _find_source(identity: Backbone) -> dict[str, str]:
     if folder is not None:
         return {"pretrained_model_name_or_path": str(folder)}
     return {"pretrained_model_name_or_path": identity.path, "revision": identity.revision}
-
-
-def load_processor(source: dict[str, str]) -> Any:
-    """Load a processor; where torchvision is absent, without the part for videos, which needs it.
-
-    transformers 5.23 can't make a processor for images and videos then, though images alone need PIL only.
-    """
-    names: Any = processing_auto.PROCESSOR_MAPPING_NAMES  # type: ignore[attr-defined]
-    kind: Any = getattr(transformers, names.get(AutoConfig.from_pretrained(**source).model_type) or "", None)
-    if import_utils.is_torchvision_available() or kind is None or "video_processor" not in kind.get_attributes():
-        return AutoProcessor.from_pretrained(**source)
-    loaders = {"image_processor": AutoImageProcessor, "tokenizer": AutoTokenizer}
-    parts = [loaders[name].from_pretrained(**source) if name in loaders else None for name in kind.get_attributes()]
-    described, _ = kind.get_processor_dict(**source)
-    return without_videos(kind).from_args_and_dict(parts, described)
-
-
-def without_videos(kind: Any) -> Any:
-    """Derive a processor that does not ask for its part for videos."""
-
-    class ImageProcessing(kind):
-        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-            if argument_name == "video_processor":
-                return None
-            return super().check_argument_for_proper_class(argument_name, argument)
-
-    ImageProcessing.__name__ = kind.__name__
-    return ImageProcessing
 
 
 def restore_weights(backbone: LoadedBackbone) -> None:

@@ -15,6 +15,9 @@ IGNORED = -100
 CAUSAL = ("llava", "llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "smolvlm", "internvl")
 """Architectures in which no token sees what comes after it."""
 
+PREFIXED = ("paligemma",)
+"""Architectures in which the tokens of a prompt see each other, later ones too; an answer's, of type 1, do not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
@@ -33,14 +36,16 @@ class Example:
     """What the processor gives of the image, by the model's names; along the first axis examples join."""
     tokens: dict[str, torch.Tensor]
     """What it gives for each token of the prompt, along the first axis."""
+    answer_type: int = 0
+    """Type of an answer's tokens, where tokens have types."""
 
 
-def lengthen(values_TX: torch.Tensor, num_more: int) -> torch.Tensor:
-    """Go on for tokens of text: they see the image as the last one does, and are of type 0."""
+def lengthen(values_TX: torch.Tensor, num_more: int, kind: int = 0) -> torch.Tensor:
+    """Go on for tokens of text: they see the image as the last one does, and are of one type."""
     if not num_more:
         return values_TX
     more = values_TX[-1:].expand(num_more, *values_TX.shape[1:])
-    return torch.cat([values_TX, more if values_TX.ndim > 1 else torch.zeros_like(more)])
+    return torch.cat([values_TX, more if values_TX.ndim > 1 else torch.full_like(more, kind)])
 
 
 def collate(
@@ -73,7 +78,7 @@ def collate(
     }
     for key in examples[0].tokens:
         long = [
-            lengthen(example.tokens[key], len(row) - len(example.prompt))
+            lengthen(example.tokens[key], len(row) - len(example.prompt), example.answer_type)
             for example, row in zip(examples, rows, strict=True)
         ]
         batch[key] = join([values[None] for values in long], on_left=on_left)

@@ -19,6 +19,8 @@ from cg_lab.questions import LETTERS
 DATE = datetime(2024, 7, 26)  # noqa: DTZ001 - a day, in no zone
 """The day that templates are told which write today's, so that a prompt is the same whenever a job runs; Llama 3.2's
 own default."""
+WANT_TENSORS = ("Ovis2Processor",)
+"""Processors that can't read what their own image processor gives by itself (transformers 5.23)."""
 QUESTION, ANSWER = "QUESTION-PLACE", "ANSWER-PLACE"
 Message = dict[str, Any]
 
@@ -220,14 +222,17 @@ def count_lead(tokenizer: Any, frame: ChatFrame) -> int:
 
 
 def process_prompts(processor: Any, prompts: list[str], images: list[list[Image.Image]]) -> dict[str, Any]:
-    """Let a processor read prompts with their images."""
+    """Let a processor read prompts with their images; token ids come as lists, also where a processor makes tensors."""
     # A template that writes the first token itself must not get it twice.
     has_start = bool(processor.tokenizer.bos_token) and prompts[0].startswith(processor.tokenizer.bos_token)
-    return processor(
+    given = processor(
         text=prompts,
         images=[[image.convert("RGB") for image in row] for row in images],
         **({"add_special_tokens": False} if has_start else {}),
+        **({"images_kwargs": {"return_tensors": "pt"}} if type(processor).__name__ in WANT_TENSORS else {}),
     )
+    given["input_ids"] = [[int(one) for one in row] for row in given["input_ids"]]
+    return given
 
 
 def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cg_lab.boxes import find_style, format_boxes
 from cg_lab.models.backbone import LoadedBackbone
-from cg_lab.models.batches import Example, lengthen
+from cg_lab.models.batches import PREFIXED, Example, lengthen
 from cg_lab.models.chat_prompts import (
     ChatFrame,
     LetterTokens,
@@ -183,10 +183,12 @@ def _process_apart(backbone: LoadedBackbone, prompts: list[str], images: list[li
 
 def _is_stacking(backbone: LoadedBackbone, frame: ChatFrame, images: Sequence[Image.Image]) -> bool:
     """Tell whether a processor makes one tensor of one shape for each image, so that many can be given at a time."""
-    given = process_prompts(backbone.processor, [frame.before] * len(images[:2]), [[image] for image in images[:2]])
-    return set(given) - {*UNUSED_KEYS, *TOKEN_KEYS} == {"pixel_values"} and len(given["pixel_values"]) == len(
-        images[:2]
-    )
+    # One by one, since some processors can't give several that are of unequal length.
+    given = [process_prompts(backbone.processor, [frame.before], [[image]]) for image in images[:2]]
+    shapes = {
+        np.shape(one["pixel_values"]) for one in given if set(one) - {*UNUSED_KEYS, *TOKEN_KEYS} == {"pixel_values"}
+    }
+    return len(shapes) == 1 and next(iter(shapes))[0] == 1 and len({len(one["input_ids"][0]) for one in given}) == 1
 
 
 def _finish(
@@ -217,6 +219,7 @@ def _finish(
                 answer=question.answer if isinstance(question, Question) else 0,
                 image=prompt.image,
                 tokens=prompt.tokens,
+                answer_type=int(backbone.model.config.model_type in PREFIXED),
             )
         )
     return examples

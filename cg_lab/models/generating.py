@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import GenerationMixin, LogitsProcessor, LogitsProcessorList
 
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example, collate, move_batch
@@ -15,6 +16,9 @@ from cg_lab.models.tower import hand_to_tower, playing_back
 
 MAX_THOUGHT_TOKENS = 2048
 """Of a thought that the generation prompt opens, beside those of the answer."""
+
+GENERATE: Any = vars(GenerationMixin)["generate"]
+"""Not the model's own, since Janus's loses the logits processors that it is given (transformers 5.23)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,8 @@ def write_answers(
             chosen = [examples[row] for row in rows]
             batch = collate(chosen, [()] * len(chosen), tokenizer.pad_token_id, on_left=True)
             largest = _Largest()
-            sequences_BT = model.generate(
+            sequences_BT = GENERATE(
+                model,
                 **hand_to_tower(model, move_batch(model, batch)), do_sample=False,
                 max_new_tokens=max_new_tokens + (MAX_THOUGHT_TOKENS if frame.thought else 0),
                 pad_token_id=tokenizer.pad_token_id, eos_token_id=list(stops),

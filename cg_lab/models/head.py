@@ -22,8 +22,8 @@ def compute_logits(model: Any, hidden_ND: torch.Tensor) -> torch.Tensor:
 def _finish(model: Any, logits_NV: torch.Tensor) -> torch.Tensor:
     """Do what an architecture does behind its head."""
     config = model.config.get_text_config()
-    if model.config.model_type in CAPPED and config.final_logit_softcapping is not None:
-        cap = config.final_logit_softcapping
+    cap = getattr(config, "final_logit_softcapping", None)
+    if model.config.model_type in CAPPED and cap is not None:
         return torch.tanh(logits_NV / cap) * cap
     if model.config.model_type in DIVIDED:
         return logits_NV / config.logits_scaling

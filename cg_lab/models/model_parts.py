@@ -12,10 +12,10 @@ from cg_lab.models.precision import ParameterCounts
 from cg_lab.serialize import read_json
 from cg_lab.study import Lora, Recipe, TrainablePart
 
-VISION_PREFIXES = ("model.vision_tower", "model.visual", "model.vision_model")
+VISION_PREFIXES = ("model.vision_tower", "model.visual", "model.vision_model", "model.vqmodel", "model.generation_")
 PROJECTOR_PREFIXES = (
     "model.multi_modal_projector", "model.connector", "model.embed_vision", "model.image_newline",
-    "model.visual.merger", "model.visual.deepstack_merger_list",
+    "model.visual.merger", "model.visual.deepstack_merger_list", "model.aligner", "model.visual_embeddings_table",
 )  # fmt: skip
 NOT_LINEAR = ("embed", "lm_head", "norm")
 """In names of matrices that are no linear layers, or have no adapters."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cg_lab.models.backbone import LoadedBackbone
-from cg_lab.models.batches import Example, collate, move_batch, without_mask
+from cg_lab.models.batches import PREFIXED, Example, collate, move_batch, without_mask
 from cg_lab.models.branches import Branch, Bunch, branching, lay_side_by_side
 from cg_lab.models.head import compute_log_probs
 from cg_lab.models.reading import reading_in_places
@@ -41,6 +41,10 @@ def score_options(
     For each question and each of its orders, the natural log-likelihood of each option, in that order; not normalised.
 
     """
+    if backbone.model.config.model_type in PREFIXED and any(len(turns) > 1 for turns in asked):
+        # What prompts share is read otherwise before each end.
+        alone = iter(score_options(backbone, [(turn,) for turns in asked for turn in turns], batch_size))
+        return [tuple(next(alone)[0] for _ in turns) for turns in asked]
     backbone.model.eval()
     is_lettered = backbone.identity.answer is AnswerForm.LETTER
     trees = [_grow(turns, is_lettered=is_lettered) for turns in asked]
@@ -68,7 +72,7 @@ def _choose_way(backbone: LoadedBackbone) -> Callable[[LoadedBackbone, list[_Tre
     config = backbone.model.config
     # Sliding windows count places, not positions: padding behind a trunk would count as distance.
     is_sliding = "sliding_attention" in (getattr(config.get_text_config(), "layer_types", None) or ())
-    if is_sliding or config.model_type in APART:
+    if is_sliding or config.model_type in (*APART, *PREFIXED):
         return _score_apart
     return _score_side_by_side if config.model_type in SIDE_BY_SIDE else _score_behind_trunks
 

@@ -29,6 +29,8 @@ def find_tower(backbone: LoadedBackbone) -> Any | None:
     inner, config = backbone.model.model, backbone.model.config
     if config.model_type not in PLAYED_BACK or not isinstance(getattr(config, "vision_feature_layer", -1), int):
         return None
+    if config.vision_config.model_type == "pixtral":
+        return None  # its images are one long row
     return getattr(inner, "vision_tower", None) or getattr(inner, "vision_model", None)
 
 

@@ -161,7 +161,7 @@ class MatGraph:
     def _find_sharing(self, target: Subset, factor: int) -> Members:
         found = 0
         for value in target.elements[factor]:
-            found |= self._holders[factor].get(value, 0)
+            found |= self._holders[factor][value]
         return found & ~self.bit(target)
 
     def twins(self, target: Subset) -> Members:
@@ -223,7 +223,7 @@ class MatGraph:
         """Give the subsets of some kinds."""
         found = 0
         for kind in kinds:
-            found |= self._kinds.get(kind, 0)
+            found |= self._kinds[kind]
         return found
 
     def count_train(self, members: Members) -> int:

@@ -24,7 +24,11 @@ FACTOR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 """Of the palette that colour-blind readers can tell apart (Okabe and Ito 2008)."""
 MOST_PANELS = 24
 """Held-out questions, or curves, that a figure shows; the tables have all."""
+MOST_ANSWERED = 4
+"""Of them, those on a report's first screen."""
 MOST_ROWS = 60
+ANSWERING = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.ALONE)
+"""Arms that the main one is compared with where a word is given, in the order in which they are read."""
 TIP = "tip: "
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -64,18 +68,46 @@ def plot_arms(effects: StudyEffects) -> StyledFigure:
 
     Means with 95 % intervals, a small dot for each seed, the chance line dashed.
     """
+    asked = [(contrast, _list_asked(contrast)) for contrast in effects.contrasts[:MOST_PANELS]]
+    figure = _plot_panels(effects, asked, row_height=0.3)
+    return entitle(figure, "Accuracy by arm for each held-out question, with 95 percent intervals")
+
+
+def plot_answer(effects: StudyEffects) -> StyledFigure:
+    """Plot of the first held-out questions what their words rest on, in the order in which it is read.
+
+    The untouched model, unrelated training, each source alone, the main arm, the ceiling.
+    """
+    asked = [
+        (
+            contrast,
+            [
+                *(part for arm in ANSWERING for part in _list_asked(contrast) if part.arm is arm),
+                *(part for part in _list_asked(contrast) if part.arm.traits.is_main),
+                *(part for part in _list_asked(contrast) if part.arm is Arm.CEILING),
+            ],
+        )
+        for contrast in effects.contrasts[:MOST_ANSWERED]
+    ]
+    figure = _plot_panels(effects, asked, row_height=0.25)
+    return entitle(figure, "What each word rests on: accuracy with 95 percent intervals, and every seed")
+
+
+def _plot_panels(
+    effects: StudyEffects, asked: Sequence[tuple[ContrastEffect, Sequence[ArmEffect]]], *, row_height: float
+) -> StyledFigure:
+    """Plot a panel for each held-out question, two beside each other."""
     with styled():
         names = name_questions(effects.plan)
-        shown = effects.contrasts[:MOST_PANELS]
-        columns = min(2, len(shown))
-        lines = -(-len(shown) // columns)
-        rows = max(len(_list_asked(contrast)) for contrast in shown)
-        figure = StyledFigure(figsize=(4.6 * columns, lines * (0.3 * rows + 0.95)), layout="constrained")
+        columns = min(2, len(asked))
+        lines = -(-len(asked) // columns)
+        rows = max(len(parts) for _, parts in asked)
+        figure = StyledFigure(figsize=(4.6 * columns, lines * (row_height * rows + 0.95)), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
-        for number, contrast in enumerate(shown, start=1):
+        for number, (contrast, parts) in enumerate(asked, start=1):
             axes = figure.add_subplot(lines, columns, number)
-            _draw_contrast(axes, contrast, names[contrast.contrast.id])
-        return entitle(figure, "Accuracy by arm for each held-out question, with 95 percent intervals")
+            _draw_contrast(axes, contrast, parts, names[contrast.contrast.id])
+        return figure
 
 
 def _list_asked(contrast: ContrastEffect) -> list[ArmEffect]:
@@ -85,8 +117,7 @@ def _list_asked(contrast: ContrastEffect) -> list[ArmEffect]:
     return sorted(asked, key=lambda part: (places[part.arm], part.variant))
 
 
-def _draw_contrast(axes: Axes, contrast: ContrastEffect, name: str) -> None:
-    asked = _list_asked(contrast)
+def _draw_contrast(axes: Axes, contrast: ContrastEffect, asked: Sequence[ArmEffect], name: str) -> None:
     for row, effect in enumerate(asked):
         if effect.accuracy is None:
             axes.text(0.01, row, "missing", va="center", color="#555555", fontsize=9)
@@ -103,6 +134,8 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, name: str) -> None:
     show_percent(axes.xaxis)
     _name_rows(axes, [name_arm(effect.arm, effect.variant) for effect in asked])
     axes.set_title(f"{name}: {contrast.word}", loc="left", fontsize=10, fontweight="bold")
+    if contrast.further:
+        axes.set_xlabel(contrast.further.label, loc="right", fontsize=8.5, color="#555555")
 
 
 def plot_forest(effects: StudyEffects) -> StyledFigure:

@@ -19,7 +19,16 @@ from cg_lab.registration import read_registration
 from cg_lab.reporting.answers import list_answers
 from cg_lab.reporting.beside import list_beside
 from cg_lab.reporting.examples import spread
-from cg_lab.reporting.figures import MOST_PANELS, StyledFigure, plot_arms, plot_forest, plot_losses, to_svg
+from cg_lab.reporting.figures import (
+    MOST_ANSWERED,
+    MOST_PANELS,
+    StyledFigure,
+    plot_answer,
+    plot_arms,
+    plot_forest,
+    plot_losses,
+    to_svg,
+)
 from cg_lab.reporting.illustrate import illustrate
 from cg_lab.reporting.maps import draw_graph, draw_grid, has_further
 from cg_lab.reporting.matrices import plot_reliability, plot_transfer
@@ -136,6 +145,7 @@ def _check_loss(plan: Plan, layout: Layout, readings: Readings) -> None:
 def plot_figures(effects: StudyEffects, explored: Explored) -> dict[str, StyledFigure]:
     """Plot what there is to plot, by name."""
     plotted = {
+        "answer": plot_answer(effects),
         "arms": plot_arms(effects),
         "forest": plot_forest(effects),
         "curves": plot_curves(effects),
@@ -171,6 +181,7 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "splits": explored.splits,
         "name_arm": name_arm,
         "has_further": has_further(effects.plan),
+        "most_answered": MOST_ANSWERED,
         "most_panels": MOST_PANELS,
         "shown": shown,
         "most_shown": MOST_SHOWN,

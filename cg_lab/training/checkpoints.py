@@ -1,15 +1,60 @@
-"""Find the checkpoint that a fine-tune goes on from, and pass over what can't be read."""
+"""When a checkpoint is saved, and which one a fine-tune goes on from: what can't be read is passed over."""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from transformers.trainer_utils import get_last_checkpoint
+
+BETWEEN_FAILURES_S = 86_400.0
+"""Seconds of one fine-tune between two failures that it is not told of before, as they are assumed: a day."""
+LONGEST_S = 3_600.0
+"""The most that a failure may cost."""
+
+
+class SaveClock:
+    """Says when a checkpoint is due: as often as its cost allows.
+
+    By Young's interval, sqrt(2 x cost x time between failures), the time that goes into saving is as much as what
+    failures cost. The cost is that of the last save; before the first one nothing is known of it.
+    """
+
+    def __init__(self, shortest_s: float, began: float) -> None:
+        self.shortest_s = shortest_s
+        self.interval_s = shortest_s
+        self._saved_at = self._saves_from = began
+
+    def is_due(self) -> bool:
+        """Tell whether a checkpoint is due."""
+        return time.monotonic() - self._saved_at > self.interval_s
+
+    def begin(self) -> None:
+        """Take note that a save begins."""
+        self._saves_from = time.monotonic()
+
+    def end(self) -> float:
+        """Take note that it has ended, and give the seconds that it took."""
+        self._saved_at = time.monotonic()
+        cost = self._saved_at - self._saves_from
+        self.interval_s = choose_interval(cost, self.shortest_s)
+        return cost
+
+
+def choose_interval(cost: float, shortest: float) -> float:
+    """Give the seconds between two checkpoints, of which one takes `cost` seconds.
+
+    >>> choose_interval(0.01, 30), choose_interval(3, 30), choose_interval(600, 30), choose_interval(600, 1e9)
+    (41.569219381653056, 720.0, 3600.0, 1000000000.0)
+
+    """
+    return max(shortest, min(math.sqrt(2 * cost * BETWEEN_FAILURES_S), LONGEST_S))
 
 
 def find_checkpoint(folder: Path, event: Callable[..., None]) -> str | None:
@@ -39,6 +84,6 @@ def _is_whole(checkpoint: Path) -> bool:
                 pass
         if not all(zipfile.is_zipfile(file) for file in checkpoint.glob("*.pt")):
             return False
-        return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        return "global_step" in json.loads((checkpoint / "trainer_state.json").read_bytes())
     except (OSError, ValueError, SafetensorError):
         return False

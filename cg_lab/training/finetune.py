@@ -36,7 +36,7 @@ from cg_lab.models.reading import reading_in_places
 from cg_lab.models.tower import playing_back
 from cg_lab.planning.schedule import Schedule, schedule_epochs
 from cg_lab.planning.work import FinetuneJob
-from cg_lab.training.checkpoints import find_checkpoint
+from cg_lab.training.checkpoints import SaveClock, find_checkpoint
 from cg_lab.training.energy import measuring_energy, name_gpu
 from cg_lab.training.host_adamw import HostAdamW
 from cg_lab.training.memory import count_parameters, find_precision, fit_memory, trained_in_float32
@@ -265,7 +265,8 @@ class _Watcher(TrainerCallback):
         self.surroundings = surroundings
         self.batch_size = batch_size
         self.stopped = False
-        self.saved_at = self.logged_at = time.monotonic()
+        self.logged_at = time.monotonic()
+        self.clock = SaveClock(surroundings.save_every_s, self.logged_at)
         self.logged_step = 0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -276,13 +277,14 @@ class _Watcher(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         agree = self.surroundings.agree
         self.stopped = agree(self.surroundings.is_stopping()) and state.global_step < state.max_steps
-        if self.stopped or agree(time.monotonic() - self.saved_at > self.surroundings.save_every_s):
+        if agree(self.clock.is_due()) or self.stopped:
+            self.clock.begin()
             control.should_save = True
             control.should_training_stop = control.should_training_stop or self.stopped
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.saved_at = time.monotonic()
-        self.surroundings.event("saved", step=state.global_step)
+        seconds = self.clock.end()
+        self.surroundings.event("saved", step=state.global_step, seconds=round(seconds, 3))
 
     def on_log(
         self,

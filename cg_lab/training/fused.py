@@ -24,7 +24,7 @@ from cg_lab.models.tower import playing_back
 from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.serialize import read_json, write_json
-from cg_lab.training.checkpoints import find_checkpoint
+from cg_lab.training.checkpoints import SaveClock, find_checkpoint
 from cg_lab.training.energy import measuring_energy, name_gpu
 from cg_lab.training.finetune import NotFiniteError, Training, hold_numbers
 from cg_lab.training.memory import Fit
@@ -206,7 +206,8 @@ class _Watcher(TrainerCallback):
         self.batch_size = batch_size
         self.curves: list[list[dict[str, float]]] = [[] for _ in range(count)]
         self.stopped = False
-        self.saved_at = self.logged_at = time.monotonic()
+        self.logged_at = time.monotonic()
+        self.clock = SaveClock(surroundings.save_every_s, self.logged_at)
         self.logged_step = 0
         self._losses: list[torch.Tensor] = []
 
@@ -223,16 +224,17 @@ class _Watcher(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.stopped = self.surroundings.is_stopping() and state.global_step < state.max_steps
-        if self.stopped or time.monotonic() - self.saved_at > self.surroundings.save_every_s:
+        if self.stopped or self.clock.is_due():
+            self.clock.begin()
             control.should_save = True
             control.should_training_stop = control.should_training_stop or self.stopped
         if state.global_step == 1 or state.global_step % LOG_EVERY == 0:
             self._log(state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.saved_at = time.monotonic()
         write_json(self.surroundings.folder / CURVES, self.curves)
-        self.surroundings.event("saved", step=state.global_step)
+        seconds = self.clock.end()
+        self.surroundings.event("saved", step=state.global_step, seconds=round(seconds, 3))
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if self._losses and not self.curves[0]:

@@ -89,9 +89,9 @@ TRAINED = ("manifest", "dicom_table", "webdataset")
 @pytest.mark.slow
 def test_every_layout_has_the_same_effects(tmp_path: Path) -> None:
     """Some are swept on their own; the others in the folder of the first one, whose results serve them all."""
-    rows = layouts.read_rows(MANIFEST, every=5)
+    rows = layouts.read_rows(MANIFEST, every=10)
     common = ["sweep", "design=all_related", "seeds=[0]", "data.test_share=0.25", "finetune.epochs=1", "tracking=none",
-              "arms=[zero_shot,unrelated,related]", "targets=[ct-lung-cancer-01,xray-lung-pneumonia-08]"]  # fmt: skip
+              "arms=[zero_shot,unrelated,related]", "targets=[ct-lung-cancer-01]", "design.max_samples=64"]  # fmt: skip
     effects: dict[str, str] = {}
     for name, write in sorted(WRITERS.items(), key=lambda item: item[0] not in TRAINED):
         results = tmp_path / f"results_{name if name in TRAINED else TRAINED[0]}"
@@ -101,6 +101,6 @@ def test_every_layout_has_the_same_effects(tmp_path: Path) -> None:
         effects[name] = written.replace(f"\n{name},", "\nlayouts,")
         if name not in TRAINED:
             assert set((results / "jobs").glob("*")) == before
-    assert len(effects["manifest"].splitlines()) > 4
+    assert len(effects["manifest"].splitlines()) > 3
     for name in WRITERS:
         assert effects[name] == effects["manifest"], name

@@ -48,7 +48,8 @@ def test_memory_halves_what_is_held_at_once_down_to_single_samples() -> None:
     end: tuple[str, FailureKind, int] = ("failed", "out_of_memory", 0)
     assert [judge(*[end] * number)[1] for number in range(5)] == [1, 2, 4, 8, 16]
     assert judge(*[end] * 5)[0] == "out_of_memory"
-    assert judge(end, batch_size=1)[0] == "out_of_memory"
+    assert judge(end, end, batch_size=4) == (None, 4)
+    assert judge(end, batch_size=1) == ("out_of_memory", 2)
 
 
 def test_a_new_request_forgets_what_was_before() -> None:
@@ -70,7 +71,7 @@ def test_each_kind_of_end_is_counted_for_itself() -> None:
 
 
 def test_a_checkpoint_forgives_all_attempts_before_it_and_none_at_the_same_step() -> None:
-    assert judge(("died", "died", 0), ("died", "died", 0), ("died", "died", 5)) == (None, 1)
+    assert judge(("died", "died", 0), ("died", "died", 0), ("died", "died", 1)) == (None, 1)
     assert judge(("died", "died", 5), ("died", "died", 5), ("died", "died", 3)) == ("died", 1)
 
 
@@ -113,7 +114,9 @@ def test_an_end_that_names_no_kind_has_the_one_that_it_means(how: str, kind: Fai
 def test_a_start_ends_the_attempt_before_it_and_an_end_without_a_start_is_none() -> None:
     start = {"time": "t", "event": "started"}
     assert [attempt.how for attempt in read_attempts([start, start])] == [None, None]
+    saved = {"time": "t", "event": "saved", "step": 9}
+    assert [attempt.step for attempt in read_attempts([start, saved, start])] == [9, 9]
     assert read_attempts([{"time": "t", "event": "died"}, {"time": "t", "event": "begun"}]) == ()
-    events = [start, {"time": "t", "event": "saved", "step": 9}, {"time": "t", "event": "retried"}]
+    events = [start, saved, {"time": "t", "event": "retried"}]
     assert [attempt.step for attempt in read_attempts([*events, start])] == [0]
     assert read_attempts([*events, {"time": "t", "event": "done"}]) == ()

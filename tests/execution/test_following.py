@@ -103,5 +103,5 @@ def test_last_words_are_the_last_line_of_the_packs_own_error_log(
     (logs / "17_2_0_log.err" if packs > 1 else logs / "18_0_log.err").write_text("of another", encoding="utf-8")
     (logs / name).write_bytes(b"\n")
     assert pack.read_last_words(layout) == "nothing"
-    (logs / name).write_bytes(b"first\nlast \xff\n\n")
+    (logs / name).write_bytes(b"first\nsecond\nlast \xff\n\n")
     assert pack.read_last_words(layout) == "last \ufffd"

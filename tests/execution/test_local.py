@@ -36,6 +36,7 @@ TINY_STUDY = (
     "finetune.batch_size=16",
     "rule.resamples=200",
     "tracking=none",
+    "arms=[zero_shot,unrelated,related]",
     "study=tiny",
 )
 

@@ -19,6 +19,7 @@ from cg_lab.execution.selection import (
     select_jobs,
 )
 from cg_lab.planning.plan import Cell, Plan
+from cg_lab.tracking.run_names import name_finetune_run
 from tests.planning.cases import cube, plan_one, with_design
 
 
@@ -108,6 +109,16 @@ def test_a_job_is_found_by_the_beginning_of_its_id_or_by_its_cell(plan: Plan) ->
     assert find_job(plan, cell.key) == find_job(plan, name_cell(plan, cell)) == cell.eval_job
 
 
+def test_a_job_is_found_by_its_runs_name_unless_several_have_it(plan: Plan) -> None:
+    first = plan.finetunes[0]
+    name = name_finetune_run(first)
+    assert find_job(plan, name) == first.id
+    twice = replace(plan, finetunes=(first, replace(first, recipe=replace(first.recipe, epochs=9.0))))
+    ids = ", ".join(job.id for job in twice.finetunes)
+    with pytest.raises(UserError, match=f"2 runs are called '{name}'; give one of their jobs: {ids}$"):
+        find_job(replace(twice, cells=()), name)
+
+
 def test_what_names_no_job_or_several_is_refused(plan: Plan) -> None:
     with pytest.raises(UserError, match="no job or cell 'zz' in study"):
         find_job(plan, "zz")
@@ -120,6 +131,8 @@ def test_what_names_no_job_or_several_is_refused(plan: Plan) -> None:
 def test_a_cell_is_named_by_its_target_where_that_is_asked_about_once(plan: Plan) -> None:
     cell = next(cell for cell in plan.cells if cell.arm is Arm.RELATED)
     assert name_cell(plan, cell) == f"{target_of(plan, cell)}/related/seed0"
+    alone = replace(plan, contrasts=(plan.contrast_by_id[cell.contrast],))
+    assert name_cell(alone, cell) == f"{target_of(plan, cell)}/related/seed0"
     twice = replace(with_design("two_source", directions=["task", "area"], combinations=1), seeds=(0,))
     several = plan_one(replace(twice, targets=("a-x-k",)), cube())
     assert {name_cell(several, cell) for cell in several.cells} == {cell.key for cell in several.cells}

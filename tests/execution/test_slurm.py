@@ -212,7 +212,7 @@ def test_a_detached_sweep_ends_with_a_report_by_itself(undisturbed: str, tmp_pat
 @pytest.mark.faults
 def test_a_detached_sweep_goes_from_look_to_look_by_itself(tmp_path: Path) -> None:
     """The question stays open at the first look, so that the last task has to submit the seeds of the second."""
-    looks = ("looks=[3,4]", "rule.matters=1", "finetune.epochs=2")
+    looks = ("looks=[3,4]", "rule.matters=1", "finetune.epochs=2", "arms=[zero_shot,related,unrelated,ceiling,blind]")
     finish(start(tmp_path / "local", *looks, "cluster=local"))
     assert "you may leave" in finish(start(tmp_path / "slurm", *looks, "--detach"))
     wait_for((tmp_path / "slurm/studies/s/.reported.json").exists, 240)

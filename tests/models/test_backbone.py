@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cg_lab.errors import UserError
 from cg_lab.models.backbone import (
     LoadedBackbone,
     UnreadableCheckpointError,
+    find_hub_names,
     keep_untouched,
     load_backbone,
     load_for_images,
+    load_processor,
     restore_weights,
     select_trainable,
     using_weights,
+    without_videos,
 )
 from cg_lab.models.model_parts import is_trainable
 from cg_lab.questions import AnswerForm
 from cg_lab.study import Backbone, TrainablePart
+from tests.models.tiny_backbones import write_backbone
 
 TINY = Backbone(name="tiny_llava", path="package:tiny_llava", revision="0" * 16, answer=AnswerForm.LETTER)
 State = dict[str, torch.Tensor]
@@ -138,7 +145,9 @@ def test_weights_that_are_not_the_models_are_refused_with_what_is_wrong(small: L
     assert read_fault(small, save(tmp_path / "empty")) == "no *.safetensors in it"
     cut = save(tmp_path / "cut", state) / "model-0.safetensors"
     cut.write_bytes(cut.read_bytes()[:-8])
-    assert "\n" not in read_fault(small, cut.parent)
+    fault = read_fault(small, cut.parent)
+    assert "\n" not in fault
+    assert fault not in {"None", "no reason given"}
 
 
 def test_adapters_that_can_not_be_read_are_told_as_weights_are(backbone: LoadedBackbone, tmp_path: Path) -> None:
@@ -164,6 +173,108 @@ def test_adapters_work_while_they_are_asked_and_leave_no_trace(backbone: LoadedB
         assert taught
         assert all((values == 0.5).all() for values in taught)
     assert is_equal(copy_state(backbone), before)
+
+
+def test_a_backbone_of_adapters_has_them_where_no_fine_tune_is_asked(
+    backbone: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[tuple[str, str | None]] = []
+
+    def fail(_: Any, path: str, *, revision: str | None) -> Any:
+        found.append((path, revision))
+        raise OSError("")
+
+    monkeypatch.setattr("peft.PeftModel.from_pretrained", fail)
+    for path in ("nobody/nothing", str(tmp_path)):
+        identity = replace(backbone.identity, adapter=f"{path}@abc")
+        fault = f"^the weights in {path} can't be read \\(no reason given\\); "
+        with (
+            pytest.raises(UnreadableCheckpointError, match=fault),
+            using_weights(replace(backbone, identity=identity), None),
+        ):
+            pass
+    assert found == [("nobody/nothing", "abc"), (str(tmp_path), None)]
+
+
+def save_moved(backbone: LoadedBackbone, folder: Path) -> State:
+    """Save a model's weights, each moved, as transformers does, and put them back."""
+    restore_weights(backbone)
+    keep_untouched(backbone, backbone.model.state_dict())
+    with torch.no_grad():
+        for parameter in backbone.model.parameters():
+            parameter.add_(0.5)
+    moved = copy_state(backbone)
+    backbone.model.save_pretrained(folder)
+    restore_weights(backbone)
+    return moved
+
+
+def test_weights_by_the_hubs_names_are_read_as_those_in_memory(backbone: LoadedBackbone, tmp_path: Path) -> None:
+    fresh = replace(backbone, hub_names={}, untouched={})
+    restore_weights(backbone)
+    moved = save_moved(fresh, tmp_path)
+    assert not set(load_file(tmp_path / "model.safetensors")) <= set(moved)
+    for _ in range(2):  # the second time by names that are known
+        with using_weights(fresh, tmp_path):
+            assert is_equal(copy_state(fresh), moved)
+        restore_weights(fresh)
+    assert fresh.hub_names == find_hub_names(backbone.model)
+
+
+def test_weights_that_the_hub_lays_out_otherwise_are_read_by_transformers(
+    backbone: LoadedBackbone, tmp_path: Path
+) -> None:
+    restore_weights(backbone)
+    turned = replace(backbone, hub_names={"": ""}, untouched={})
+    moved = save_moved(turned, tmp_path)
+    with using_weights(turned, tmp_path):
+        assert is_equal(copy_state(turned), moved)
+    plain = replace(turned, hub_names={"another": "lm_head.weight"})
+    assert "weights do not fit the model" in read_fault(plain, tmp_path)
+    (tmp_path / "config.json").unlink()
+    assert "weights do not fit the model" in read_fault(turned, tmp_path)
+
+
+def test_each_weight_has_one_name_on_the_hub_unless_it_is_laid_out_otherwise(
+    backbone: LoadedBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find_hub_names(backbone.model)
+    assert found["language_model.lm_head.weight"] == "lm_head.weight"
+    assert sorted(found.values()) == sorted(backbone.model.state_dict())
+
+    def revert(model: Any, state: State) -> State:
+        assert model is backbone.model
+        return {"head": state["lm_head.weight"], "turned": torch.ones(1)}
+
+    monkeypatch.setattr("cg_lab.models.backbone.revert_weight_conversion", revert)
+    assert find_hub_names(backbone.model) == {"head": "lm_head.weight", "": ""}
+
+
+class Checking:
+    """Checks the parts of a processor as transformers' do."""
+
+    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+        return argument_name, argument
+
+
+def test_a_processor_without_videos_checks_all_other_parts() -> None:
+    kind = without_videos(Checking)
+    assert kind.__name__ == "Checking"
+    assert kind().check_argument_for_proper_class("video_processor", None) is None
+    assert kind().check_argument_for_proper_class("tokenizer", 3) == ("tokenizer", 3)
+
+
+def test_where_torchvision_is_absent_a_processor_has_its_parts_for_images_and_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_backbone("qwen2_vl", tmp_path)
+    monkeypatch.setattr("transformers.utils.import_utils.is_torchvision_available", lambda: False)
+    processor = load_processor({"pretrained_model_name_or_path": str(tmp_path)})
+    assert type(processor).__name__ == "Qwen2VLProcessor"
+    assert processor.video_processor is None
+    assert "Qwen2VLImageProcessor" in type(processor.image_processor).__name__
+    assert processor.tokenizer("a").input_ids
+    assert processor.chat_template == (tmp_path / "chat_template.jinja").read_text(encoding="utf-8")
 
 
 NAMES = {
@@ -210,15 +321,62 @@ def test_a_model_loads_in_full_precision_on_a_cpu_and_its_processor_alone_for_im
     assert type(alone.processor) is type(loaded.processor)
 
 
-def test_a_model_that_is_not_there_is_told_with_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
+ABSENT = replace(TINY, path="nobody/nothing", revision="abc")
 
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    absent = replace(TINY, path="nobody/nothing", revision="abc")
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_safetensors_are_loaded_in_the_devices_format_and_moved_to_it(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    moved: list[torch.device] = []
+    multiplied: list[Any] = []
+    model = SimpleNamespace(to=moved.append)
+
+    def load(**given: Any) -> Any:
+        asked.append(given)
+        return model
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: device == "cuda")
+    monkeypatch.setattr("transformers.AutoModelForImageTextToText.from_pretrained", load)
+    where = "cg_lab.models.backbone"
+    monkeypatch.setattr(f"{where}.find_device", lambda _: SimpleNamespace(loaded="bfloat16"))
+    monkeypatch.setattr(f"{where}.load_processor", lambda source: source)
+    monkeypatch.setattr(f"{where}.prove_contract", lambda *_: None)
+    monkeypatch.setattr(f"{where}.let_onednn_multiply", multiplied.append)
+    loaded = load_backbone(ABSENT)
+    source = {"pretrained_model_name_or_path": "nobody/nothing", "revision": "abc"}
+    assert (loaded.model, loaded.processor) == (model, source)
+    assert asked == [{**source, "dtype": torch.bfloat16, "use_safetensors": True}]
+    assert moved == [torch.device(device)]
+    assert multiplied == ([model] if device == "cpu" else [])
+
+
+@pytest.mark.parametrize(("kind", "end"), [(OSError, ""), (SafetensorError, " --force-download")])
+def test_a_fault_in_loading_is_told_by_its_first_line(
+    kind: type[Exception], end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: dict[str, str]) -> Any:
+        raise kind("first\nsecond")
+
+    monkeypatch.setattr("cg_lab.models.backbone.load_processor", fail)
     with pytest.raises(UserError) as caught:
-        load_backbone(absent)
+        load_backbone(ABSENT)
+    assert str(caught.value) == (
+        "model.path: can't load 'nobody/nothing' at revision abc: first. "
+        f"Get it with: hf download nobody/nothing --revision abc{end}"
+    )
+    if kind is OSError:
+        with pytest.raises(UserError, match="^model.path: can't load the processor of 'nobody/nothing': first$"):
+            load_for_images(ABSENT)
+
+
+def test_a_model_that_is_not_there_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError) as caught:
+        load_backbone(ABSENT)
     text = str(caught.value)
     assert text.startswith("model.path: can't load 'nobody/nothing' at revision abc: ")
     assert text.endswith(". Get it with: hf download nobody/nothing --revision abc")
     with pytest.raises(UserError, match="^model.path: can't load the processor of 'nobody/nothing': "):
-        load_for_images(absent)
+        load_for_images(ABSENT)

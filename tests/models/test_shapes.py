@@ -34,7 +34,11 @@ def test_prompts_and_parameters_are_as_many_as_in_the_real_model(name: str) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("script", "lines"), [("training.py --tiny --rounds 1", 6), ("evaluation.py --tiny --questions 4 --rounds 1", 24)]
+    ("script", "lines"),
+    [
+        ("training.py --tiny --rounds 1 --threads 1", 6),
+        ("evaluation.py --tiny --questions 2 --rounds 1 --threads 1", 24),
+    ],
 )
 def test_what_is_for_a_gpu_runs_on_tiny_models(script: str, lines: int) -> None:
     name, *options = script.split()

@@ -200,8 +200,10 @@ ARCHITECTURES: dict[str, Callable[[], Parts]] = {
 
 def write_backbone(architecture: str, folder: Path, template: Template | None = None) -> None:
     """Write a tiny random model of an architecture, the same at every call, with its own kind of chat template."""
-    template = template or TEMPLATES[architecture]
-    parts = ARCHITECTURES[architecture]()
+    write_parts(ARCHITECTURES[architecture](), folder, template or TEMPLATES[architecture])
+
+
+def write_parts(parts: Parts, folder: Path, template: Template) -> None:
     torch.manual_seed(0)
     model = transformers.AutoModelForImageTextToText.from_config(parts.config)
     for name, parameter in model.named_parameters():

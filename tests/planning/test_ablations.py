@@ -12,7 +12,7 @@ from cg_lab.catalog import Catalog, Overlap
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.mat import Kind, Subset
-from cg_lab.planning.ablations import find_mismatched
+from cg_lab.planning.ablations import _find_level, _list_missing, _list_replacements, find_mismatched
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.plan import Plan, Training
 from tests.planning.cases import cube, make_catalog, make_subset, plan_one, with_design
@@ -218,6 +218,68 @@ def test_a_mismatched_set_shows_the_other_elements_also_where_no_source_stays() 
     assert found
     cells = [name.split("-") for name in found.subsets]
     kept, left_out = (0, 1) if found.variant == "area" else (1, 0)
-    assert "ax"[kept] in {cell[kept] for cell in cells}
+    assert len(cells) == 2
+    assert [cell[kept] for cell in cells].count("ax"[kept]) == 1  # no more of them than it takes
     assert "ax"[left_out] not in {cell[left_out] for cell in cells}
     assert {cell[2] for cell in cells} == {"k"}
+
+
+FACTORS = ("modality", "area", "task")
+
+
+def find_in_cube(target: str, *related: str, factors: tuple[str, ...] = FACTORS) -> Training:
+    graph = MatGraph(cube().subsets, factors)
+    found = find_mismatched(graph, graph[target], graph[target].own, related, 40)
+    assert found
+    return found
+
+
+def test_the_task_may_be_any_factor() -> None:
+    found = find_in_cube("a-x-k", "a-y-k", "a-x-l", factors=("task", "area", "modality"))
+    assert found.variant in {"area", "modality"}
+    assert {name[0] for name in found.subsets} == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("target", "related", "far"), [("a-x-k", ("a-y-k", "b-x-k"), "c-z-k"), ("c-y-k", ("b-y-k", "c-z-k"), "a-x-k")]
+)
+def test_a_replacement_shares_nothing_with_the_sources_if_it_can(
+    target: str, related: tuple[str, ...], far: str
+) -> None:
+    assert {*find_in_cube(target, *related).subsets} - {*related} == {far}
+
+
+def test_an_element_that_no_source_shows_is_not_the_one_that_is_left_out() -> None:
+    found = find_in_cube("a-x-k", "a-y-k", "c-y-k")
+    assert found.variant == "modality"
+    assert found.subsets != ("a-y-k", "c-y-k")
+
+
+def test_missing_are_the_elements_that_none_who_stays_shows_but_for_the_one_left_out() -> None:
+    graph = MatGraph(cube().subsets, FACTORS)
+    view, holding = ("A", "X", "K"), graph.holding
+    assert _list_missing(graph, view, 0, ()) == (holding(1, "X"), holding(2, "K"))
+    assert _list_missing(graph, view, 0, ("b-x-l",)) == (holding(2, "K"),)
+    assert _list_missing(graph, view, 2, ("b-y-k",)) == (holding(0, "A"), holding(1, "X"))
+
+
+def test_of_two_elements_that_act_as_one_both_are_left_out() -> None:
+    graph = MatGraph(cube().subsets, FACTORS, tied=(("A", "X"),))
+    view, holding = ("A", "X", "K"), graph.holding
+    assert _list_missing(graph, view, 0, ()) == _list_missing(graph, view, 1, ()) == (holding(2, "K"),)
+    assert _list_missing(graph, view, 2, ()) == (holding(0, "A"), holding(1, "X"))
+
+
+def test_who_can_give_as_many_samples_is_listed_for_the_largest_source_first() -> None:
+    graph = MatGraph(tuple(with_sizes(a_y_k=10, b_x_k=100, c_z_k=20)), FACTORS)
+    assert _list_replacements(graph, ("a-y-k", "b-x-k"), (), 40) == [graph.having(30), graph.having(10)]
+    assert _list_replacements(graph, ("a-y-k", "b-x-k"), ("b-x-k",), 40) == [graph.having(10)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "budget", "level"), [([40, 40], 40, 20), ([100, 10], 40, 30), ([30, 21], 41, 21), ([3, 5], 100, 5)]
+)
+def test_the_level_is_the_most_that_one_gives_when_samples_are_spread_evenly(
+    sizes: list[int], budget: int, level: int
+) -> None:
+    assert _find_level(sizes, budget) == level

@@ -14,8 +14,8 @@ from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.jobs import JobFactory, replace_data, share_parts
 from cg_lab.planning.mixture import Spreader
 from cg_lab.planning.plan import Plan, parse_plan
-from cg_lab.planning.work import EvalJob, FinetuneJob, Mixture, PartGroups
-from cg_lab.serialize import dump_json, to_plain
+from cg_lab.planning.work import EvalJob, FinetuneJob, Mixture, MixturePart, PartGroups
+from cg_lab.serialize import content_id, dump_json, omit_defaults, to_plain
 from tests.planning.cases import BACKBONE, DATA, STUDY, cube, make_catalog, make_subset, plan_one, with_design
 
 OTHER = PhantomData(version=2, world="compositional", seed=0, image_size=48, train_per_subset=100, test_per_subset=10)
@@ -26,9 +26,9 @@ def plan_design(design: str) -> Plan:
     return plan_one(replace(with_design(design), targets=targets, seeds=(0,)), cube())
 
 
-def plan_many(*releases: str) -> Plan:
+def plan_many(*releases: str, max_samples: int = 99) -> Plan:
     """Plan over more subsets than mixtures list one by one, of one release or several."""
-    study = replace(with_design("all_related", max_samples=99), targets=("a-p-k",), seeds=(0,))
+    study = replace(with_design("all_related", max_samples=max_samples), targets=("a-p-k",), seeds=(0,))
     runs: list[Run] = []
     for seed, name in enumerate(releases or ("Y",)):
         many = [make_subset((a, b, "K")) for a in "ABCDEFGHIJ" for b in "PQRSTUVWXYZ"]
@@ -82,6 +82,33 @@ def test_a_plan_from_a_file_has_jobs_that_know_their_ids_and_share_equal_parts(m
         assert isinstance(job.mixture.parts, PartGroups) is isinstance(other.mixture.parts, PartGroups)
     parts = {part: part for job in shared.finetunes for part in job.mixture.parts}
     assert all(parts[part] is part for job in shared.finetunes for part in job.mixture.parts)
+
+
+@pytest.mark.parametrize("max_samples", [99, 112])
+def test_a_plan_from_a_file_has_its_mixtures_also_where_few_subsets_give_more_than_the_many(max_samples: int) -> None:
+    plan = plan_many(max_samples=max_samples)
+    read = parse_plan(json.loads(plan.text), where="test")
+    assert [tuple(job.mixture.parts) for job in read.finetunes] == [tuple(job.mixture.parts) for job in plan.finetunes]
+
+
+@pytest.mark.parametrize(("path", "answers"), [("p", {}), ("llava-hf/llava-1.5-7b-hf", {"answers": "ended"})])
+def test_a_fine_tune_whose_fields_have_come_to_mean_other_work_has_another_id(
+    path: str, answers: dict[str, str]
+) -> None:
+    """Two epochs of eight samples by four were always whole; those of ten once ended after five steps."""
+    recipe = replace(STUDY.finetune, epochs=2.0, batch_size=4)
+    factory = JobFactory(DATA, replace(BACKBONE, path=path), recipe)
+    for num_samples, epochs in ((8, {}), (10, {"epochs": "whole"})):
+        mixture = Mixture(parts=(MixturePart(subset="a-x-k", count=num_samples),), seed=0)
+        job = factory.make_finetune(mixture, 0)
+        assert job.id == replace(job).id == content_id("finetune", 1, omit_defaults(job) | answers | epochs)
+
+
+def test_a_part_that_is_gone_leaves_its_text_to_no_other() -> None:
+    factory = JobFactory(DATA, BACKBONE, STUDY.finetune)
+    for number in range(9):  # each part in the place in memory of the one before, if that is free again
+        job = factory.make_finetune(Mixture(parts=(MixturePart(subset=f"s{number}", count=1),), seed=0), 0)
+        assert job.id == replace(job).id
 
 
 def test_a_job_is_written_with_its_parts_one_by_one_however_it_holds_them() -> None:

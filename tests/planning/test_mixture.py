@@ -63,7 +63,8 @@ def test_spreading_over_many_at_once_is_dealing_one_by_one(num_samples: int, see
     everyone = tuple(subset.name for subset in MANY)
     some = everyone[:101]
     marked = (1 << 101) - 1
-    for names in (everyone, some, NameSet.pick(everyone, marked), NameSet.pick((*everyone, "z"), marked)):
+    others = NameSet.pick((*everyone, "z"), marked), NameSet.pick(("a", *everyone), marked << 1)
+    for names in (everyone, some, NameSet.pick(everyone, marked), *others):
         mixture = Spreader(MANY).build_mixture(names, num_samples, seed)
         chosen = tuple(subset for subset in MANY if subset.name in names)
         if num_samples < 3 * sum(subset.num_train > 0 for subset in chosen):
@@ -82,7 +83,15 @@ def test_none_of_many_gives_more_than_it_has(num_samples: int) -> None:
 
 def test_many_without_any_sample_give_none() -> None:
     empty = make_subsets(*[0] * 70, 5)
-    assert not Spreader(empty).build_mixture(tuple(subset.name for subset in empty[:70]), 9, 0).parts
+    names = tuple(subset.name for subset in empty[:70])
+    assert not Spreader(empty).build_mixture(names, 9, 0).parts
+    assert not Spreader(empty[:70]).build_mixture(names, 9, 0).parts
+
+
+def test_one_of_many_that_alone_has_samples_gives_all() -> None:
+    subsets = make_subsets(*[0] * 70, 5)
+    (part,) = Spreader(subsets).build_mixture(tuple(subset.name for subset in subsets), 3, 0).parts
+    assert (part.subset, part.count) == (subsets[-1].name, 3)
 
 
 def test_a_subset_that_runs_out_leaves_its_share_to_the_others() -> None:

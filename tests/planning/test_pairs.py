@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -11,7 +12,7 @@ from cg_lab.catalog import build_catalog
 from cg_lab.errors import UserError
 from cg_lab.mat import Kind
 from cg_lab.planning.graph import MatGraph
-from cg_lab.planning.pairs import Combination, _Ledger, find_pairs, list_combinations, pose_combination
+from cg_lab.planning.pairs import Combination, Pairs, _Ledger, find_pairs, list_combinations, pose_combination
 from cg_lab.planning.plan import Plan
 from cg_lab.study import Study
 from tests.planning.cases import cube, make_subset, plan_one, with_design
@@ -102,13 +103,14 @@ def test_pairs_may_be_of_given_kinds_between_them() -> None:
     assert len(find_pairs(graph, TARGET, "task")) == 3
 
 
-def test_pairs_that_share_most_are_of_the_given_kinds_too() -> None:
+def test_pairs_are_of_the_given_kinds_whichever_are_preferred() -> None:
     subsets = [replace(part, name=f"{part.name}-boxes", kind=Kind.DETECTION) for part in cube().subsets]
     graph = MatGraph(tuple(sorted([*cube().subsets, *subsets], key=lambda part: part.name)), FACTORS)
     kinds = frozenset({Kind.CLASSIFICATION, Kind.DETECTION})
-    found = list(list_combinations(graph, cube().subsets, ("task",), 1, kinds=kinds))
-    assert len(found) == 27
-    assert all({graph[name].kind for name in part.sources} == kinds for part in found)
+    for prefer in ("sharing", "hash"):
+        found = list(list_combinations(graph, cube().subsets, ("task",), 1, prefer=prefer, kinds=kinds))
+        assert len(found) == 27
+        assert all({graph[name].kind for name in part.sources} == kinds for part in found)
 
 
 def test_all_related_subsets_are_one_combination_of_the_targets_own_elements() -> None:
@@ -121,6 +123,31 @@ def test_all_related_subsets_are_one_combination_of_the_targets_own_elements() -
 def test_targets_without_unrelated_subsets_have_no_combinations() -> None:
     graph = MatGraph(tuple(part for part in make_graph().subsets if part.name != "us-breast-bleed"), FACTORS)
     assert list(list_combinations(graph, (TARGET,), ("task", "all_related"), None)) == []
+
+
+def test_every_direction_is_asked_about_after_all_related_subsets_too() -> None:
+    found = list_combinations(make_graph(), (TARGET,), ("all_related", "task"), None)
+    assert [part.direction for part in found] == ["all_related", "task", "task"]
+
+
+def test_pairs_that_share_are_preferred_unless_a_draw_is_asked_for() -> None:
+    graph = MatGraph(cube().subsets, FACTORS)
+    chosen = list(list_combinations(graph, cube().subsets, ("task",), 1))
+    assert chosen == list(list_combinations(graph, cube().subsets, ("task",), 1, prefer="sharing"))
+    assert chosen != list(list_combinations(graph, cube().subsets, ("task",), 1, prefer="hash"))
+
+
+def test_a_target_without_a_choice_keeps_none_after_it_from_sharing() -> None:
+    graph = MatGraph((make_subset(("0", "0", "0")), *cube().subsets), FACTORS)
+    found = list_combinations(graph, tuple(graph[name] for name in ("0-0-0", *CORNERS)), ("task",), 1)
+    assert {part.target.name: part.sources for part in found} == list_pairs(plan_one(ask("sharing", *CORNERS), cube()))
+
+
+def test_a_target_keeps_the_pairs_that_were_drawn_where_others_add_as_many() -> None:
+    graph = MatGraph(tuple(make_subset(cell) for cell in product("ABC", "XY", "KLM")), FACTORS)
+    shared = list(list_combinations(graph, (graph["a-y-l"],), ("modality", "area"), 3))
+    drawn = list(list_combinations(graph, (graph["a-y-l"],), ("area",), 3, prefer="hash"))
+    assert [part for part in shared if part.direction == "area"] == drawn
 
 
 def test_a_direction_that_is_no_factor_is_refused_with_the_nearest() -> None:
@@ -139,10 +166,47 @@ def test_a_question_at_a_level_is_a_place_on_its_combinations_curve() -> None:
     assert at_level.id == f"{plain.id}/8"
 
 
+def test_a_question_has_the_samples_of_its_design_unless_it_is_given_its_own() -> None:
+    graph, settings = make_graph(), with_design("two_source", max_samples=20).design
+    part = next(list_combinations(graph, (TARGET,), ("task",), 1))
+    posed = [pose_combination(graph, part, settings, max_samples=most) for most in (None, 8)]
+    assert [found.main.num_samples for found in posed if found and found.main] == [20, 8]
+
+
+def test_with_four_factors_one_source_shows_just_the_elements_that_the_other_does_not() -> None:
+    cells = [make_subset(cell) for cell in product("AB", "XY", "KL", "12")]
+    graph = MatGraph(tuple(cells), (*FACTORS, "population"))
+    view = ("A", "X", "K", "1")
+    assert find_pairs(graph, graph["a-x-k-1"], "population") == {
+        ("a-y-l-1", "b-x-k-1"): view, ("a-y-k-1", "b-x-l-1"): view, ("a-x-l-1", "b-y-k-1"): view,
+    }  # fmt: skip
+
+
+def test_a_source_without_training_samples_is_one_only_where_no_other_can_take_its_place() -> None:
+    empty = replace(make_subset(("CT", "Heart", "Mass"), 0), name="empty")
+    assert ("empty", "mri-lung-mass") not in find_pairs(make_graph(empty), TARGET, "task")
+    subsets = [part for part in make_graph(empty).subsets if part.name != "ct-brain-mass"]
+    assert ("empty", "mri-lung-mass") in find_pairs(MatGraph(tuple(subsets), FACTORS), TARGET, "task")
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_source_may_show_any_of_the_values_that_act_as_one_element(turn: int) -> None:
+    tied = (("Der", "Skin"), ("CT", "Lung"))
+    cells = ("Der", "Skin", "State"), ("Der", "Skin", "Level"), ("CT", "Lung", "Level"), ("CT", "Brain", "Level")
+    graph = MatGraph(tuple(make_subset(cell) for cell in cells), FACTORS, tied=tied[::turn])
+    assert set(find_pairs(graph, graph["der-skin-level"], "pair")) == {("ct-lung-level", "der-skin-state")}
+
+
+def test_of_values_that_are_declared_to_act_as_one_a_source_shows_both() -> None:
+    cells = ("Der", "Skin", "State"), ("Der", "Skin", "Level"), ("CT", "Lung", "Level"), ("US", "Skin", "State")
+    graph = MatGraph(tuple(make_subset(cell) for cell in cells), FACTORS, tied=(("Der", "Skin"), ("CT", "Lung")))
+    assert set(find_pairs(graph, graph["der-skin-level"], "pair")) == {("ct-lung-level", "der-skin-state")}
+
+
 def test_the_pair_that_is_chosen_ranks_before_all_others() -> None:
     generator = random.Random(0)
     names = [f"s{number}" for number in range(6)]
-    pairs = {(one, other): ("CT",) for one in names for other in names if one < other}
+    pairs: Pairs = {(one, other): ("CT",) for one in names for other in names if one < other}
     for _ in range(40):
         ledger = _Ledger(generator.sample(names, 2))
         for pair in pairs:

@@ -14,7 +14,7 @@ from cg_lab.mat import Kind, Subset
 from cg_lab.planning.compile import Compiler, Draft
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.plan import Contrast, Training
-from cg_lab.planning.proof import Proof, Prover, compute_detectable_gain, is_askable
+from cg_lab.planning.proof import Proof, Prover, Split, compute_detectable_gain, is_askable
 from cg_lab.planning.validity import VALIDITY_RULES
 from cg_lab.planning.work import Protocol
 from cg_lab.study import Study
@@ -307,6 +307,9 @@ def test_labels_option_sets_and_data_sets_in_common_are_told() -> None:
     assert proof.labels_shared == ("no", "yes")
     assert proof.same_options == (other.name,)
     assert proof.same_datasets == ("9",)
+    target = replace(TARGET, labels=("benign", "no"))
+    proof = proof_of(Arm.RELATED, compile_all(*GOOD[:2], catalog=make_catalog([target, BRAIN, MRI, FAR])))
+    assert proof.labels_shared == ("no",)
 
 
 def test_boxes_have_no_options_in_common_no_chance_level_and_no_detectable_gain() -> None:
@@ -327,6 +330,17 @@ def test_cells_of_one_split_share_one_proof() -> None:
     drafts = compile_all(*GOOD)
     (first, second) = (draft.cell.proof for draft in drafts if draft.cell.arm is Arm.RELATED)  # of two seeds
     assert first is second
+
+
+def test_equal_splits_share_one_proof() -> None:
+    graph = MatGraph(CATALOG.subsets, CATALOG.factors)
+    split = Split(
+        target=TARGET.name, view=TARGET.own, factors=(0, 1, 2), training=graph.gather([BRAIN.name]), target_samples=0,
+        filler="", target_examples=0, num_train=40, budget=40, asked=TARGET.name, num_candidates=0,
+    )  # fmt: skip
+    prover = Prover(CATALOG, graph)
+    assert prover.prove(split) is prover.prove(replace(split))
+    assert prover.prove(split) != prover.prove(replace(split, training=graph.gather([MRI.name])))
 
 
 def test_one_test_sample_makes_a_target() -> None:

@@ -116,26 +116,33 @@ def recompute_further(study: Study, question: Question, claim: Claim) -> Values:
     """Give the seeds that would resolve the gains that were seen."""
     first, alone = list_comparisons(question)
     present = len(question.answers[question.key("related")].seeds)
-    needed: list[int | None] = []
-    for name in claim.unresolved:
+    unrelated = len(question.answers[question.key("unrelated")].seeds) if question.has("unrelated") else 0
+
+    def find_seeds(name: str, *, of_unrelated: bool) -> int | None:
         gain = (first | alone)[name]
-        grows = sum(variance for place, (_, variance) in enumerate(gain.of_seeds) if place == 0 or name in alone)
         factor = sum(stats.t.ppf([1 - LEVEL / (2 * study.num_asked), 0.8], gain.freedom))
-        needed.append(
-            next(
-                (
-                    seeds
-                    for seeds in range(present + 1, 65)
-                    if factor * np.sqrt(gain.variance - grows + grows * present / seeds) <= gain.value
-                ),
-                None,
-            )
-        )
-    if not needed or None in needed:
-        return {}
-    most = max(seeds for seeds in needed if seeds is not None)
-    grown = [part for part in question.contrast["trainings"] if part["arm"] not in FEW_SEEDS]
-    return {"seeds_to_resolve": most, "finetunes_to_resolve": (most - present) * len(grown)}
+        own, *others = [variance for _, variance in gain.of_seeds] or [0.0]
+        fixed = gain.variance - own - sum(others)
+        for seeds in range(present + (not of_unrelated), 65):
+            left = own * present / seeds
+            if name in alone:
+                left += sum(others) * present / seeds
+            else:
+                left += sum(others) * (min(1.0, unrelated / seeds) if of_unrelated else 1)
+            if factor * np.sqrt(max(0.0, fixed) + left) <= gain.value:
+                return seeds
+        return None
+
+    for of_unrelated in (False, True):
+        needed = [find_seeds(name, of_unrelated=of_unrelated) for name in claim.unresolved]
+        if needed and None not in needed:
+            most = max(seeds for seeds in needed if seeds is not None)
+            grown = [part for part in question.contrast["trainings"] if part["arm"] not in FEW_SEEDS]
+            further = (most - present) * len(grown)
+            if of_unrelated:
+                further += max(0, most - unrelated)
+            return {"seeds_to_resolve": most, "finetunes_to_resolve": further}
+    return {}
 
 
 def recompute_combination(question: Question) -> Values:

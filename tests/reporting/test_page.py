@@ -63,7 +63,30 @@ def test_the_page_is_shown_whole_without_a_network(tmp_path: Path) -> None:
     shown = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
     for heading in ("Accuracy by arm", "Gains of related training", "Verdicts", "What was held out", "Provenance"):
         assert heading in shown
-    assert shown.count("<svg") == 6
+    assert shown.count("<svg") == 7
+
+
+def test_the_first_screen_has_the_question_the_answer_and_the_figure_that_carries_it(browser: Page) -> None:
+    browser.resize(1400, 800)
+    browser.open(PAGE.as_uri())
+    browser.wait("document.readyState === 'complete'")
+    shown = "[...document.querySelectorAll('.question, .answer, main > figure .figure')].slice(0, 3)"
+    ends = browser.evaluate(f"{shown}.map(e => e.getBoundingClientRect().bottom)")
+    assert ends == sorted(ends)
+    assert ends[-1] <= 800
+    first = "document.querySelector('main > figure svg')"
+    rows = browser.evaluate(f"[...{first}.querySelectorAll('text')].map(e => e.textContent)")
+    names = [text for text in rows if text in {"zero-shot", "unrelated", "related", "ceiling"} or "alone" in text]
+    assert [name.split()[0] for name in names[:6]] == ["zero-shot", "unrelated", "alone", "alone", "related", "ceiling"]
+
+
+def test_contents_lead_to_every_part_and_stay_in_reach(report: Page) -> None:
+    heads = report.evaluate("[...document.querySelectorAll('h2')].map(e => e.textContent)")
+    assert report.evaluate("[...document.querySelectorAll('.contents a')].map(e => e.textContent)") == heads
+    report.evaluate("document.querySelector('.contents a[href=\"#verdicts\"]').click()")
+    report.wait("Math.abs(document.querySelector('#verdicts').getBoundingClientRect().top) < 200")
+    top = report.evaluate("document.querySelector('.contents').getBoundingClientRect().top")
+    assert 0 <= top < 5
 
 
 def test_a_click_on_a_head_sorts_up_and_another_down(report: Page, files: ReportFiles) -> None:

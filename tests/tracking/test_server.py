@@ -32,17 +32,17 @@ else:
     MISSING = ""
 
 needs_postgres = pytest.mark.skipif(bool(MISSING), reason=MISSING or "PostgreSQL is there")
-NUM_WORKERS = 32
-NUM_KILLS = 20
+NUM_WORKERS = 8
+NUM_KILLS = 8
 NUM_LOGS = 8
-WORK_S = 30.0
+WORK_S = 25.0
 """How long a worker takes for all its jobs, so that writers find new things again and again."""
 FAILS, DIES = 0, 1
 """Positions of the fine-tunes that do not end well."""
 
 
 def work(root: Path, study: str, number: int) -> None:
-    """Do every 32nd job of a study as a worker does, but for the training; those that end badly come last."""
+    """Do every eighth job of a study as a worker does, but for the training; those that end badly come last."""
     layout, dice = Layout(root), random.Random(number)
     plan = read_plan(layout.plan(study))
     mine = [*plan.finetunes, *plan.evals][number::NUM_WORKERS]
@@ -106,7 +106,7 @@ def kill_writers(lab: Any, context: Any, uri: str, dice: random.Random, count: i
     for _ in range(count):
         writer = context.Process(target=mirror_for_ever, args=(lab.layout.root, lab.plan.study, uri))
         writer.start()
-        time.sleep(dice.uniform(0.1, 2.5))
+        time.sleep(dice.uniform(0.1, 2.0))
         assert writer.is_alive(), "the writer ended by itself"
         writer.kill()
         writer.join()

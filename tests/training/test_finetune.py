@@ -254,6 +254,7 @@ def test_processes_have_as_many_batches_and_what_fills_them_up_is_not_learnt(
     backbone: LoadedBackbone, examples: list[Example]
 ) -> None:
     schedule = schedule_epochs(replace(read_study([]).finetune, batch_size=8, epochs=1.5), 9)
+    assert sorted(EpochSampler(list_in_seeded_order(9, seed=0), schedule)) == list(range(9))
     sampler = EpochSampler(list_in_seeded_order(9, seed=0), schedule, fill_to=4)
     order = list(sampler)
     assert sorted(order) == [-1, -1, -1, *range(9)]

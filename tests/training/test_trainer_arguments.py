@@ -17,9 +17,10 @@ from cg_lab.errors import UserError
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm
 from cg_lab.study import Backbone
+from cg_lab.training.checkpoints import choose_interval
 from cg_lab.training.finetune import NotFiniteError, _Watcher
 from cg_lab.training.memory import Fit
-from cg_lab.training.sample_order import ByLength
+from cg_lab.training.sample_order import ByLength, list_in_seeded_order
 from cg_lab.training.trainer_arguments import Surroundings, build_arguments, split_batch
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
@@ -139,11 +140,25 @@ def test_a_checkpoint_is_saved_by_the_clock(tmp_path: Path, monkeypatch: pytest.
         watcher.on_step_end(SimpleNamespace(), state, control)
         assert (control.should_save, control.should_training_stop) == (saves, True)
     state.global_step = 3
+    clock[0] += 3.0  # what it takes
     watcher.on_save(SimpleNamespace(), state, control)
-    assert notes.events == [("saved", {"step": 3})]
-    control.should_save = False
-    watcher.on_step_end(SimpleNamespace(), state, control)
-    assert not control.should_save
+    assert notes.events == [("saved", {"step": 3, "seconds": 3.0})]
+    saved_at = clock[0]
+    for seconds, saves in ((31.0, False), (720.0, False), (720.5, True)):  # as its cost allows
+        control.should_save, clock[0] = False, saved_at + seconds
+        watcher.on_step_end(SimpleNamespace(), state, control)
+        assert control.should_save == saves
+
+
+def test_a_checkpoint_that_costs_little_is_saved_no_more_often_than_was_asked_and_one_that_costs_much_each_hour() -> (
+    None
+):
+    assert choose_interval(0.0, 30.0) == 30.0
+    assert choose_interval(1e4, 30.0) == 3600.0
+    assert choose_interval(1e4, 7200.0) == 7200.0
+    cost, between = 3.0, 86_400.0
+    best = min(range(1, 3600), key=lambda every: cost / every + every / (2 * between))
+    assert choose_interval(cost, 30.0) == pytest.approx(best, abs=1)
 
 
 def test_the_loss_curve_tells_step_rate_and_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,6 +212,12 @@ def test_batches_by_length_are_ordered_by_seed_and_epoch_alone() -> None:
     assert order(0, 0) != order(1, 0) != order(0, 2)
     batches = [[lengths[place] for place in order(0, 0)[start : start + 4]] for start in range(0, 40, 4)]
     assert sum(max(batch) - min(batch) for batch in batches) <= 30  # 46 in any order
+
+
+def test_random_batches_are_ordered_by_their_seed() -> None:
+    first, again, other = (list(list_in_seeded_order(20, seed)) for seed in (0, 0, 1))
+    assert sorted(first) == list(range(20))
+    assert first == again != other
 
 
 def test_a_model_in_half_precision_is_trained_in_bfloat16(tmp_path: Path) -> None:

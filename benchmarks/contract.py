@@ -1,0 +1,103 @@
+"""What each architecture was shown to do: template, precision, checkpoint, coverage.
+
+    python benchmarks/contract.py [--write]
+
+Runs the contract's tests (tests/models/test_contract.py) and prints a row for each architecture: "right" where all
+tests of a column passed, else those that did not; and the reason where an architecture is refused. With --write the
+table goes into docs/models.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from cg_lab.models.refused import REFUSED  # noqa: E402
+from tests.models.tiny_backbones import ARCHITECTURES  # noqa: E402
+from tests.models.tiny_hub_backbones import HUB_ARCHITECTURES  # noqa: E402
+
+PAGE = ROOT / "docs" / "models.md"
+BEGIN, END = "<!-- contract -->", "<!-- end of contract -->"
+COLUMNS = ("template", "precision", "checkpoint", "coverage")
+WORDS = {
+    "template": ("behind_inferences_own_prompt",),
+    "precision": ("gpu_would_load",),
+    "checkpoint": ("hub_s_names", "bit_for_bit"),
+}
+"""In the names of the tests of a column; all others are of coverage."""
+
+
+def list_rows() -> list[str]:
+    """Give the architectures' names in the table's order."""
+    return [*ARCHITECTURES, *HUB_ARCHITECTURES, *REFUSED]
+
+
+class Outcomes:
+    """Notes which tests passed, by architecture and column."""
+
+    def __init__(self) -> None:
+        self.passed: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.failed: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take up one test's report."""
+        name, _, parameters = report.nodeid.rpartition("::")[2].rstrip("]").partition("[")
+        row = next((one for one in list_rows() if one in parameters.split("-")), None)
+        if row is None:
+            return
+        column = next((key for key, words in WORDS.items() if any(word in name for word in words)), "coverage")
+        if report.failed:
+            self.failed[row, column].append(name)
+        elif report.when == "call" and report.passed:
+            self.passed[row, column] += 1
+
+    def tell(self, row: str, column: str) -> str:
+        """Say how a column's tests of an architecture went."""
+        if self.failed[row, column]:
+            return "not: " + ", ".join(sorted(set(self.failed[row, column])))
+        return "right" if self.passed[row, column] else "not run"
+
+
+def write_table(outcomes: Outcomes) -> str:
+    """Write the table."""
+    lines = [f"| architecture | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for row in list_rows():
+        if row in REFUSED:
+            lines.append(f"| `{row}` | | | | refused: {REFUSED[row]} |")
+        else:
+            lines.append(f"| `{row}` | {' | '.join(outcomes.tell(row, column) for column in COLUMNS)} |")
+    return "\n".join(lines)
+
+
+def put_into(page: str, table: str) -> str:
+    """Put a table between a page's marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def main() -> int:
+    """Run, print, and write if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/models.md")
+    options = parser.parse_args()
+    outcomes = Outcomes()
+    contract = str(ROOT / "tests" / "models" / "test_contract.py")
+    quiet = ("-q", "--no-header", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+    status = pytest.main([contract, *quiet], plugins=[outcomes])
+    table = write_table(outcomes)
+    print(table)
+    if options.write:
+        PAGE.write_text(put_into(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

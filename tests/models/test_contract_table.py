@@ -1,0 +1,32 @@
+"""The contract's table says of each architecture what its tests found."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "benchmarks"))
+contract: Any = import_module("contract")
+
+
+def test_a_cell_is_right_only_if_all_of_its_tests_passed() -> None:
+    outcomes = contract.Outcomes()
+
+    def report(name: str, *, passed: bool) -> None:
+        node = f"tests/models/test_contract.py::{name}"
+        outcomes.pytest_runtest_logreport(SimpleNamespace(nodeid=node, when="call", passed=passed, failed=not passed))
+
+    report("test_a_checkpoint_has_the_hub_s_names_and_is_read_back[llava]", passed=True)
+    assert outcomes.tell("llava", "checkpoint") == "right"
+    report("test_a_fine_tune_learns_and_goes_on_bit_for_bit_where_it_stopped[llava-lora]", passed=False)
+    assert outcomes.tell("llava", "checkpoint").startswith("not: test_a_fine_tune_learns")
+    assert outcomes.tell("llava_next", "checkpoint") == "not run"
+
+
+def test_a_table_takes_the_place_of_the_one_before() -> None:
+    page = f"above\n{contract.BEGIN}\nold\n{contract.END}\nbelow\n"
+    assert contract.put_into(page, "new") == f"above\n{contract.BEGIN}\nnew\n{contract.END}\nbelow\n"
