@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 HIDDEN = "***"
+PASSWORD = "MLFLOW_TRACKING_PASSWORD"
+"""Variable of the environment that holds the password of `tracking.uri`; MLflow's own client reads it too."""
 IN_URI = re.compile(r"(\b[\w+.-]+://[^\s:/?#@'\"]*):[^\s/@'\"]+@")
 IN_QUERY = re.compile(r"(?i)\b((?:[\w-]*(?:password|passwd|token|secret|api_?key|access_?key))=)[^\s&;'\"]+")
 IN_SETTING = re.compile(
@@ -16,6 +19,34 @@ IN_HEADER = re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bear
 SECRET_NAMES = re.compile(r"(?i)password|passwd|token|secret|api_?key|access_?key|credential")
 LEAST_CHARACTERS = 6
 """Of a value in the environment that is looked for; shorter ones stand in many words."""
+
+
+def find_password(uri: str) -> str | None:
+    """Give the password in a URI, as typed by a person; None if it has none.
+
+    Examples
+    --------
+    >>> find_password("postgresql://me:s%40fe@host/mlflow")
+    's@fe'
+    >>> find_password("http://host:5000") is None
+    True
+
+    """
+    given = urlsplit(uri)
+    words = [word for name, word in parse_qsl(given.query) if SECRET_NAMES.search(name)]
+    return unquote(given.password) if given.password else next(iter(words), None)
+
+
+def fill_password(uri: str, password: str) -> str:
+    """Put a password where `hide_passwords` put three stars.
+
+    Examples
+    --------
+    >>> fill_password("postgresql://me:***@host/mlflow", "s@fe")
+    'postgresql://me:s%40fe@host/mlflow'
+
+    """
+    return uri.replace(HIDDEN, quote(password, safe=""))
 
 
 def hide_passwords(text: str, environment: Mapping[str, str] | None = None) -> str:

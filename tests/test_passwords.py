@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from cg_lab.cli import main
-from cg_lab.passwords import hide_passwords
+from cg_lab.passwords import PASSWORD, find_password, hide_passwords
 from cg_lab.results import Failure, Layout, write_failure
 from cg_lab.tracking.store import TrackingError, connecting
 
@@ -67,3 +68,22 @@ def test_a_server_that_lets_nobody_in_is_explained(tmp_path: Path, said: str, ad
     ):
         raise MlflowException(said)
     assert advice in str(caught.value)
+
+
+URI = "postgresql://me:hunter%4022@host/mlflow"
+
+
+def test_a_password_given_in_a_query_is_found_too() -> None:
+    assert find_password("postgresql://host/mlflow?user=me&password=hunter22") == "hunter22"
+    assert find_password("http://host:5000?user=me") is None
+
+
+def test_a_detached_sweep_hands_the_password_to_its_last_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is started has it in its environment, and no file of the results folder has it."""
+    monkeypatch.setenv(PASSWORD, "another")
+    seen: list[str] = []
+    monkeypatch.setattr("cg_lab.cli.sweep.start_plan", lambda *_: seen.append(os.environ[PASSWORD]) or "started")
+    asked = ["targets=[ct-brain-side]", "seeds=[0]", "arms=[zero_shot,related]", f"tracking.uri={URI}"]
+    assert main(["sweep", "--detach", *asked, f"results_dir={tmp_path}"]) == 0
+    assert seen == ["hunter@22"]
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and b"hunter" in file.read_bytes()]

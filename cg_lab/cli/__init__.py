@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 from cg_lab.cli.arguments import parse_arguments
+from cg_lab.cli.configuration import show_configuration
+from cg_lab.config import list_ignored
 from cg_lab.errors import InterruptedByUserError, UserError, is_denied, is_disk_trouble
 from cg_lab.passwords import hide_passwords
 
@@ -19,7 +21,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     try:
-        return arguments.run(arguments)
+        for note in list_ignored(arguments.request):
+            print(f"note: {note}", file=sys.stderr)
+        return show_configuration(arguments) if arguments.cfg or arguments.info else arguments.run(arguments)
     except UserError as error:
         print(f"error: {hide_passwords(str(error))}", file=sys.stderr)
         return 2

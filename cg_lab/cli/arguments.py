@@ -42,8 +42,13 @@ class Arguments:
     run: Run
     request: Request
     """Configuration, not composed yet."""
-    cfg: bool
-    """Print the resolved configuration instead of running the verb."""
+    cfg: str | None
+    """Print this of the configuration instead of running the verb: job, hydra or all."""
+    package: str | None
+    """Only this part of it."""
+    resolves: bool
+    info: str | None
+    """Print how the configuration comes about instead of running the verb."""
     json: bool
     diff: tuple[str, ...]
     """Another plan to compare with, or two jobs to compare; empty for neither."""
@@ -110,7 +115,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         )
         command.add_argument("--config-dir", type=Path, help="a further folder of configuration")
         command.add_argument("--config-name", default=CONFIG_NAME, help="primary configuration (default: %(default)s)")
-        command.add_argument("--cfg", choices=["job"], help="print the resolved configuration and end")
+        _add_hydra_options(command)
         command.set_defaults(run=run)
     # Overrides stand anywhere, as a Hydra user expects: `sweep a=1 -m b=2`, `~key`.
     parsed = parser.parse_args([part for part in argv if not _is_override(part)])
@@ -123,7 +128,10 @@ def parse_arguments(argv: list[str]) -> Arguments:
             config_name=parsed.config_name,
             multirun=parsed.multirun,
         ),
-        cfg=parsed.cfg is not None,
+        cfg=parsed.cfg,
+        package=parsed.package,
+        resolves=parsed.resolve,
+        info=parsed.info,
         json=getattr(parsed, "json", False),
         diff=tuple(getattr(parsed, "diff", None) or ()),
         name=getattr(parsed, "name", ""),
@@ -155,6 +163,24 @@ def parse_arguments(argv: list[str]) -> Arguments:
         port=getattr(parsed, "port", 5000),
         allow_remote=getattr(parsed, "allow_remote", False),
         allowed_hosts=_split(parsed, "allowed_hosts"),
+    )
+
+
+def _add_hydra_options(command: argparse.ArgumentParser) -> None:
+    """Add what Hydra's own command line has for looking at a configuration."""
+    command.add_argument(
+        "--cfg",
+        choices=["job", "hydra", "all"],
+        help="print the configuration and end: job, resolved; hydra's own; or all",
+    )
+    command.add_argument("-p", "--package", help="only this part of what --cfg prints")
+    command.add_argument("--resolve", action="store_true", help="resolve interpolations; --cfg job always does")
+    command.add_argument(
+        "--info",
+        nargs="?",
+        const="all",
+        choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"],
+        help="print how the configuration comes about and end",
     )
 
 

@@ -25,7 +25,7 @@ from cg_lab.execution.packs import Order, find_pending, read_order
 from cg_lab.execution.run import driving, resume_plan, run_plan, start_plan, submit_last
 from cg_lab.execution.selection import find_job
 from cg_lab.execution.slurm_commands import DEFAULTS, tell_foreign
-from cg_lab.passwords import hide_passwords
+from cg_lab.passwords import HIDDEN, PASSWORD, find_password, hide_passwords
 from cg_lab.planning.plan import Plan
 from cg_lab.registration import check_conflicts, freeze_plan, read_registration, settle_plan
 from cg_lab.results import Layout, fingerprint, is_current, read_plan
@@ -72,6 +72,7 @@ def run_sweep(asked: Plan, runs: list[PlannedRun], layout: Layout, arguments: Ar
         print()
         if left and arguments.detach:
             last = Last(str(layout.root.resolve()), plan.study)
+            _pass_password(order)
             started = start_plan(plan, order, layout, last, list_jobs(due))
             print(f"{started}; you may leave")
             print(f"how far it is: python -m cg_lab status study={plan.study}{_say_where(layout)}")
@@ -125,6 +126,12 @@ def _look(plan: Plan, layout: Layout) -> Plan:
             flush=True,
         )
     return after
+
+
+def _pass_password(order: Order) -> None:
+    """Leave a password of `tracking.uri`, which no file keeps, to the task that mirrors at the end."""
+    if order.tracking.uri and (password := find_password(order.tracking.uri)) not in (None, HIDDEN):
+        os.environ[PASSWORD] = password
 
 
 def _tell_environment(order: Order) -> None:

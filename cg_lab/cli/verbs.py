@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 from cg_lab.cli import studies
 from cg_lab.errors import UserError
-from cg_lab.passwords import hide_passwords
 
 if TYPE_CHECKING:
     from cg_lab.cli.arguments import Arguments, Run
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 def plan(arguments: Arguments) -> int:
     """Print what a study would do, write its plan, and draw its graph and grid; one that has begun is left alone."""
     runs = _read_runs(arguments)
-    if not runs:
-        return 0
     from cg_lab.cli.plan_summary import show_difference, show_plan, show_settled
     from cg_lab.registration import freeze_plan, settle_plan
     from cg_lab.rekeying import rekey_jobs
@@ -54,8 +51,6 @@ def plan(arguments: Arguments) -> int:
 
 def doctor(arguments: Arguments) -> int:
     """Check a study's model, machine and folders, and say what to do about what is not well."""
-    if arguments.cfg:
-        return int(bool(_read_runs(arguments)))
     from cg_lab.cli.doctor import run_doctor
     from cg_lab.config import read_studies
 
@@ -65,8 +60,6 @@ def doctor(arguments: Arguments) -> int:
 def sweep(arguments: Arguments) -> int:
     """Run what is missing of a study, mirror it to MLflow, and report."""
     runs = _read_runs(arguments)
-    if not runs:
-        return 0
     from cg_lab.cli.sweep import run_sweep
     from cg_lab.rekeying import rekey_jobs
     from cg_lab.results import open_results
@@ -84,8 +77,6 @@ def sweep(arguments: Arguments) -> int:
 def retry(arguments: Arguments) -> int:
     """Run again what failed, or what is chosen, then mirror and report as a sweep does."""
     runs = _read_runs(arguments)
-    if not runs:
-        return 0
     from dataclasses import replace
 
     from cg_lab.cli.jobs import select_retries
@@ -100,8 +91,6 @@ def retry(arguments: Arguments) -> int:
 def explain(arguments: Arguments) -> int:
     """Tell in words why a target is asked about with these sources, or what became of a cell or a job."""
     runs = _read_runs(arguments)
-    if not runs:
-        return 0
     from cg_lab.cli.explain import explain_target, read_target
     from cg_lab.cli.job_history import explain_job, read_history
     from cg_lab.cli.json_output import print_json
@@ -126,8 +115,6 @@ def explain(arguments: Arguments) -> int:
 def status(arguments: Arguments) -> int:
     """Say how far a study is, by stage and by cell."""
     runs = _read_runs(arguments, with_catalog=False)
-    if not runs:
-        return 0
     from cg_lab.cli.jobs import read_status, show_status
     from cg_lab.cli.json_output import print_json
     from cg_lab.due_seeds import find_due
@@ -144,8 +131,6 @@ def status(arguments: Arguments) -> int:
 def logs(arguments: Arguments) -> int:
     """Print what a job wrote down and what its process printed."""
     runs = _read_runs(arguments, with_catalog=False)
-    if not runs:
-        return 0
     from cg_lab.cli.job_log import show_log
 
     layout = _existing(runs[0].study)
@@ -155,8 +140,6 @@ def logs(arguments: Arguments) -> int:
 def cancel(arguments: Arguments) -> int:
     """Stop jobs that wait or run; checkpoints and results stay."""
     runs = _read_runs(arguments, with_catalog=False)
-    if not runs:
-        return 0
     from cg_lab.cli.jobs import cancel_jobs
 
     layout = _existing(runs[0].study)
@@ -166,8 +149,6 @@ def cancel(arguments: Arguments) -> int:
 def report(arguments: Arguments) -> int:
     """Write effects.csv, report.md and report.html from what is there."""
     runs = _read_runs(arguments, with_catalog=False)
-    if not runs:
-        return 0
     study = runs[0].study
     if arguments.published is not None:
         from cg_lab.reporting.published import write_published
@@ -207,8 +188,6 @@ def _compare(layout: Layout, studies: tuple[str, ...]) -> int:
 def sync(arguments: Arguments) -> int:
     """Mirror a study's files to MLflow."""
     runs = _read_runs(arguments, with_catalog=False)
-    if not runs:
-        return 0
     study = runs[0].study
     from cg_lab.tracking import TrackingError, sync_study
 
@@ -228,8 +207,6 @@ def sync(arguments: Arguments) -> int:
 def ui(arguments: Arguments) -> int:
     """Open the MLflow UI on this machine."""
     runs = _read_runs(arguments, with_catalog=False)
-    if not runs:
-        return 0
     study = runs[0].study
     from cg_lab.tracking import run_ui
 
@@ -246,8 +223,6 @@ def ui(arguments: Arguments) -> int:
 def server(arguments: Arguments) -> int:
     """Run an MLflow server with a PostgreSQL of its own, until Ctrl-C."""
     runs = _read_runs(arguments, with_catalog=False)
-    if not runs:
-        return 0
     from cg_lab.tracking import running_server
 
     folder = _root(runs[0].study) / "mlflow-server"
@@ -271,8 +246,6 @@ def server(arguments: Arguments) -> int:
 def data(arguments: Arguments) -> int:
     """Check, show or prepare the images of a study."""
     runs = _read_runs(arguments)
-    if not runs:
-        return 0
     from cg_lab.cli.images import check_images, prepare, preview_images
     from cg_lab.results import open_results
 
@@ -310,18 +283,9 @@ VERBS: dict[str, tuple[Run, str]] = {
 
 
 def _read_runs(arguments: Arguments, *, with_catalog: bool = True) -> list[PlannedRun]:
-    """Read every configuration and its catalogue; with `--cfg job` print them and give none."""
-    from cg_lab.config import compose, read_studies, to_yaml
-
-    if arguments.cfg:
-        for number, part in enumerate(compose(arguments.request)):
-            sys.stdout.write(
-                ("---\n" if number else "")
-                + (f"# {part.name}\n" if part.name else "")
-                + hide_passwords(to_yaml(part.plain))
-            )
-        return []
+    """Read every configuration and its catalogue."""
     from cg_lab.cli.runs import open_runs
+    from cg_lab.config import read_studies
 
     return open_runs(read_studies(arguments.request), arguments.request.overrides, with_catalog=with_catalog)
 

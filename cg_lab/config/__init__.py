@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cg_lab.data_settings import DataSettings
 from cg_lab.errors import UserError, suggest
@@ -12,7 +14,12 @@ from cg_lab.mat import Kind
 from cg_lab.serialize import parse
 from cg_lab.study import DesignSettings, Study
 
+if TYPE_CHECKING:
+    from cg_lab.config.composition import Composer
+
 CONFIG_NAME = "config"
+_HYDRA_READ = ("hydra.mode", "hydra.sweeper.params", "hydra.searchpath")
+"""What of Hydra's own settings is read; the rest says how Hydra runs jobs, which cg_lab does itself."""
 
 
 def find_config_dir() -> Path:
@@ -107,29 +114,57 @@ def _check(composed: Composed) -> Study:
 
 def compose(request: Request) -> tuple[Composed, ...]:
     """Compose and resolve every configuration of a multirun, or the only one, to plain data."""
+    found: list[Composed] = []
+    with _composer(request) as composer:
+        for batch in composer.expand(request.overrides, multirun=request.multirun):
+            resolved = composer.compose(batch.overrides)
+            if resolved.missing:
+                raise UserError("\n".join(f"{key}: must be given: {key}=VALUE" for key in resolved.missing))
+            found.append(Composed(name=batch.name, plain=resolved.plain))
+    return tuple(found)
+
+
+def print_as_hydra(
+    request: Request, *, cfg: str | None, package: str | None, is_resolved: bool, info: str | None
+) -> None:
+    """Print a configuration, or how it comes about, as Hydra's own `--cfg` and `--info` do."""
+    from cg_lab.config.composition import show_config, show_info
+
+    overrides = list(request.overrides)
+    with _composer(request):
+        if info is not None:
+            show_info(request.config_name, overrides, info)
+        else:
+            assert cfg is not None
+            show_config(request.config_name, overrides, cfg, package, is_resolved=is_resolved)
+
+
+def list_ignored(request: Request) -> tuple[str, ...]:
+    """Say of every override of Hydra's own settings that changes nothing here what it is about."""
+    return tuple(
+        f"override '{override}': has no effect; here studies run by `cluster` and write to `results_dir`"
+        for override in request.overrides
+        if (key := override.lstrip("+~").partition("=")[0]).partition("/")[0].partition(".")[0] == "hydra"
+        and not key.startswith(_HYDRA_READ)
+    )
+
+
+@contextmanager
+def _composer(request: Request) -> Iterator[Composer]:
+    """Start Hydra, and turn what it refuses into a user's error."""
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from cg_lab.config.composing import Batch, Composer, expand
+    from cg_lab.config.composition import Composer
 
     if request.config_dir is not None and not request.config_dir.is_dir():
         raise UserError(f"--config-dir: no folder '{request.config_dir}'")
-    found: list[Composed] = []
     try:
         with initialize_config_dir(str(find_config_dir()), version_base="1.3"):
-            composer = Composer(request.config_name, find_config_dir(), request.config_dir)
-            batches = [Batch(name="", overrides=request.overrides)]
-            if request.multirun:
-                batches = expand(request.overrides, composer)
-            for batch in batches:
-                resolved = composer.compose(batch.overrides)
-                if resolved.missing:
-                    raise UserError("\n".join(f"{key}: must be given: {key}=VALUE" for key in resolved.missing))
-                found.append(Composed(name=batch.name, plain=resolved.plain))
+            yield Composer(request.config_name, find_config_dir(), request.config_dir)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, list(request.overrides))) from None
-    return tuple(found)
 
 
 def list_choices() -> dict[str, tuple[str, ...]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from cg_lab.execution.keeping import find_lost
+from cg_lab.passwords import hide_passwords
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.results import Layout
@@ -58,8 +59,9 @@ class Submission:
 
 
 def write_order(layout: Layout, order: Order) -> None:
-    """Freeze how a study is run."""
-    write_json(layout.packs(order.study) / "order.json", order)
+    """Freeze how a study is run; a password in `tracking.uri` is left out, see `tracking.store.find_uri`."""
+    uri = order.tracking.uri and hide_passwords(order.tracking.uri, {})
+    write_json(layout.packs(order.study) / "order.json", replace(order, tracking=replace(order.tracking, uri=uri)))
 
 
 def read_order(layout: Layout, study: str) -> Order:

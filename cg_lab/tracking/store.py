@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cg_lab.locks import find_holder, holding
-from cg_lab.passwords import hide_passwords
+from cg_lab.passwords import HIDDEN, PASSWORD, fill_password, hide_passwords
 from cg_lab.results import Layout, identify_results
 from cg_lab.tracking.views import KIND_TAGS, SHARE_TAG, VIEWS, build_view_tags
 
@@ -66,10 +66,19 @@ class KnownRun:
     fingerprint: str
     """Empty if it was never written to its end."""
     start_ms: int
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float]
+    """The last value of each."""
 
 
 def find_uri(layout: Layout, tracking_uri: str | None) -> str:
-    """Give the tracking URI: the one that was set, or the results folder's SQLite file."""
+    """Give the tracking URI: the one that was set, or the results folder's SQLite file.
+
+    A study's files keep a URI without its password, which is then taken from MLFLOW_TRACKING_PASSWORD.
+    """
+    if tracking_uri and HIDDEN in tracking_uri and (password := os.environ.get(PASSWORD)):
+        return fill_password(tracking_uri, password)
     return tracking_uri or f"sqlite:///{layout.database.resolve()}"
 
 
@@ -123,6 +132,8 @@ def connecting(layout: Layout, tracking_uri: str | None) -> Iterator[Connection]
 
     """
     uri = find_uri(layout, tracking_uri)
+    if HIDDEN in uri:
+        raise TrackingError(f"tracking.uri: the password of {uri} is kept in no file; give it as {PASSWORD}")
     database = find_database(uri)
     if database is not None and set(str(database)) & set(UNFIT):
         raise TrackingError(
@@ -235,6 +246,9 @@ def find_runs(store: Store) -> list[KnownRun]:
             key=run.data.tags[KEY_TAG],
             fingerprint=run.data.tags.get(FINGERPRINT_TAG, ""),
             start_ms=run.info.start_time or 0,
+            tags=run.data.tags,
+            params=run.data.params,
+            metrics=run.data.metrics,
         )
         for run in found
         if KEY_TAG in run.data.tags
@@ -251,7 +265,36 @@ def _query_runs(database: Path, experiment_id: int) -> list[KnownRun]:
     """
     with closing(sqlite3.connect(database, timeout=20)) as connection:
         rows = connection.execute(query, (KEY_TAG, FINGERPRINT_TAG, experiment_id)).fetchall()
-    return [KnownRun(run_id=row[0], key=row[1], fingerprint=row[2], start_ms=row[3] or 0) for row in rows]
+        tags, params, metrics = (
+            _query_values(connection, experiment_id, *named)
+            for named in (
+                ("tags", "part.value"),
+                ("params", "part.value"),
+                ("latest_metrics", "CASE is_nan WHEN 1 THEN 'nan' ELSE part.value END"),
+            )
+        )
+    return [
+        KnownRun(
+            run_id=row[0], key=row[1], fingerprint=row[2], start_ms=row[3] or 0, tags=tags.get(row[0], {}),
+            params=params.get(row[0], {}),
+            metrics={key: float(value) for key, value in metrics.get(row[0], {}).items()},
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _query_values(
+    connection: sqlite3.Connection, experiment_id: int, table: str, value: str
+) -> dict[str, dict[str, Any]]:
+    """Read one kind of values of all active runs, by run."""
+    query = f"""
+        SELECT part.run_uuid, part.key, {value} FROM {table} AS part JOIN runs ON runs.run_uuid = part.run_uuid
+        WHERE runs.experiment_id = ? AND runs.lifecycle_stage = 'active'
+    """  # noqa: S608 - names of our own
+    found: dict[str, dict[str, Any]] = {}
+    for run_id, key, told in connection.execute(query, (experiment_id,)):
+        found.setdefault(run_id, {})[key] = told
+    return found
 
 
 def count_runs(database: Path, study: str) -> int:

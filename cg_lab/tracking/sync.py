@@ -18,7 +18,7 @@ from cg_lab.tracking.new_runs import gathering
 from cg_lab.tracking.record import RECORD_SCHEMA, Record
 from cg_lab.tracking.records import STUDY_FILES, build_records
 from cg_lab.tracking.store import Store, TrackingError, count_runs, find_database, find_runs, find_uri, opening
-from cg_lab.tracking.writing import create_run, remove_run, update_run
+from cg_lab.tracking.writing import create_run, is_true, remove_run, update_run
 
 STAMP = ".synced.json"
 """File of a study that says what was last mirrored whole, and where."""
@@ -132,7 +132,11 @@ def _mirror(store: Store, records: tuple[Record, ...], began: float) -> SyncRepo
     surplus = [run for run in found if known[run.key] is not run]
     models = Models(store, {run.run_id for run in found})
     found_again = [(record, known.pop(record.key, None)) for record in records]
-    stale = [(record, run) for record, run in found_again if run is None or run.fingerprint != record.fingerprint]
+    stale = [
+        (record, run)
+        for record, run in found_again
+        if run is None or run.fingerprint != record.fingerprint or not is_true(record, run)
+    ]
     for is_new, parts in groupby(stale, key=lambda part: part[1] is None):
         with gathering(store) if is_new else nullcontext(store) as place:
             for record, run in parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cg_lab.tracking.jobs import Point, digest_curve
@@ -54,6 +55,30 @@ def update_run(store: Store, models: Models, record: Record, known: KnownRun) ->
     _fill(store, models, record, run)
 
 
+def is_true(record: Record, known: KnownRun) -> bool:
+    """Tell whether a run says what its record says: nobody has changed or deleted a value of it since."""
+    return (
+        _has(known.tags, {**_give_tags(record), JOB_TAG: record.job_id})
+        and _has(known.params, _give_params(record))
+        and _has(known.metrics, {**record.metrics, **_give_last(record)})
+    )
+
+
+def _has(found: Mapping[str, str | float], told: Mapping[str, str | float]) -> bool:
+    """Tell whether all that is told is found; what users added is theirs."""
+    return all(key in found and _is_same(found[key], value) for key, value in told.items())
+
+
+def _is_same(found: str | float, told: str | float) -> bool:
+    return found == told or (found != found and told != told)  # noqa: PLR0124 - no number is no number
+
+
+def _give_last(record: Record) -> dict[str, float]:
+    """Give what MLflow shows of a curve: the value of the last step."""
+    ordered = sorted(record.curve, key=lambda point: (point.step, point.time_ms, point.value))
+    return {point.key: point.value for point in ordered}
+
+
 def remove_run(store: Store, models: Models, known: KnownRun) -> None:
     """Move a run to MLflow's deleted ones; its model goes first, since nothing would lead to it afterwards."""
     models.drop(known.run_id)
@@ -69,6 +94,10 @@ def _goes_on(models: Models, record: Record, run: Run) -> bool:
         and all(params.get(key) == value for key, value in run.data.params.items())
         and all(record.metrics.get(key, value) == value for key, value in run.data.metrics.items())
         and _count_mirrored(record, run) is not None
+        and (
+            run.data.tags.get(FINGERPRINT_TAG) != record.fingerprint
+            or _has(run.data.metrics, {**record.metrics, **_give_last(record)})
+        )
         and set(_list_asked(run)) <= {model_id}
     )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -352,6 +354,37 @@ def test_tags_and_notes_of_a_user_stay(lab: Any) -> None:
     run = cell_run(lab, Arm.RELATED)
     assert run.info.run_id == run_id
     assert run.data.tags["mlflow.note.content"] == "look at this one"
+
+
+@pytest.mark.parametrize("kind", ["tag", "deleted tag", "metric", "curve", "param", "deleted param", "deleted metric"])
+def test_values_that_a_user_changed_are_put_right(lab: Any, kind: str) -> None:
+    lab.finish()
+    lab.sync()
+    before = {key: found.data for key, found in lab.search().items()}
+    run = lab.search()[f"finetune:{lab.plan.finetunes[0].id}"] if kind == "curve" else cell_run(lab, Arm.RELATED)
+    run_id, tag, param = run.info.run_id, "cg_lab.job", min(run.data.params)
+    match kind:
+        case "tag":
+            lab.client.set_tag(run_id, tag, "spoilt")
+        case "deleted tag":
+            lab.client.delete_tag(run_id, tag)
+        case "metric" | "curve":
+            lab.client.log_metric(run_id, "loss" if kind == "curve" else "accuracy", 123.0, step=10**6)
+        case _:
+            table = "latest_metrics" if kind == "deleted metric" else "params"
+            key = "accuracy" if kind == "deleted metric" else param
+            change = f"UPDATE {table} SET value = 'spoilt'" if kind == "param" else f"DELETE FROM {table}"
+            with closing(sqlite3.connect(lab.layout.database)) as connection, connection:
+                connection.execute(f"{change} WHERE run_uuid = ? AND key = ?", (run_id, key))
+
+    lab.sync()
+
+    after = {key: found.data for key, found in lab.search().items()}
+    assert after.keys() == before.keys()
+    for key, data in after.items():
+        assert (data.params, data.metrics) == (before[key].params, before[key].metrics)
+        assert data.tags[tag] == before[key].tags[tag]
+    assert lab.sync().updated == 0
 
 
 def test_runs_follow_a_plan_that_changed(lab: Any, tmp_path: Path) -> None:
