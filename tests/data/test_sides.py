@@ -252,9 +252,9 @@ def test_a_million_lines_most_of_them_without_an_image_are_read_counted_and_spli
     path = write(tmp_path, {"no": 40, "yes": 40})
     with path.open("a") as file:
         file.writelines(f"absent/{number}.png,{('no', 'yes')[number % 2]},a,CT,Lung,a\n" for number in range(1_000_000))
-    began = time.monotonic()
+    began = time.process_time()
     catalog, source = read(path)
-    assert time.monotonic() - began < 120
+    assert time.process_time() - began < 90
     assert (catalog.subsets[0].num_train, catalog.subsets[0].num_test) == (60, 20)
     (note,) = [note for note in catalog.notes if not note.reason.startswith(UNGROUPED)]
     assert note.count == 1_000_000
