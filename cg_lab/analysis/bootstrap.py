@@ -103,10 +103,11 @@ def _resample_alike(
     sizes_G = np.bincount(group_of).astype(np.float64)
     rows = correct_KSQ.reshape(-1, num_questions)
     sums_NG = np.stack([np.bincount(group_of, weights=row, minlength=num_groups) for row in rows])
-    counts_RG = draw_groups(num_groups, resampling)
+    is_kept = num_groups * resampling.num_resamples <= FLOATS_AT_ONCE
+    counts_RG = _draw_as_floats(num_groups, resampling) if is_kept else draw_groups(num_groups, resampling)
     found_KR = np.empty((num_scores, resampling.num_resamples))
     for part in list_parts(resampling, max(sums_NG.shape)):
-        counts_GR = counts_RG[part].astype(np.float64).T
+        counts_GR = counts_RG[part].astype(np.float64, copy=False).T
         means_KSR = (sums_NG @ counts_GR / (sizes_G @ counts_GR)).reshape(num_scores, num_seeds, -1)
         if num_seeds == 1:  # is always drawn
             found_KR[:, part] = means_KSR[:, 0]
@@ -147,6 +148,12 @@ def draw_groups(num_groups: int, resampling: Resampling) -> NDArray[np.uint16]:
     for part in list_parts(resampling, num_groups):
         counts_RG[part] = generator.multinomial(num_groups, shares_G, size=len(counts_RG[part]))
     return counts_RG
+
+
+@lru_cache(maxsize=2)
+def _draw_as_floats(num_groups: int, resampling: Resampling) -> FloatArray:
+    """Give these draws as matrix products need them: widening them anew takes most of a small comparison's time."""
+    return draw_groups(num_groups, resampling).astype(np.float64)
 
 
 def summarize(estimate: float, replicates_R: FloatArray, confidence: float) -> Interval:
