@@ -108,7 +108,8 @@ def _resample_alike(
     found_KR = np.empty((num_scores, resampling.num_resamples))
     for part in list_parts(resampling, max(sums_NG.shape)):
         counts_GR = counts_RG[part].astype(np.float64, copy=False).T
-        means_KSR = (sums_NG @ counts_GR / (sizes_G @ counts_GR)).reshape(num_scores, num_seeds, -1)
+        drawn_R = _count_questions(groups, resampling)[part] if is_kept else sizes_G @ counts_GR
+        means_KSR = (sums_NG @ counts_GR / drawn_R).reshape(num_scores, num_seeds, -1)
         if num_seeds == 1:  # is always drawn
             found_KR[:, part] = means_KSR[:, 0]
             continue
@@ -154,6 +155,13 @@ def draw_groups(num_groups: int, resampling: Resampling) -> NDArray[np.uint16]:
 def _draw_as_floats(num_groups: int, resampling: Resampling) -> FloatArray:
     """Give these draws as matrix products need them: widening them anew takes most of a small comparison's time."""
     return draw_groups(num_groups, resampling).astype(np.float64)
+
+
+@lru_cache(maxsize=64)
+def _count_questions(groups: tuple[str, ...], resampling: Resampling) -> FloatArray:
+    """Count the questions in each resample of whole groups."""
+    sizes_G = np.bincount(number_groups(groups)).astype(np.float64)
+    return sizes_G @ _draw_as_floats(len(sizes_G), resampling).T
 
 
 def summarize(estimate: float, replicates_R: FloatArray, confidence: float) -> Interval:
