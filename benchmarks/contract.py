@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from cg_lab.models.refused import REFUSED  # noqa: E402
+from cg_lab.models.unsupported_architectures import UNSUPPORTED  # noqa: E402
 from tests.models.tiny_backbones import ARCHITECTURES  # noqa: E402
 from tests.models.tiny_hub_backbones import HUB_ARCHITECTURES  # noqa: E402
 
@@ -36,7 +36,7 @@ WORDS = {
 
 def list_rows() -> list[str]:
     """Give the architectures' names in the table's order."""
-    return [*ARCHITECTURES, *HUB_ARCHITECTURES, *REFUSED]
+    return [*ARCHITECTURES, *HUB_ARCHITECTURES, *UNSUPPORTED]
 
 
 class Outcomes:
@@ -69,8 +69,8 @@ def write_table(outcomes: Outcomes) -> str:
     """Write the table."""
     lines = [f"| architecture | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
     for row in list_rows():
-        if row in REFUSED:
-            lines.append(f"| `{row}` | | | | refused: {REFUSED[row]} |")
+        if row in UNSUPPORTED:
+            lines.append(f"| `{row}` | | | | refused: {UNSUPPORTED[row]} |")
         else:
             lines.append(f"| `{row}` | {' | '.join(outcomes.tell(row, column) for column in COLUMNS)} |")
     return "\n".join(lines)

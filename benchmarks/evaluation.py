@@ -36,8 +36,6 @@ from cg_lab.planning.work import ORIGINAL
 from cg_lab.questions import AnswerForm, Question, format_question, rotate
 
 CPU_MODEL = "tiny_llava"
-TINY_SIDE = 56
-"""Pixels of images for tiny models, which only see whether all runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +79,7 @@ def make_task(model: str, form: AnswerForm, num_questions: int, batch_size: int,
     else:
         backbone = make_backbone(model, tiny=tiny)
         backbone = replace(backbone, identity=replace(backbone.identity, answer=form))
-        images = make_images(
-            num_questions, min(SHAPES[model].image_side, TINY_SIDE) if tiny else SHAPES[model].image_side
-        )
+        images = make_images(num_questions, SHAPES[model].find_side(tiny=tiny))
         asked = make_questions(backbone, num_questions, tiny=tiny)
     questions = [question for question in asked if isinstance(question, Question)]
     prepared = PreparedImages(backbone, Path(), max_gb=0)

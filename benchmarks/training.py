@@ -53,8 +53,6 @@ from cg_lab.training.trainer_arguments import Surroundings
 
 CPU_MODEL = "tiny_llava"
 NUM_FUSED = 8
-TINY_SIDE = 56
-"""Pixels of images for tiny models, which only see whether all runs."""
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
 ADAPTERS = Lora(rank=16, alpha=32, dropout=0.0)
 
@@ -111,8 +109,7 @@ def make_material(case: Case, *, tiny: bool) -> Material:
     if case.model != CPU_MODEL:
         backbone = make_backbone(case.model, tiny=tiny)
         count = 4 if tiny else case.num_samples
-        side = min(SHAPES[case.model].image_side, TINY_SIDE) if tiny else SHAPES[case.model].image_side
-        images = make_images(min(count, 64), side)
+        images = make_images(min(count, 64), SHAPES[case.model].find_side(tiny=tiny))
         return Material(
             backbone=backbone,
             questions=make_questions(backbone, count, tiny=tiny),

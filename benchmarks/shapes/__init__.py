@@ -39,6 +39,9 @@ TEMPLATE = (
 )
 
 
+TINY_SIDE = 56
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """A model to measure."""
@@ -50,6 +53,10 @@ class Shape:
     """Pixels."""
     build: Callable[[bool], tuple[Any, Any]]
     """Gives configuration and processor; true: tiny."""
+
+    def find_side(self, *, tiny: bool) -> int:
+        """Give the pixels of images; small ones do where a tiny model only shows that all runs."""
+        return min(self.image_side, TINY_SIDE) if tiny else self.image_side
 
 
 def make_tokenizer(**named: str) -> PreTrainedTokenizerFast:

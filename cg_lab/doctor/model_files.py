@@ -9,7 +9,7 @@ from cg_lab.byte_counts import tell_bytes
 from cg_lab.doctor.check_result import CheckResult, Status
 from cg_lab.models.identity import find_local_folder
 from cg_lab.models.model_parts import read_shapes
-from cg_lab.models.refused import IN_PLACE, find_refusal
+from cg_lab.models.unsupported_architectures import WAY_OUT, find_refusal
 from cg_lab.serialize import read_json
 from cg_lab.study import Backbone
 
@@ -84,7 +84,7 @@ def check_weights(folder: Path) -> CheckResult:
     if not shapes:
         return _fault("weights", f"{folder} holds no *.safetensors", "get the model again, or save it as safetensors")
     if reason := find_refusal(config.get("model_type", "")):
-        return _fault("weights", f"{folder} holds a {config['model_type']}, which is refused: {reason}", IN_PLACE)
+        return _fault("weights", f"{folder} holds a {config['model_type']}, which is refused: {reason}", WAY_OUT)
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     return CheckResult(name="weights", found=f"{config.get('model_type')}, {tell_bytes(size)} in {folder}")
 

@@ -64,10 +64,11 @@ class FollowedPack:
     def read_last_words(self, layout: Layout) -> str:
         """Give the last line that its process wrote to its error log."""
         names = (self.submission.task or "").split(",")
-        stem = names[self.number] if len(names) > 1 else f"{names[0]}_{self.number}"
-        for path in sorted((layout.packs(self.submission.study) / "logs").glob(f"{stem}_*.err")):
-            if lines := read_end(path, MOST_BYTES).decode("utf-8", errors="replace").strip().splitlines():
-                return lines[-1]
+        own = [names[self.number]] if len(names) > 1 else [f"{names[0]}_{self.number}"]
+        for stem in own if len(self.submission.packs) > 1 else [*own, names[0]]:  # the log of any of its processes
+            for path in sorted((layout.packs(self.submission.study) / "logs").glob(f"{stem}_*.err")):
+                if lines := read_end(path, MOST_BYTES).decode("utf-8", errors="replace").strip().splitlines():
+                    return lines[-1]
         return "nothing"
 
 

@@ -25,7 +25,7 @@ from cg_lab.models.identity import find_local_folder
 from cg_lab.models.linear import let_onednn_multiply
 from cg_lab.models.model_parts import is_trainable
 from cg_lab.models.processors import load_processor
-from cg_lab.models.refused import IN_PLACE, find_refusal
+from cg_lab.models.unsupported_architectures import WAY_OUT, find_refusal
 from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.study import Backbone, TrainablePart
 
@@ -95,7 +95,7 @@ def _refuse(source: dict[str, str], identity: Backbone) -> None:
     except OSError:
         return  # told when it is loaded
     if reason := find_refusal(described.get("model_type", "")):
-        raise UserError(f"model.path: '{identity.name}' ({described['model_type']}) is refused: {reason}; {IN_PLACE}")
+        raise UserError(f"model.path: '{identity.name}' ({described['model_type']}) is refused: {reason}; {WAY_OUT}")
 
 
 def _tell(error: Exception) -> str:

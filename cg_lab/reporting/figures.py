@@ -27,7 +27,7 @@ MOST_PANELS = 24
 MOST_ANSWERED = 4
 """Of them, those on a report's first screen."""
 MOST_ROWS = 60
-ANSWERING = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.ALONE)
+COMPARED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.ALONE)
 """Arms that the main one is compared with where a word is given, in the order in which they are read."""
 TIP = "tip: "
 STYLE: dict[Any, Any] = {
@@ -78,19 +78,19 @@ def plot_answer(effects: StudyEffects) -> StyledFigure:
 
     The untouched model, unrelated training, each source alone, the main arm, the ceiling.
     """
-    asked = [
-        (
-            contrast,
-            [
-                *(part for arm in ANSWERING for part in _list_asked(contrast) if part.arm is arm),
-                *(part for part in _list_asked(contrast) if part.arm.traits.is_main),
-                *(part for part in _list_asked(contrast) if part.arm is Arm.CEILING),
-            ],
-        )
-        for contrast in effects.contrasts[:MOST_ANSWERED]
-    ]
+    asked = [(contrast, _list_answering(contrast)) for contrast in effects.contrasts[:MOST_ANSWERED]]
     figure = _plot_panels(effects, asked, row_height=0.25)
     return entitle(figure, "What each word rests on: accuracy with 95 percent intervals, and every seed")
+
+
+def _list_answering(contrast: ContrastEffect) -> list[ArmEffect]:
+    """List the arms that a word rests on, in the order in which they are read."""
+    asked = _list_asked(contrast)
+    return [
+        *(effect for arm in COMPARED for effect in asked if effect.arm is arm),
+        *(effect for effect in asked if effect.arm.traits.is_main),
+        *(effect for effect in asked if effect.arm is Arm.CEILING),
+    ]
 
 
 def _plot_panels(

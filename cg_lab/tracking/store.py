@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cg_lab.locks import find_holder, holding
 from cg_lab.passwords import HIDDEN, PASSWORD, fill_password, hide_passwords
@@ -55,21 +55,6 @@ class Store:
     experiment_id: str
     database: Path | None
     """The SQLite file; None if runs are kept elsewhere."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownRun:
-    """A run that MLflow has."""
-
-    run_id: str
-    key: str
-    fingerprint: str
-    """Empty if it was never written to its end."""
-    start_ms: int
-    tags: dict[str, str]
-    params: dict[str, str]
-    metrics: dict[str, float]
-    """The last value of each."""
 
 
 def find_uri(layout: Layout, tracking_uri: str | None) -> str:
@@ -233,68 +218,6 @@ def _open_experiment(client: MlflowClient, study: str, place: str | None, owner:
         if found.tags.get(key) != value:
             client.set_experiment_tag(found.experiment_id, key, value)
     return found.experiment_id
-
-
-def find_runs(store: Store) -> list[KnownRun]:
-    """Read all runs that mirror something, by one query."""
-    if store.database is not None:
-        return _query_runs(store.database, int(store.experiment_id))
-    found = store.client.search_runs([store.experiment_id], max_results=50_000)
-    return [
-        KnownRun(
-            run_id=run.info.run_id,
-            key=run.data.tags[KEY_TAG],
-            fingerprint=run.data.tags.get(FINGERPRINT_TAG, ""),
-            start_ms=run.info.start_time or 0,
-            tags=run.data.tags,
-            params=run.data.params,
-            metrics=run.data.metrics,
-        )
-        for run in found
-        if KEY_TAG in run.data.tags
-    ]
-
-
-def _query_runs(database: Path, experiment_id: int) -> list[KnownRun]:
-    """Ask the database itself: MLflow's own search takes 4 ms a run."""
-    query = """
-        SELECT runs.run_uuid, key.value, COALESCE(print.value, ''), runs.start_time
-        FROM runs JOIN tags AS key ON key.run_uuid = runs.run_uuid AND key.key = ?
-        LEFT JOIN tags AS print ON print.run_uuid = runs.run_uuid AND print.key = ?
-        WHERE runs.experiment_id = ? AND runs.lifecycle_stage = 'active'
-    """
-    with closing(sqlite3.connect(database, timeout=20)) as connection:
-        rows = connection.execute(query, (KEY_TAG, FINGERPRINT_TAG, experiment_id)).fetchall()
-        tags, params, metrics = (
-            _query_values(connection, experiment_id, *named)
-            for named in (
-                ("tags", "part.value"),
-                ("params", "part.value"),
-                ("latest_metrics", "CASE is_nan WHEN 1 THEN 'nan' ELSE part.value END"),
-            )
-        )
-    return [
-        KnownRun(
-            run_id=row[0], key=row[1], fingerprint=row[2], start_ms=row[3] or 0, tags=tags.get(row[0], {}),
-            params=params.get(row[0], {}),
-            metrics={key: float(value) for key, value in metrics.get(row[0], {}).items()},
-        )
-        for row in rows
-    ]  # fmt: skip
-
-
-def _query_values(
-    connection: sqlite3.Connection, experiment_id: int, table: str, value: str
-) -> dict[str, dict[str, Any]]:
-    """Read one kind of values of all active runs, by run."""
-    query = f"""
-        SELECT part.run_uuid, part.key, {value} FROM {table} AS part JOIN runs ON runs.run_uuid = part.run_uuid
-        WHERE runs.experiment_id = ? AND runs.lifecycle_stage = 'active'
-    """  # noqa: S608 - names of our own
-    found: dict[str, dict[str, Any]] = {}
-    for run_id, key, told in connection.execute(query, (experiment_id,)):
-        found.setdefault(run_id, {})[key] = told
-    return found
 
 
 def count_runs(database: Path, study: str) -> int:

@@ -13,11 +13,12 @@ from cg_lab.passwords import hide_passwords
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, fingerprint, read_plan
 from cg_lab.serialize import content_id, read_json, write_json
+from cg_lab.tracking.known_runs import find_runs
 from cg_lab.tracking.models import Models
 from cg_lab.tracking.new_runs import gathering
 from cg_lab.tracking.record import RECORD_SCHEMA, Record
 from cg_lab.tracking.records import STUDY_FILES, build_records
-from cg_lab.tracking.store import Store, TrackingError, count_runs, find_database, find_runs, find_uri, opening
+from cg_lab.tracking.store import Store, TrackingError, count_runs, find_database, find_uri, opening
 from cg_lab.tracking.writing import create_run, is_true, remove_run, update_run
 
 STAMP = ".synced.json"

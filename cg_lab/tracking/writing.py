@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cg_lab.tracking.jobs import Point, digest_curve
+from cg_lab.tracking.known_runs import KnownRun
 from cg_lab.tracking.models import Models
 from cg_lab.tracking.record import Input, Record
-from cg_lab.tracking.store import FINGERPRINT_TAG, KEY_TAG, KnownRun, Store, set_start
+from cg_lab.tracking.store import FINGERPRINT_TAG, KEY_TAG, Store, set_start
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Run

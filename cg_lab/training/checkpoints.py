@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.trainer_utils import get_last_checkpoint
 
 BETWEEN_FAILURES_S = 86_400.0
-"""Seconds of one fine-tune between two failures that it is not told of before, as they are assumed: a day."""
+"""Seconds between two failures of a fine-tune that come without a warning, as is assumed: a day."""
 LONGEST_S = 3_600.0
 """The most that a failure may cost."""
 
@@ -22,8 +22,9 @@ LONGEST_S = 3_600.0
 class SaveClock:
     """Says when a checkpoint is due: as often as its cost allows.
 
-    By Young's interval, sqrt(2 x cost x time between failures), the time that goes into saving is as much as what
-    failures cost. The cost is that of the last save; before the first one nothing is known of it.
+    By Young's interval (1974, Commun. ACM 17(9)), sqrt(2 x cost x time between failures), the time that goes into
+    saving is as much as what failures cost. The cost is that of the last save; before the first one nothing is known
+    of it.
     """
 
     def __init__(self, shortest_s: float, began: float) -> None:

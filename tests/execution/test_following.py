@@ -91,7 +91,7 @@ def test_a_pack_is_blank_about_a_job_if_it_never_began_or_ended_without_a_word_o
 
 @pytest.mark.parametrize(
     ("task", "packs", "name"),
-    [("17", 2, "17_1_0_log.err"), ("17", 1, "17_0_log.err"), ("17,18", 2, "18_0_log.err")],
+    [("17", 2, "17_1_0_log.err"), ("17", 1, "17_0_log.err"), ("17", 1, "17_1_log.err"), ("17,18", 2, "18_0_log.err")],
 )
 def test_last_words_are_the_last_line_of_the_packs_own_error_log(
     layout: Layout, task: str, packs: int, name: str

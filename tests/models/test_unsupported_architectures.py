@@ -10,14 +10,14 @@ from cg_lab.doctor.check_result import Status
 from cg_lab.doctor.model_files import check_weights
 from cg_lab.errors import UserError
 from cg_lab.models.backbone import load_backbone
-from cg_lab.models.refused import OF_THEIR_AUTHORS, REFUSED
+from cg_lab.models.unsupported_architectures import OF_THEIR_AUTHORS, UNSUPPORTED
 from cg_lab.questions import AnswerForm
 from cg_lab.serialize import read_json, write_json
 from cg_lab.study import Backbone
 from tests.models.tiny_backbones import write_backbone
 
 
-@pytest.mark.parametrize("model_type", [*REFUSED, *OF_THEIR_AUTHORS])
+@pytest.mark.parametrize("model_type", [*UNSUPPORTED, *OF_THEIR_AUTHORS])
 def test_an_architecture_that_does_not_work_is_refused_by_name_before_any_job(model_type: str, tmp_path: Path) -> None:
     write_backbone("llava", tmp_path)
     assert check_weights(tmp_path).status is Status.OK

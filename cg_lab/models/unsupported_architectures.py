@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-REFUSED = {
+UNSUPPORTED = {
     "gemma3n": "its vision tower is one of timm's, with which loss and scores were not shown to be the model's own",
     "phi4_multimodal": "transformers has it as a language model alone, and not as image-text-to-text; its adapters for "
     "images are chosen by each call",
@@ -15,9 +15,9 @@ OF_THEIR_AUTHORS = {
     "model=huatuogpt_vision_7b is the later one, a Qwen2.5-VL",
 }
 """The same, of those that transformers has not."""
-IN_PLACE = "take another architecture, such as one of the listed models (docs/models.md)"
+WAY_OUT = "take another architecture, such as one of the listed models (docs/models.md)"
 
 
 def find_refusal(model_type: str) -> str:
     """Say why an architecture is refused; empty if it is not."""
-    return (REFUSED | OF_THEIR_AUTHORS).get(model_type, "")
+    return (UNSUPPORTED | OF_THEIR_AUTHORS).get(model_type, "")
