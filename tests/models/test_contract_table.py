@@ -30,3 +30,10 @@ def test_a_cell_is_right_only_if_all_of_its_tests_passed() -> None:
 def test_a_table_takes_the_place_of_the_one_before() -> None:
     page = f"above\n{contract.BEGIN}\nold\n{contract.END}\nbelow\n"
     assert contract.put_into(page, "new") == f"above\n{contract.BEGIN}\nnew\n{contract.END}\nbelow\n"
+
+
+def test_the_page_has_a_row_for_each_architecture_that_is_tested_or_refused() -> None:
+    _, _, rest = contract.PAGE.read_text(encoding="utf-8").partition(contract.BEGIN)
+    rows = rest.partition(contract.END)[0].strip().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == contract.list_rows()
+    assert not any("not: " in row or "not run" in row for row in rows)
