@@ -104,10 +104,12 @@ def _resample_alike(
     rows = correct_KSQ.reshape(-1, num_questions)
     sums_NG = np.stack([np.bincount(group_of, weights=row, minlength=num_groups) for row in rows])
     is_kept = num_groups * resampling.num_resamples <= FLOATS_AT_ONCE
-    counts_RG = _draw_as_floats(num_groups, resampling) if is_kept else draw_groups(num_groups, resampling)
     found_KR = np.empty((num_scores, resampling.num_resamples))
     for part in list_parts(resampling, max(sums_NG.shape)):
-        counts_GR = counts_RG[part].astype(np.float64, copy=False).T
+        if is_kept:
+            counts_GR = _draw_as_floats(num_groups, resampling)[:, part]
+        else:
+            counts_GR = draw_groups(num_groups, resampling)[part].astype(np.float64).T
         drawn_R = _count_questions(groups, resampling)[part] if is_kept else sizes_G @ counts_GR
         means_KSR = (sums_NG @ counts_GR / drawn_R).reshape(num_scores, num_seeds, -1)
         if num_seeds == 1:  # is always drawn
@@ -153,15 +155,18 @@ def draw_groups(num_groups: int, resampling: Resampling) -> NDArray[np.uint16]:
 
 @lru_cache(maxsize=2)
 def _draw_as_floats(num_groups: int, resampling: Resampling) -> FloatArray:
-    """Give these draws as matrix products need them: widening them anew takes most of a small comparison's time."""
-    return draw_groups(num_groups, resampling).astype(np.float64)
+    """Give these draws as matrix products read them fastest, of shape (groups, resamples).
+
+    Widening them anew takes most of a small comparison's time.
+    """
+    return np.ascontiguousarray(draw_groups(num_groups, resampling).T, dtype=np.float64)
 
 
 @lru_cache(maxsize=64)
 def _count_questions(groups: tuple[str, ...], resampling: Resampling) -> FloatArray:
     """Count the questions in each resample of whole groups."""
     sizes_G = np.bincount(number_groups(groups)).astype(np.float64)
-    return sizes_G @ _draw_as_floats(len(sizes_G), resampling).T
+    return sizes_G @ _draw_as_floats(len(sizes_G), resampling)
 
 
 def summarize(estimate: float, replicates_R: FloatArray, confidence: float) -> Interval:
