@@ -58,7 +58,10 @@ def pick(items: Sequence[T], members: Members) -> tuple[T, ...]:
     >>> pick(("a", "b", "c"), 0b101)
     ('a', 'c')
     """
-    if members.bit_count() * 16 > len(items):
+    count = members.bit_count()
+    if count == 1:
+        return (items[members.bit_length() - 1],)
+    if count * 16 > len(items):
         return tuple(compress(items, f"{members:b}"[::-1].encode().translate(BITS)))
     picked: list[T] = []
     while members:

@@ -216,7 +216,7 @@ def find_pairs(
         for first, second in _list_pools(graph, target, view, direction):
             for one, other in product(first, second):
                 if one != other and (kinds is None or frozenset((graph[one].kind, graph[other].kind)) == kinds):
-                    found.setdefault((min(one, other), max(one, other)), view)
+                    found.setdefault((one, other) if one < other else (other, one), view)
     return found
 
 
