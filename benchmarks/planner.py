@@ -68,7 +68,7 @@ def _measure_verbs() -> None:
 
 def _measure_processes(folder: Path) -> None:
     """Time whole processes, interleaved with their peers."""
-    compose = "from hydra import compose, initialize_config_dir; from cg_lab.config import find_config_dir\n"
+    compose = "from hydra import compose, initialize_config_dir; from cg_lab.config.folder import find_config_dir\n"
     loop = compose + (
         "with initialize_config_dir(str(find_config_dir()), version_base='1.3'):\n"
         "    for rate in range(1, 201): compose('config', overrides=[f'finetune.learning_rate={rate}'])"

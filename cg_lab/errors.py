@@ -19,6 +19,10 @@ class UserError(Exception):
     """
 
 
+class IgnoredSettingWarning(UserWarning):
+    """A setting that changes nothing here; the command line shows it as a note."""
+
+
 class UnaskableError(UserError):
     """A held-out question, or a whole design, that these data can't answer; what else was asked for goes on."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 from cg_lab.cli.arguments import parse_arguments
 from cg_lab.cli.configuration import show_configuration
-from cg_lab.config import list_ignored
-from cg_lab.errors import InterruptedByUserError, UserError, is_denied, is_disk_trouble
+from cg_lab.errors import IgnoredSettingWarning, InterruptedByUserError, UserError, is_denied, is_disk_trouble
 from cg_lab.passwords import hide_passwords
 
 
@@ -19,11 +19,12 @@ def main(argv: list[str] | None = None) -> int:
     Exit status: 0 done, 1 some cells failed, 2 the user's input is wrong, 130 interrupted.
 
     """
-    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     try:
-        for note in list_ignored(arguments.request):
-            print(f"note: {note}", file=sys.stderr)
-        return show_configuration(arguments) if arguments.cfg or arguments.info else arguments.run(arguments)
+        arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            warnings.simplefilter("always", IgnoredSettingWarning)
+            return show_configuration(arguments) if arguments.cfg or arguments.info else arguments.run(arguments)
     except UserError as error:
         print(f"error: {hide_passwords(str(error))}", file=sys.stderr)
         return 2
@@ -45,3 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """Show what the user should know as a note, and everything else as Python does."""
+    if issubclass(category, IgnoredSettingWarning):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")

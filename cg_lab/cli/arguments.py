@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cg_lab.config import CONFIG_NAME, Request, list_choices
+from cg_lab.cli.foreign_options import check_verb, explain_options
+from cg_lab.config import Request
+from cg_lab.config.folder import CONFIG_NAME, list_choices
+from cg_lab.errors import UserError
 from cg_lab.execution.selection import Selection
 from cg_lab.version import __version__
 
@@ -93,9 +96,17 @@ class Arguments:
 
 
 def parse_arguments(argv: list[str]) -> Arguments:
-    """Parse a command line; ends the process for `--help`, `--version` and unknown options."""
+    """Parse a command line; ends the process for `--help` and `--version`.
+
+    Raises
+    ------
+    UserError
+        For a verb or an option that there is not, with what it is called here.
+
+    """
     from cg_lab.cli import verbs
 
+    check_verb(argv, verbs.VERBS)
     parser = argparse.ArgumentParser(
         prog="python -m cg_lab",
         description="Does a vision-language model recombine what it learned? Plan, run, report.",
@@ -104,6 +115,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
     )
     parser.add_argument("--version", action="version", version=f"cg_lab {__version__}")
     commands = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    options: dict[str, list[str]] = {}
     for name, (run, text) in verbs.VERBS.items():
         command = commands.add_parser(name, help=text, description=text)
         _add_own_options(name, command)
@@ -116,9 +128,12 @@ def parse_arguments(argv: list[str]) -> Arguments:
         command.add_argument("--config-dir", type=Path, help="a further folder of configuration")
         command.add_argument("--config-name", default=CONFIG_NAME, help="primary configuration (default: %(default)s)")
         _add_hydra_options(command)
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, verb=name)
+        options[name] = [option for action in command._actions for option in action.option_strings]
     # Overrides stand anywhere, as a Hydra user expects: `sweep a=1 -m b=2`, `~key`.
-    parsed = parser.parse_args([part for part in argv if not _is_override(part)])
+    parsed, unknown = parser.parse_known_args([part for part in argv if not _is_override(part)])
+    if unknown:
+        raise UserError(explain_options(parsed.verb, unknown, options[parsed.verb]))
     overrides = (*parsed.overrides, *(part for part in argv if _is_override(part)))
     return Arguments(
         run=parsed.run,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,8 @@ from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+
+from cg_lab.errors import IgnoredSettingWarning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +54,19 @@ class _Shape:
     """What `hydra.mode` says."""
     params: dict[str, str]
     """What `hydra.sweeper.params` asks to vary."""
+    ignored: tuple[str, ...]
+    """Settings of Hydra's own that change nothing here."""
 
 
+_USUAL = (
+    "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}",
+    "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}",
+    "${hydra.job.num}",
+    None,
+    {},
+    [],
+)
+"""What Hydra's own folders and surroundings are unless something sets them."""
 _SHAPES: dict[tuple[object, ...], _Shape] = {}
 """By the files' names, times and sizes, the primary configuration and the overrides that shape it."""
 
@@ -91,6 +105,9 @@ class Composer:
             part for part in {part.get_key_element(): part for part in given}.values() if not part.is_sweep_override()
         ]
         shape = self._find_shape(self._part(fixed)[0])
+        for setting in shape.ignored:
+            text = f"{setting} has no effect; studies run by `cluster` and write to `results_dir`"
+            warnings.warn(text, IgnoredSettingWarning, stacklevel=2)
         if not multirun and shape.mode is not RunMode.MULTIRUN:
             return [Batch(name="", overrides=overrides)]
         tasks = [part for part in given if not part.is_hydra_override()]
@@ -171,12 +188,16 @@ class Composer:
             raise ConfigCompositionException(
                 f"Hydra can't set {' '.join(shaping)}; hydra.sweeper.params is begun in a file and changed here"
             ) from error
+        ignored = _list_ignored(config.hydra)
         params = OmegaConf.select(config, "hydra.sweeper.params") or {}
         mode = config.hydra.mode
         with open_dict(config):
             del config["hydra"]
         return _Shape(
-            pickled=pickle.dumps(config), mode=mode, params={str(key): str(value) for key, value in params.items()}
+            pickled=pickle.dumps(config),
+            mode=mode,
+            params={str(key): str(value) for key, value in params.items()},
+            ignored=ignored,
         )
 
 
@@ -210,6 +231,23 @@ def _list_settings(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         raise HydraException(f"{override.input_line}: only values that can be listed can be swept")
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def _list_ignored(hydra: DictConfig) -> tuple[str, ...]:
+    """Name the settings by which Hydra runs jobs itself, where they are not as Hydra has them."""
+    plain = cast("dict[str, Any]", OmegaConf.to_container(hydra, resolve=False))
+    chosen: dict[str, Any] = plain["runtime"]["choices"]
+    ignored = [
+        f"hydra/{part}={chosen[f'hydra/{part}']}"
+        for part in ("launcher", "sweeper")
+        if chosen[f"hydra/{part}"] != "basic"
+    ]
+    if plain["callbacks"]:
+        ignored.append("hydra.callbacks")
+    known = {"run": ["dir"], "sweep": ["dir", "subdir"], "job": ["chdir", "env_set", "env_copy"]}
+    for part, names in known.items():
+        ignored += [f"hydra.{part}.{name}" for name in names if plain[part].get(name) not in _USUAL]
+    return tuple(ignored)
 
 
 def _is_plain(override: Override) -> bool:

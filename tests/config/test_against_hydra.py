@@ -15,7 +15,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from cg_lab.cli import main
-from cg_lab.config import Request, compose, find_config_dir
+from cg_lab.config import Request, compose
+from cg_lab.config.folder import find_config_dir
 from cg_lab.errors import UserError
 
 OVERRIDES = (
@@ -111,13 +112,6 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
 def test_a_composed_configuration_can_be_changed_without_changing_the_next() -> None:
     compose(Request())[0].plain["finetune"]["epochs"] = "spoilt"
     assert compose(Request())[0].plain["finetune"]["epochs"] != "spoilt"
-
-
-def test_settings_of_hydra_that_change_nothing_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    ignored = ["hydra.run.dir=x", "hydra/launcher=basic"]
-    assert main(["plan", "--cfg", "job", *ignored, "hydra.mode=RUN"]) == 0
-    said = capsys.readouterr().err
-    assert [line.split("'")[1] for line in said.splitlines()] == ignored
 
 
 def test_configurations_are_shown_as_hydra_shows_them(capsys: pytest.CaptureFixture[str]) -> None:

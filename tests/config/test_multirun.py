@@ -57,7 +57,7 @@ def test_shortcuts_give_what_hydra_composes() -> None:
     from hydra import compose as hydra_compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from cg_lab.config import find_config_dir
+    from cg_lab.config.folder import find_config_dir
 
     request = Request(
         overrides=(

@@ -28,7 +28,7 @@ def make_graph(cells: list[tuple[str, ...]], factors: tuple[str, ...] = FACTORS)
 
 
 def test_every_design_has_its_settings_its_source_and_its_choice_in_conf() -> None:
-    from cg_lab.config import list_choices
+    from cg_lab.config.folder import list_choices
 
     assert set(list_designs()) == set(DEFAULTS) == set(list_choices()["design"])
     for name in list_designs():
