@@ -21,6 +21,7 @@ MAX_STUDY_NAME = 100
 FEWEST_SEEDS = 3
 """Of the arms that carry a claim, for a verdict."""
 Keep = Literal["full", "adapter", "nothing"]
+Attention = Literal["sdpa", "flash_attention_2", "eager"]
 """All weights, only those of adapters, or none; what is gone and needed again is trained again."""
 TrainablePart = Literal["all", "language_model_and_projector", "vision_and_projector", "projector"]
 
@@ -97,6 +98,11 @@ class Backbone:
     answer: AnswerForm
     adapter: Annotated[str, Field(exclude_if=lambda given: not given)] = ""
     """Adapters that it is asked with, `PATH@HASH` or `NAME@COMMIT`; empty for none."""
+    min_pixels: Annotated[PositiveInt | None, Field(exclude_if=lambda given: given is None)] = None
+    max_pixels: Annotated[PositiveInt | None, Field(exclude_if=lambda given: given is None)] = None
+    """Fewest and most pixels that an image is resized to; None for what the processor says."""
+    attention: Annotated[Attention | None, Field(exclude_if=lambda given: given is None)] = None
+    """Kernels of attention; None for what transformers chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +115,11 @@ class ModelSettings:
     """Commit or tag of a hub model; None for local weights, whose hash is taken."""
     adapter: NonEmptyText | None = None
     """Adapters that the model is asked with: a folder as peft writes it, or `NAME@COMMIT` of the hub."""
+    min_pixels: PositiveInt | None = None
+    max_pixels: PositiveInt | None = None
+    """Fewest and most pixels that an image is resized to; None for what the processor says."""
+    attention: Attention | None = None
+    """Kernels of attention; None for what transformers chooses."""
     answer: AnswerForm
     train_samples_per_s: PositiveFloat
     """On one slot; for the time that a plan foretells."""

@@ -101,7 +101,7 @@ def _list_loaded(
     from cg_lab.doctor.model_in_memory import check_architecture, check_frame, check_step, silence
 
     silence()
-    architecture = check_architecture(folder)
+    architecture = check_architecture(folder, backbone.attention)
     yield architecture
     frame = check_frame(backbone, folder, lesson.question)
     yield frame

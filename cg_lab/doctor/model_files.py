@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cg_lab.byte_counts import tell_bytes
 from cg_lab.doctor.check_result import CheckResult, Status
+from cg_lab.models.attention import find_attention_fault
 from cg_lab.models.identity import find_local_folder
 from cg_lab.models.model_parts import read_shapes
 from cg_lab.models.unsupported_architectures import WAY_OUT, find_refusal
@@ -18,6 +19,8 @@ PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 HUB_S = 10.0
 """How long the hub may take to answer."""
+WITH_RANGE = "Qwen2VL"
+"""How the names of image processors begin that resize to a range of pixels."""
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
 WITH_TEMPLATE = ("tokenizer_config.json", "processor_config.json")
 """Files that may hold a template among other things."""
@@ -43,7 +46,22 @@ def check_model_files(backbone: Backbone) -> tuple[CheckResult, ...]:
     folder = find_files(backbone)
     if folder is None:
         return (check_cache(backbone),)
-    return (check_weights(folder), check_processor(folder), check_template(folder))
+    return (
+        *check_attention(backbone, folder),
+        check_weights(folder),
+        check_processor(folder, has_range=bool(backbone.min_pixels or backbone.max_pixels)),
+        check_template(folder),
+    )
+
+
+def check_attention(backbone: Backbone, folder: Path) -> tuple[CheckResult, ...]:
+    """Check that a model can attend as it is asked to; nothing is told where it can."""
+    try:
+        kind = read_json(folder / "config.json").get("model_type", "")
+    except (OSError, ValueError):
+        return ()  # told with the weights
+    fault = find_attention_fault(backbone, kind)
+    return (_fault("attention", fault.found, fault.way_out),) if fault else ()
 
 
 def check_beside_weights(path: str) -> tuple[CheckResult, ...]:
@@ -95,8 +113,8 @@ def _list_missing(folder: Path) -> list[str]:
     return [name for name in named if not (folder / name).exists()]
 
 
-def check_processor(folder: Path) -> CheckResult:
-    """Check that there is what reads images and text."""
+def check_processor(folder: Path, *, has_range: bool = False) -> CheckResult:
+    """Check that there is what reads images and text, to a range of pixels if there is one."""
     images = [name for name in PROCESSORS if (folder / name).exists()]
     texts = [name for name in TOKENIZERS if (folder / name).exists()]
     missing = [
@@ -113,7 +131,20 @@ def check_processor(folder: Path) -> CheckResult:
             f"{folder} has {' and '.join(missing)}",
             "copy these files from the checkpoint that the model was made from",
         )
+    kind = _read_image_processor(folder / images[0])
+    if has_range and kind and not kind.startswith(WITH_RANGE):
+        found = f"model.min_pixels, model.max_pixels: {kind} in {folder} has no range of pixels"
+        return _fault("processor", found, "leave both null")
     return CheckResult(name="processor", found=f"{images[0]}, {texts[0]}")
+
+
+def _read_image_processor(file: Path) -> str:
+    """Name what reads images; empty if the file does not say."""
+    try:
+        described = read_json(file)
+    except (OSError, ValueError):
+        return ""
+    return str(described.get("image_processor", described).get("image_processor_type", ""))
 
 
 def check_template(folder: Path) -> CheckResult:

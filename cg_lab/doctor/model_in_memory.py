@@ -29,7 +29,7 @@ class _EnoughError(Exception):
     """All steps that are timed were taken."""
 
 
-def check_architecture(folder: Path) -> CheckResult:
+def check_architecture(folder: Path, attention: str | None = None) -> CheckResult:
     """Check that transformers has the model, and tell how it attends; no weights are read."""
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
@@ -37,7 +37,7 @@ def check_architecture(folder: Path) -> CheckResult:
     try:
         config = AutoConfig.from_pretrained(folder)
         with torch.device("meta"):
-            model: Any = AutoModelForImageTextToText.from_config(config)
+            model: Any = AutoModelForImageTextToText.from_config(config, attn_implementation=attention)
     except UNREADABLE as error:
         return _fault("architecture", _first_line(error), "take a model that transformers has as image-text-to-text")
     attention = model.config._attn_implementation
@@ -52,10 +52,11 @@ def check_frame(backbone: Backbone, folder: Path, question: Question) -> CheckRe
     from transformers import AutoConfig, GenerationConfig
 
     from cg_lab.models.contract import prove_contract
-    from cg_lab.models.processors import load_processor
+    from cg_lab.models.processors import limit_pixels, load_processor
 
     try:
         processor = load_processor({"pretrained_model_name_or_path": str(folder)})
+        limit_pixels(processor, backbone)
         config = AutoConfig.from_pretrained(folder)
         has_file = (folder / "generation_config.json").exists()
         generation = GenerationConfig.from_pretrained(folder) if has_file else None

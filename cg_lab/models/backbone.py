@@ -19,12 +19,13 @@ from transformers import (
 from transformers.core_model_loading import revert_weight_conversion
 
 from cg_lab.errors import UserError
+from cg_lab.models.attention import find_attention_fault
 from cg_lab.models.contract import prove_contract
 from cg_lab.models.devices import find_device
 from cg_lab.models.identity import find_local_folder
 from cg_lab.models.linear import let_onednn_multiply
 from cg_lab.models.model_parts import is_trainable
-from cg_lab.models.processors import load_processor
+from cg_lab.models.processors import limit_pixels, load_processor
 from cg_lab.models.unsupported_architectures import WAY_OUT, find_refusal
 from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.study import Backbone, TrainablePart
@@ -65,7 +66,9 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
     dtype = getattr(torch, find_device(device).loaded)
     try:
         processor = load_processor(source)
-        model = AutoModelForImageTextToText.from_pretrained(**source, dtype=dtype, use_safetensors=True)
+        limit_pixels(processor, identity)
+        kernels = {"attn_implementation": identity.attention} if identity.attention else {}
+        model = AutoModelForImageTextToText.from_pretrained(**source, dtype=dtype, use_safetensors=True, **kernels)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"model.path: can't load '{identity.path}' at revision {identity.revision}: {str(error).splitlines()[0]}. "
@@ -96,6 +99,8 @@ def _refuse(source: dict[str, str], identity: Backbone) -> None:
         return  # told when it is loaded
     if reason := find_refusal(described.get("model_type", "")):
         raise UserError(f"model.path: '{identity.name}' ({described['model_type']}) is refused: {reason}; {WAY_OUT}")
+    if fault := find_attention_fault(identity, described.get("model_type", "")):
+        raise UserError(f"{fault.found}; {fault.way_out}")
 
 
 def _tell(error: Exception) -> str:
@@ -113,11 +118,13 @@ def load_for_images(identity: Backbone) -> LoadedBackbone:
 
     """
     try:
-        return LoadedBackbone(identity=identity, model=None, processor=load_processor(_find_source(identity)))
+        processor = load_processor(_find_source(identity))
     except OSError as error:
         raise UserError(
             f"model.path: can't load the processor of '{identity.path}': {str(error).splitlines()[0]}"
         ) from None
+    limit_pixels(processor, identity)
+    return LoadedBackbone(identity=identity, model=None, processor=processor)
 
 
 def _find_source(identity: Backbone) -> dict[str, str]:

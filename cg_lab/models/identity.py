@@ -44,7 +44,16 @@ def identify_backbone(settings: ModelSettings) -> Backbone:
     else:
         revision = settings.revision
     adapter = "" if settings.adapter is None else _identify_adapter(settings.adapter)
-    return Backbone(name=settings.name, path=settings.path, revision=revision, answer=settings.answer, adapter=adapter)
+    return Backbone(
+        name=settings.name,
+        path=settings.path,
+        revision=revision,
+        answer=settings.answer,
+        adapter=adapter,
+        min_pixels=settings.min_pixels,
+        max_pixels=settings.max_pixels,
+        attention=settings.attention,
+    )
 
 
 def _identify_adapter(path: str) -> str:

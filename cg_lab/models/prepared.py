@@ -118,6 +118,10 @@ class PreparedImages:
         identity = self.backbone.identity
         device = self.backbone.model.device.type if with_features else ""
         about = [pool.key, shard, identity.path, identity.revision, transformers.__version__, with_features, device]
+        if identity.min_pixels or identity.max_pixels:
+            about += [identity.min_pixels, identity.max_pixels]
+        if with_features and identity.attention:
+            about.append(identity.attention)
         return self.folder / f"{content_id('prepared', PREPARED_SCHEMA, about)}.safetensors"
 
     def _fetch(self, pool: Pool, shard: tuple[str, ...], *, with_features: bool) -> dict[str, Seen] | None:

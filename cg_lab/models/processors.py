@@ -13,6 +13,9 @@ from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoToke
 from transformers.models.auto import processing_auto
 from transformers.utils import import_utils
 
+from cg_lab.errors import UserError
+from cg_lab.study import Backbone
+
 
 def load_processor(source: dict[str, str]) -> Any:
     """Load a processor; where torchvision is absent, without the part for videos, which needs it.
@@ -36,6 +39,33 @@ def load_processor(source: dict[str, str]) -> Any:
     loaders = {"image_processor": AutoImageProcessor, "tokenizer": AutoTokenizer}
     parts = [loaders[name].from_pretrained(**source) if name in loaders else None for name in kind.get_attributes()]
     return without_videos(kind).from_args_and_dict(parts, described)
+
+
+def limit_pixels(processor: Any, identity: Backbone) -> None:
+    """Let a processor that resizes images to a range of pixels, as Qwen's do, take the one that was asked for.
+
+    Raises
+    ------
+    UserError
+        If it has no such range, or if the range is empty.
+
+    """
+    if identity.min_pixels is None and identity.max_pixels is None:
+        return
+    images = processor.image_processor
+    if "max_pixels" not in images.valid_kwargs.__annotations__:
+        raise UserError(
+            f"model.min_pixels, model.max_pixels: the processor of '{identity.name}' ({type(images).__name__}) has no "
+            "range of pixels; leave both null"
+        )
+    least = identity.min_pixels or images.size["shortest_edge"]
+    most = identity.max_pixels or images.size["longest_edge"]
+    if least > most:
+        raise UserError(
+            f"model.min_pixels: {least} is more than the most pixels of an image, {most}; "
+            "give model.min_pixels and model.max_pixels together"
+        )
+    images.size = type(images.size)(shortest_edge=least, longest_edge=most)
 
 
 def _import_pixtral_processor() -> Any:

@@ -13,7 +13,7 @@ from transformers.utils.hub import cached_file
 from cg_lab.models.identity import PACKAGED, find_local_folder, list_read_files
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.results import ADAPTER_CONFIG
-from cg_lab.serialize import to_plain, write_text
+from cg_lab.serialize import read_json, to_plain, write_json, write_text
 from cg_lab.study import Backbone
 from cg_lab.version import __version__
 
@@ -34,6 +34,7 @@ def complete_checkpoint(folder: Path, job: FinetuneJob, plan: str) -> None:
     source = find_local_folder(job.backbone.path) or _find_snapshot(job.backbone)
     if source is not None:
         _copy_read_files(source, folder)
+        _write_pixels(job.backbone, folder)
     write_text(folder / "README.md", write_card(job, plan, is_adapter=(folder / ADAPTER_CONFIG).exists()))
 
 
@@ -43,6 +44,18 @@ def _copy_read_files(source: Path, folder: Path) -> None:
         if name not in {"config.json", "generation_config.json"}:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, folder / name)
+
+
+def _write_pixels(backbone: Backbone, folder: Path) -> None:
+    """Write the range of pixels that images were resized to where a processor looks for it."""
+    limits = {"min_pixels": backbone.min_pixels, "max_pixels": backbone.max_pixels}
+    given = {name: pixels for name, pixels in limits.items() if pixels is not None}
+    for file in folder.glob("*processor_config.json") if given else ():
+        described = read_json(file)
+        images = described.get("image_processor", described)
+        if file.name == "preprocessor_config.json" or images is not described:
+            images |= given
+            write_json(file, described)
 
 
 def _find_snapshot(backbone: Backbone) -> Path | None:
