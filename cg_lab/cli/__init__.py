@@ -19,8 +19,8 @@ def main(argv: list[str] | None = None) -> int:
     Exit status: 0 done, 1 some cells failed, 2 the user's input is wrong, 130 interrupted.
 
     """
-    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     try:
+        arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
         for note in list_ignored(arguments.request):
             print(f"note: {note}", file=sys.stderr)
         return show_configuration(arguments) if arguments.cfg or arguments.info else arguments.run(arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -17,6 +16,7 @@ from pathlib import Path
 from cg_lab.errors import UserError
 from cg_lab.locks import find_holder, holding
 from cg_lab.serialize import content_id
+from cg_lab.tracking.server_login import Login, keep_secret
 from cg_lab.tracking.store import ENVIRONMENT
 
 SYSTEM_FOLDER = Path("/var/lib/cg_lab-mlflow")
@@ -68,7 +68,7 @@ def running_postgres(folder: Path) -> Iterator[str]:
     if os.geteuid() == 0:
         data = SYSTEM_FOLDER / content_id("server", 1, str(folder))
         SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True)
-    password = _make_password(folder / "password")
+    password = keep_secret(folder / "password")
     if not (data / "PG_VERSION").exists():
         _initialize(programs, data, password)
     port = _find_port()
@@ -86,13 +86,6 @@ def running_postgres(folder: Path) -> Iterator[str]:
 
 def _is_running(programs: Path, data: Path) -> bool:
     return _try(programs / "pg_ctl", "-D", data, "status") == 0
-
-
-def _make_password(path: Path) -> str:
-    if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(24))
-    return path.read_text(encoding="utf-8").strip()
 
 
 def _initialize(programs: Path, data: Path, password: str) -> None:
@@ -159,7 +152,7 @@ def _find_port() -> int:
 
 @contextmanager
 def running_server(
-    folder: Path, host: str, port: int, allowed_hosts: Sequence[str] = ()
+    folder: Path, host: str, port: int, allowed_hosts: Sequence[str] = (), login: Login | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run MLflow's server before a PostgreSQL; both end with the block.
 
@@ -171,6 +164,8 @@ def running_server(
         Where it listens.
     allowed_hosts
         Names that it may be asked by beside this machine's own; MLflow's rule, private addresses, if there are none.
+    login
+        What it asks who is there with; None lets everybody in.
 
     Raises
     ------
@@ -185,6 +180,9 @@ def running_server(
                    "--host", host, "--port", str(port), "--workers", "2"]  # fmt: skip
         if allowed_hosts:
             command += ["--allowed-hosts", ",".join(list_host_headers(allowed_hosts))]
+        if login is not None:
+            command += login.options
+            environment |= login.environment
         with (folder / "server.log").open("ab") as log:
             server = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

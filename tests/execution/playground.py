@@ -140,13 +140,13 @@ def submit_forked(self: LocalCluster, submission: Submission, after: Submission 
 
 def do(words: list[str], log: Path, *, is_calm: bool = False) -> None:
     """Do one act, in a process of its own."""
-    with log.open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if is_calm:
         os.environ[CALM] = "1"
     LocalCluster.submit = submit_forked  # type: ignore[method-assign]
+    with log.open("ab") as file:  # from here on it can be interrupted as a person would
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     status = main(words)
     sys.stdout.flush()
     sys.exit(status)
@@ -228,7 +228,8 @@ class Playground:
         if not found:
             return "nobody"
         pid = self.dice.choice(found)
-        sign = signal.SIGKILL if pid in workers or self.dice.random() < 0.75 else signal.SIGINT
+        has_begun = any(act.log.exists() for act in self.live if act.process.pid == pid)
+        sign = signal.SIGINT if has_begun and self.dice.random() < 0.25 else signal.SIGKILL
         try:
             os.kill(pid, sign)
         except ProcessLookupError:
