@@ -22,7 +22,10 @@ from cg_lab.tracking.store import ENVIRONMENT
 SYSTEM_FOLDER = Path("/var/lib/cg_lab-mlflow")
 """Of databases that root starts: PostgreSQL refuses root, and its user may not look into root's own folders."""
 ANSWER_S = 120.0
-"""How long the server may take to answer for the first time: it makes its tables."""
+"""How long the server may take to answer for the first time: it makes its tables.
+
+Its workers too, which uvicorn kills after 5 s without an answer: on a busy machine they import for longer.
+"""
 
 
 def find_postgres() -> Path:
@@ -177,7 +180,8 @@ def running_server(
         environment = {**ENVIRONMENT, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
         artifacts = (folder / "artifacts").resolve()
         command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", artifacts.as_uri(),
-                   "--host", host, "--port", str(port), "--workers", "2"]  # fmt: skip
+                   "--host", host, "--port", str(port), "--workers", "2",
+                   "--uvicorn-opts", f"--timeout-worker-healthcheck {ANSWER_S:.0f}"]  # fmt: skip
         if allowed_hosts:
             command += ["--allowed-hosts", ",".join(list_host_headers(allowed_hosts))]
         if login is not None:
