@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
@@ -14,10 +15,13 @@ import pytest
 from PIL import Image
 
 from cg_lab.arms import Arm, Traits
+from cg_lab.cli import main, sweep as sweeping
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan
+from cg_lab.results import Layout
+from tests.cli.test_looks import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -145,6 +149,24 @@ def test_the_page_on_writing_an_arm_works_as_written(tmp_path: Path) -> None:
         metrics.count('"gain_over_nearest"') == 14
     )  # five seeds of related and blind, two of unrelated, one each of ceiling and shuffled
     assert "ct-brain-mass nearest s0" in metrics
+
+
+@pytest.mark.slow
+def test_the_page_on_a_month_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (DOCS / "month.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line) for line in re.findall(r"^\$ (.*)$", page, re.MULTILINE)]
+    assert len(commands) > 20
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweeping, "run_plan", Trainer().run)
+    for words in commands:
+        if words[:3] == ["python", "-m", "cg_lab"]:
+            assert main(words[3:]) == 0, words
+        else:
+            subprocess.run(words, check=True)
+    layout = Layout(tmp_path / "results_2026")
+    assert layout.list_studies() == ("brain", "breast")
+    told = (layout.study("breast") / "effects.csv").read_text(encoding="utf-8")
+    assert (tmp_path / "colleague/studies/breast/effects.csv").read_text(encoding="utf-8") == told
 
 
 def test_what_an_arm_says_that_it_shows_is_held_against_its_mixture(tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ class Arguments:
     allow_remote: bool
     allowed_hosts: tuple[str, ...]
     """Names that `server` may be asked by."""
+    auth: bool
+    """Whether `server` asks who is there."""
 
 
 def parse_arguments(argv: list[str]) -> Arguments:
@@ -178,6 +180,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         port=getattr(parsed, "port", 5000),
         allow_remote=getattr(parsed, "allow_remote", False),
         allowed_hosts=_split(parsed, "allowed_hosts"),
+        auth=getattr(parsed, "auth", False),
     )
 
 
@@ -292,6 +295,9 @@ def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
             "--allow-remote", action="store_true", help="listen on other addresses than this machine's own"
         )
         if name == "server":
+            command.add_argument(
+                "--auth", action="store_true", help="ask for a name and a password (MLflow's basic-auth)"
+            )
             command.add_argument(
                 "--allowed-hosts",
                 action="append",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -223,7 +224,7 @@ def ui(arguments: Arguments) -> int:
 def server(arguments: Arguments) -> int:
     """Run an MLflow server with a PostgreSQL of its own, until Ctrl-C."""
     runs = _read_runs(arguments, with_catalog=False)
-    from cg_lab.tracking import running_server
+    from cg_lab.tracking import prepare_login, running_server
 
     folder = _root(runs[0].study) / "mlflow-server"
     here = {"127.0.0.1", "localhost"}
@@ -234,9 +235,13 @@ def server(arguments: Arguments) -> int:
         )
     for sign in (signal.SIGTERM, signal.SIGINT):  # which a shell's background jobs ignore
         signal.signal(sign, signal.default_int_handler)
-    with running_server(folder, arguments.host, arguments.port, arguments.allowed_hosts) as process:
+    login = prepare_login(folder, os.environ) if arguments.auth else None
+    with running_server(folder, arguments.host, arguments.port, arguments.allowed_hosts, login) as process:
         url = f"http://{arguments.host}:{arguments.port}"
         print(f"MLflow on {url}, PostgreSQL behind it; Ctrl-C stops both")
+        if login:
+            where = f"stands in {login.password_file}" if login.password_file else "is the one that was given"
+            print(f"log in as {login.admin}, whose first password {where}")
         print(f"mirror studies to it with tracking.uri={url}", flush=True)
         process.wait()
     print(f"the server ended by itself; its log is {folder / 'server.log'}", file=sys.stderr)

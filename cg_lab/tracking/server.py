@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -17,12 +16,16 @@ from pathlib import Path
 from cg_lab.errors import UserError
 from cg_lab.locks import find_holder, holding
 from cg_lab.serialize import content_id
+from cg_lab.tracking.server_login import Login, keep_secret
 from cg_lab.tracking.store import ENVIRONMENT
 
 SYSTEM_FOLDER = Path("/var/lib/cg_lab-mlflow")
 """Of databases that root starts: PostgreSQL refuses root, and its user may not look into root's own folders."""
 ANSWER_S = 120.0
-"""How long the server may take to answer for the first time: it makes its tables."""
+"""How long the server may take to answer for the first time: it makes its tables.
+
+Its workers too, which uvicorn kills after 5 s without an answer: on a busy machine they import for longer.
+"""
 
 
 def find_postgres() -> Path:
@@ -68,7 +71,7 @@ def running_postgres(folder: Path) -> Iterator[str]:
     if os.geteuid() == 0:
         data = SYSTEM_FOLDER / content_id("server", 1, str(folder))
         SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True)
-    password = _make_password(folder / "password")
+    password = keep_secret(folder / "password")
     if not (data / "PG_VERSION").exists():
         _initialize(programs, data, password)
     port = _find_port()
@@ -86,13 +89,6 @@ def running_postgres(folder: Path) -> Iterator[str]:
 
 def _is_running(programs: Path, data: Path) -> bool:
     return _try(programs / "pg_ctl", "-D", data, "status") == 0
-
-
-def _make_password(path: Path) -> str:
-    if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(24))
-    return path.read_text(encoding="utf-8").strip()
 
 
 def _initialize(programs: Path, data: Path, password: str) -> None:
@@ -159,7 +155,7 @@ def _find_port() -> int:
 
 @contextmanager
 def running_server(
-    folder: Path, host: str, port: int, allowed_hosts: Sequence[str] = ()
+    folder: Path, host: str, port: int, allowed_hosts: Sequence[str] = (), login: Login | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run MLflow's server before a PostgreSQL; both end with the block.
 
@@ -171,6 +167,8 @@ def running_server(
         Where it listens.
     allowed_hosts
         Names that it may be asked by beside this machine's own; MLflow's rule, private addresses, if there are none.
+    login
+        What it asks who is there with; None lets everybody in.
 
     Raises
     ------
@@ -182,9 +180,13 @@ def running_server(
         environment = {**ENVIRONMENT, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
         artifacts = (folder / "artifacts").resolve()
         command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", artifacts.as_uri(),
-                   "--host", host, "--port", str(port), "--workers", "2"]  # fmt: skip
+                   "--host", host, "--port", str(port), "--workers", "2",
+                   "--uvicorn-opts", f"--timeout-worker-healthcheck {ANSWER_S:.0f}"]  # fmt: skip
         if allowed_hosts:
             command += ["--allowed-hosts", ",".join(list_host_headers(allowed_hosts))]
+        if login is not None:
+            command += login.options
+            environment |= login.environment
         with (folder / "server.log").open("ab") as log:
             server = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

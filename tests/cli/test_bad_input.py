@@ -132,3 +132,14 @@ def test_a_full_disk_is_told_without_a_traceback(
     monkeypatch.setitem(verbs.VERBS, "plan", (fill, ""))
     assert main(["plan"]) == 1
     assert "No space left on device: 'results/jobs'; what is finished is kept" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_the_command_line_is_read_ends_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(argv: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cg_lab.cli.parse_arguments", interrupt)
+    assert main(["status"]) == 130
+    assert capsys.readouterr().err == "\nstopped\n"

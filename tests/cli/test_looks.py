@@ -21,7 +21,7 @@ from cg_lab.planning.plan import Cell, Plan
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.questions import AnyQuestion, Question
 from cg_lab.results import FinetuneResult, Layout, read_plan, write_result
-from tests.reporting.answering import Row, choose, write_answers
+from tests.reporting.answering import STARTED, Row, choose, write_answers
 
 SHARES = {Arm.CEILING: 0.95, Arm.RELATED: 0.9, Arm.ALONE: 0.3}
 TARGETS = "[us-breast-mass,mri-kidney-bleed]"
@@ -38,7 +38,7 @@ def answer_by_chance(cell: Cell, number: int, question: AnyQuestion) -> Row:
 
 def make_result(job: FinetuneJob) -> FinetuneResult:
     """Make the result of a fine-tune that nobody ran."""
-    return FinetuneResult(job=job, steps=1, samples=1, loss_first=1, loss_last=0.5, seconds=1, host="", started="t")
+    return FinetuneResult(job=job, steps=1, samples=1, loss_first=1, loss_last=0.5, seconds=1, host="", started=STARTED)
 
 
 class Trainer:
