@@ -100,7 +100,7 @@ def take_looks(
         told = dict(compress(zip(names, zip(decisions, seen[-1], strict=True), strict=True), ready))
         ended: dict[str, Ended] = {}
         for name in open_ & set(told):
-            if why := _find_end(*told[name], plan.rule.matters / 100):
+            if why := find_end(*told[name], plan.rule.matters / 100):
                 ended[name] = why
             elif following:
                 due[name] = following
@@ -112,7 +112,7 @@ def take_looks(
     return LookHistory(decisions=decisions, looks=tuple(looks), due=due)
 
 
-def _find_end(decision: Decision, evidence: Evidence, matters: float) -> Ended | None:
+def find_end(decision: Decision, evidence: Evidence, matters: float) -> Ended | None:
     """Say why a question needs no more seeds; None if it does."""
     match decision.verdict:
         case Verdict.COMPOSES | Verdict.HARMS:

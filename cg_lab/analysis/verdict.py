@@ -107,7 +107,7 @@ def decide(looks: Sequence[Sequence[Evidence]], rules: Rules) -> list[Decision]:
     testable = [place for place, obstacle in enumerate(obstacles) if obstacle is None]
     size = rules.further + len(testable) + sum(obstacle == MISSING for obstacle in obstacles)
     if not testable:
-        return [_say_nothing(obstacle) for obstacle in obstacles]
+        return [_say_nothing(obstacle) for obstacle in obstacles if obstacle is not None]
     shares = share_level(max(1, len(rules.looks)))
     p_values = [_combine([look[place] for look in looks], shares) for place in testable]
     adjusted_TC = adjust_sequences(np.array([part[:2] for part in p_values]), rules.family, size)
@@ -115,7 +115,7 @@ def decide(looks: Sequence[Sequence[Evidence]], rules: Rules) -> list[Decision]:
         place: _decide_one(now[place], adjusted_C, part, rules, size)
         for place, adjusted_C, part in zip(testable, adjusted_TC, p_values, strict=True)
     }
-    return [judged.get(place) or _say_nothing(obstacle) for place, obstacle in enumerate(obstacles)]
+    return [judged[place] if obstacle is None else _say_nothing(obstacle) for place, obstacle in enumerate(obstacles)]
 
 
 def _find_obstacle(part: Evidence) -> str | None:
@@ -149,8 +149,8 @@ def _find_obstacle(part: Evidence) -> str | None:
     return next((reason for holds, reason in obstacles if holds), None)
 
 
-def _say_nothing(obstacle: str | None) -> Decision:
-    return Decision(verdict=Verdict.CANNOT_SAY, reason=obstacle or "not tested", p_holm=None)
+def _say_nothing(obstacle: str) -> Decision:
+    return Decision(verdict=Verdict.CANNOT_SAY, reason=obstacle, p_holm=None)
 
 
 def list_first(part: Evidence) -> dict[str, Interval]:

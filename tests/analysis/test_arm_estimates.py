@@ -7,9 +7,10 @@ import pytest
 
 from cg_lab.analysis.arm_estimates import ArmEstimates, ArmStacks, Key, estimate_arms
 from cg_lab.analysis.bootstrap import Scores
-from cg_lab.analysis.seed_variance import ModeratedVariance, borrow_variance
+from cg_lab.analysis.seed_variance import EXPECTED_FREEDOM, ModeratedVariance, borrow_variance, reduce_scores
 from cg_lab.analysis.stacking import Stack
 from cg_lab.arms import Arm
+from cg_lab.planning.plan import SeedDeviation
 
 NAMES = tuple(map(str, range(100)))
 MAIN, BLIND, UNRELATED, UNTOUCHED = ((arm, "", "t") for arm in (Arm.RELATED, Arm.BLIND, Arm.UNRELATED, Arm.ZERO_SHOT))
@@ -113,3 +114,22 @@ def test_what_is_lent_is_the_mean_over_targets_of_each_study() -> None:
     lent = borrow_variance(ModeratedVariance(variance=np.array([[1.0, 3.0], [2.0, 6.0]]), freedom=np.ones((2, 2))))
     assert np.asarray(lent.variance).tolist() == [[2.0], [4.0]]
     assert lent.freedom == 1.0
+
+
+def test_what_earlier_studies_say_holds_for_arms_that_carry_the_claim_beside_what_single_answers_add() -> None:
+    asked = {**MAINS, UNRELATED: answer(0.3, 0.4, 0.5, model="u")}
+    main, floor = float(np.var(FIVE, ddof=1)), float(reduce_scores(asked[MAIN].scores).floor)
+    untold = estimate_arms([ask(asked)], 0.95)[0]
+    for freedom, weight in ((2, 2.0), (100, EXPECTED_FREEDOM)):
+        known = {"s": SeedDeviation(setting="s", deviation=0.3, freedom=freedom, studies=("before",))}
+        told = estimate_arms([ask(asked)], 0.95, known)[0]
+        seeds = told.parts[MAIN].seeds
+        assert seeds is not None
+        assert float(seeds.freedom) == pytest.approx(weight + 4)
+        assert float(seeds.variance) == pytest.approx((weight * (0.3**2 + floor) + 4 * main) / (weight + 4), rel=1e-6)
+        assert variance_of(told, UNRELATED) == variance_of(untold, UNRELATED)
+
+
+def test_earlier_studies_of_another_setting_say_nothing() -> None:
+    known = {"other": SeedDeviation(setting="other", deviation=0.3, freedom=100, studies=("before",))}
+    assert variance_of(estimate_arms([ask(MAINS)], 0.95, known)[0], MAIN) == variance_of(estimate(MAINS)[0], MAIN)

@@ -10,14 +10,16 @@ import pytest
 
 from cg_lab.analysis.bootstrap import Scores
 from cg_lab.analysis.effects import StudyEffects, compute_effects
-from cg_lab.analysis.verdict import Verdict
+from cg_lab.analysis.look_history import Look, LookHistory, find_end
+from cg_lab.analysis.verdict import Decision, Verdict
 from cg_lab.arms import Arm
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.due_seeds import place_cells, take_due
 from cg_lab.errors import UserError
-from cg_lab.planning.plan import Cell, Plan
+from cg_lab.planning.plan import Cell, Plan, SeedDeviation
 from tests.analysis.test_study_verdicts import answer
+from tests.analysis.test_verdict import GOOD, gain
 from tests.planning.cases import plan_one
 
 SHARES = {
@@ -134,6 +136,7 @@ def test_a_missing_cell_of_the_first_look_leaves_its_question_without_a_word_and
     words = {part.contrast.id: part.verdict for part in effects.contrasts}
     assert words.pop(first) is Verdict.CANNOT_SAY
     assert Verdict.CANNOT_SAY not in words.values()
+    assert effects.contrasts[0].reason.startswith("cells are missing")
     assert effects.due[first] == 3
 
 
@@ -144,6 +147,55 @@ def test_a_claim_is_the_same_whether_later_seeds_are_there_or_not() -> None:
     late = compute_effects(plan, scores, {})
     assert [part.decision for part in early.contrasts] == [part.decision for part in late.contrasts]
     assert early.looks == late.looks
+
+
+def test_a_question_stands_as_its_own_last_look_left_it() -> None:
+    looks = tuple(
+        Look(num_seeds=seeds, words=dict.fromkeys(names, Verdict.NO_EVIDENCE), ended={})
+        for seeds, names in ((3, "ab"), (5, "b"))
+    )
+    history = LookHistory(decisions=(), looks=looks, due={"a": 5, "b": 5, "c": 1})
+    assert [history.tell(name) for name in "abc"] == ["next look with 5 seeds", "", "next look with 1 seeds"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "alone", "matters", "end"),
+    [
+        (Verdict.COMPOSES, {}, 0.0, "claimed"),
+        (Verdict.HARMS, {}, 0.0, "claimed"),
+        (Verdict.CANNOT_SAY, {}, 1.0, "no use"),
+        (Verdict.TRANSFERS, {}, 0.0, "claimed"),
+        (Verdict.TRANSFERS, {"a": 0.1, "b": 0.1}, 0.19, None),
+        (Verdict.TRANSFERS, {"a": 0.1, "b": 0.05}, 0.19, "futile"),
+        (Verdict.NO_EVIDENCE, {}, 0.29, None),
+        (Verdict.NO_EVIDENCE, {}, 0.31, "futile"),
+    ],
+)
+def test_seeds_end_where_a_claim_is_made_or_what_is_left_is_surely_too_small(
+    verdict: Verdict, alone: dict[str, float], matters: float, end: str | None
+) -> None:
+    evidence = replace(GOOD, over_alone={source: gain(value) for source, value in alone.items()})
+    assert find_end(Decision(verdict=verdict, reason="", p_holm=None), evidence, matters) == end
+
+
+def test_a_gain_that_may_be_just_as_large_as_matters_gets_more_seeds() -> None:
+    evidence = replace(GOOD, over_blind=gain(0.25))
+    undecided = Decision(verdict=Verdict.NO_EVIDENCE, reason="", p_holm=None)
+    assert evidence.over_blind is not None
+    assert find_end(undecided, evidence, evidence.over_blind.high - 0.05) is None
+    assert find_end(undecided, replace(GOOD, over_blind=gain(0.15)), gain(0.15).high) is None
+
+
+def test_what_earlier_studies_say_of_seeds_counts_at_each_look() -> None:
+    plan = plan_looks("design.prefer=hash", "targets=[us-breast-mass]")
+    scores = answer(plan, lambda cell: {**SHARES, Arm.RELATED: 0.44}[cell.arm])
+    told = SeedDeviation(setting=plan.settings[0].name, deviation=0.5, freedom=100, studies=("before",))
+    first, second = (
+        compute_effects(replace(plan, seed_deviations=known), scores, {}).contrasts[0].p_holm for known in ((), (told,))
+    )
+    assert first is not None
+    assert second is not None
+    assert second > first
 
 
 @pytest.mark.parametrize(

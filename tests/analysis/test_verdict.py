@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cg_lab.analysis.adjusted_p_values import adjust_sequences
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.looks import combine_looks
 from cg_lab.analysis.verdict import Decision, Evidence, Rules, Verdict, decide
@@ -202,3 +203,49 @@ def test_the_share_of_false_claims_may_be_held_in_the_place_of_any() -> None:
     assert strict == [Verdict.COMPOSES, Verdict.NO_EVIDENCE, Verdict.NO_EVIDENCE, Verdict.NO_EVIDENCE]
     spread = decide([weak], Rules(level=0.05, family="false_discovery_rate"))
     assert {decision.verdict for decision in spread} == {Verdict.COMPOSES}
+
+
+def test_p_values_of_the_share_of_false_claims_are_never_above_1() -> None:
+    given = np.array([[0.9, 0.9], [0.95, 0.97]])
+    assert adjust_sequences(given, "false_discovery_rate", 5).tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        (
+            {"over_zero_shot": gain(0.2, 0.2), "over_unrelated": gain(0.1, 0.3), "over_blind": gain(0.2, 0.03)},
+            "not resolved: over zero-shot (+20 points, p = 0.2), over unrelated (+10 points, p = 0.3); resolved by "
+            "itself, but not among 2 questions: over blind (+20 points, p = 0.03); adjusted p = 0.6",
+        ),
+        (
+            {"over_unrelated": gain(0.2, 0.04), "over_blind": gain(0.2, 0.03), "over_alone": {"a": gain(0.1, 0.2)}},
+            "resolved by itself, but not among 2 questions: over unrelated (+20 points, p = 0.04), over blind "
+            "(+20 points, p = 0.03); adjusted p = 0.08",
+        ),
+        (
+            {"over_alone": {"a": gain(0.1), "b": gain(0.1, 0.5)}},
+            "above zero-shot, unrelated and blind, adjusted p = 0.002; not resolved: over b alone (+10 points, "
+            "p = 0.5)",
+        ),
+        (
+            {"sources": ()},
+            "above zero-shot, unrelated and blind, adjusted p = 0.002; with so many sources none can be taken alone, "
+            "so that no more can be said",
+        ),
+    ],
+)
+def test_a_reason_names_each_comparison_that_is_not_resolved(parts: dict[str, object], reason: str) -> None:
+    """Beside a question that only transfers, which keeps its half of the level."""
+    transferring = replace(GOOD, over_alone={"a": gain(0.1), "b": gain(0.1, 0.5)})
+    assert decide([[replace(GOOD, **parts), transferring]], RULES)[0].reason == reason  # type: ignore[arg-type]
+
+
+def test_a_comparison_at_the_very_level_is_resolved_alone_and_among_one_question() -> None:
+    decision = judge(replace(GOOD, over_zero_shot=gain(0.2, 0.3), over_unrelated=gain(0.2, 0.05)))
+    assert [part.over for part in decision.unresolved] == ["zero-shot"]
+
+
+def test_what_is_neither_above_nor_below_is_told_by_the_claim_of_above() -> None:
+    decision = judge(replace(GOOD, over_zero_shot=gain(0.0)))
+    assert (decision.verdict, decision.p_holm, decision.p_composes) == (Verdict.NO_EVIDENCE, 1.0, 1.0)
