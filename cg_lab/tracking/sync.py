@@ -67,9 +67,11 @@ def sync_study(
 
     """
     began = time.perf_counter()
-    plan = find_due(layout, read_plan(layout.plan(study)))
+    if not layout.plan(study).exists():
+        read_plan(layout.plan(study))  # which says so, before anything is made
     with opening(layout, study, tracking_uri, experiment) as store:
-        # Both are read under the lock: a process that waited must not write what was true before it waited.
+        # All is read under the lock: a process that waited must not write what was true before it waited.
+        plan = find_due(layout, read_plan(layout.plan(study)))
         mark = _mark(layout, plan)
         records = _read_records(plan, layout)
         report = _mirror(store, records, began)

@@ -8,7 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from scipy.stats import binomtest
 from cg_lab.locks import holding
 from cg_lab.planning.plan import Arm
 from cg_lab.results import Layout, write_plan
-from cg_lab.tracking import TrackingError, is_synced, sync_study, writing
+from cg_lab.tracking import TrackingError, is_synced, sync as syncing, sync_study, writing
 from cg_lab.tracking.table import read_runs
 from tests.tracking.conftest import build_lab
 
@@ -403,6 +404,25 @@ def test_runs_follow_a_plan_that_changed(lab: Any, tmp_path: Path) -> None:
     assert (report.new, report.removed) == (0, 1)
     assert f"cell:{blind.key}" not in lab.search()
     assert all(run.data.tags["contrast"] == kept for run in lab.search("tags.kind = 'cell'").values())
+
+
+def test_who_waited_for_another_writer_mirrors_the_plan_as_it_is_by_then(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = lab.plan
+    smaller = replace(whole, cells=tuple(cell for cell in whole.cells if cell.arm is not Arm.CEILING))
+    write_plan(lab.layout, smaller)
+    opening = syncing.opening
+
+    @contextmanager
+    def wait(*arguments: Any) -> Iterator[Any]:
+        with opening(*arguments) as store:
+            write_plan(lab.layout, whole)
+            yield store
+
+    monkeypatch.setattr(syncing, "opening", wait)
+    lab.sync()
+    assert {f"cell:{cell.key}" for cell in whole.cells} <= set(lab.search())
 
 
 def test_a_cell_whose_result_was_made_anew_shows_the_new_value_alone(lab: Any) -> None:
