@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,8 @@ from cg_lab.results import Layout
 from cg_lab.studies.disk_use import DiskUse, measure_folder
 from cg_lab.studies.plan_outline import read_outlines
 
+UNFINISHED_S = 86_400.0
+"""Age from which a file that is being written is taken for one whose writer was killed."""
 SCHEMA = 1
 """Of what `--json` prints; raised when a field goes or changes its meaning."""
 
@@ -112,6 +116,8 @@ def _measure_prepared(layout: Layout) -> int:
 def remove_unneeded(layout: Layout, use: PoolUse, find: FindNeeds, *, weights: bool) -> int:
     """Remove jobs that nothing names and, if asked, weights that nothing needs; what a process holds stays.
 
+    What a killed process left half written goes too.
+
     All is set aside first and plans are read once more: what one of them has come to name meanwhile is put back.
 
     Parameters
@@ -141,10 +147,27 @@ def remove_unneeded(layout: Layout, use: PoolUse, find: FindNeeds, *, weights: b
         for job_id in use.spare_weights if weights else ():
             _set_aside(layout, job_id, layout.weights(job_id), _removed_weights(layout, job_id))
         needs = find()
-        return _empty(layout, needs) + sum(
-            _finish(_removed_weights(layout, job_id), layout.weights(job_id), is_needed=job_id in needs.open_finetunes)
-            for job_id in (use.spare_weights if weights else ())
+        return (
+            _remove_unfinished(layout)
+            + _empty(layout, needs)
+            + sum(
+                _finish(
+                    _removed_weights(layout, job_id), layout.weights(job_id), is_needed=job_id in needs.open_finetunes
+                )
+                for job_id in (use.spare_weights if weights else ())
+            )
         )
+
+
+def _remove_unfinished(layout: Layout) -> int:
+    """Remove files that a process was killed in the middle of writing, a day ago or earlier; gives the bytes."""
+    freed, before = 0, time.time() - UNFINISHED_S
+    for path in layout.root.glob("*/*/.*.new"):
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_mtime < before:
+            freed += found.st_size
+            path.unlink(missing_ok=True)
+    return freed
 
 
 def _removed(layout: Layout) -> Path:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +154,18 @@ def test_a_name_that_is_taken_or_none_is_refused(root: Path, capsys: pytest.Capt
 
 
 # gc -----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_process_left_half_written_goes_after_a_day(root: Path) -> None:
+    old, young = (root / "studies" / "s" / f".cells.csv.{number}.new" for number in (1, 2))
+    for path in (old, young):
+        path.write_text("half")
+    a_day_ago = time.time() - 86_401
+    os.utime(old, (a_day_ago, a_day_ago))
+    assert do(root, "gc", "--dry-run") == 0
+    assert old.exists()
+    assert do(root, "gc") == 0
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_what_no_plan_names_is_said_and_then_removed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
