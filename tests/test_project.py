@@ -12,6 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+from cg_lab.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "transformers", "mlflow", "pandas", "matplotlib", "hydra", "scipy")
@@ -166,3 +169,11 @@ def test_wheel_holds_configuration_weights_and_templates_and_works_alone(tmp_pat
         check=True,
     )
     assert Path(done.stdout.strip()) == tmp_path / "installed" / "cg_lab" / "conf"
+
+
+def test_the_citation_is_of_this_version_and_names_the_papers_that_the_readme_names() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (citation["version"], citation["license"]) == (__version__, "Apache-2.0")
+    papers = [part["identifiers"][0]["value"] for part in citation["references"]]
+    assert sorted(papers) == sorted(set(re.findall(r"arXiv:[\d.]+\d", readme)))
