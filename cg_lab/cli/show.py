@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby, islice
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from cg_lab.arms import Arm
@@ -15,39 +17,82 @@ from cg_lab.results import Layout
 from cg_lab.serialize import read_rows
 
 MOST_ROWS = 40
-"""Held-out questions that a table shows."""
+"""Held-out questions that are shown."""
+WIDEST = 1000
+"""Columns of a terminal on which any table fits."""
+MOST_EXPLAINED = 8
+"""Held-out questions up to which the reason of each verdict is told too; the report has all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What came of a held-out question, in words."""
+
+    target: str
+    sources: str
+    accuracies: tuple[tuple[str, str], ...]
+    """Words of each arm, and what it reached."""
+    gain: str
+    verdict: str
+    reason: str
 
 
 def show_effects(layout: Layout, plan: Plan) -> None:
-    """Print one line for each held-out question, from effects.csv."""
+    """Print what came of each held-out question, from effects.csv: a table where it fits, else some lines for each."""
     console = open_console()
     asked = {cell.contrast for cell in plan.cells if cell.arm.traits.is_main}
     targets = [contrast.target for contrast in plan.contrasts if contrast.id in asked]
     table_rows = read_rows(layout.study(plan.study) / "effects.csv")
     questions = (list(rows) for _, rows in groupby(table_rows, key=lambda row: row["contrast"]))
-    shown = list(islice((rows for rows in questions if any(row["verdict"] for row in rows)), MOST_ROWS))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("target", "trained on"):
-        table.add_column(column)
     planned = {cell.arm for cell in plan.cells}
     arms = [arm for arm in Arm if arm in planned and arm.traits.is_tabulated]
-    for column in (*(arm.traits.words for arm in arms), "gain over unrelated"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
-    for rows in shown:
-        row = next(row for row in rows if row["verdict"])
-        accuracies = {other["arm"]: other["accuracy"] for other in rows if not other["variant"]}
-        detail = row["level"] or ("" if len(set(targets)) == len(targets) else row["direction"])
-        table.add_row(
-            f"{row['target']} {detail}".strip(),
-            shorten_names(tuple(row["related"].split(";"))),
-            *(_percent(accuracies.get(arm, "")) for arm in arms),
-            _gain(row),
-            row["verdict"],
-        )
+    names_target = len(set(targets)) == len(targets)
+    judged = (rows for rows in questions if any(row["verdict"] for row in rows))
+    shown = [_read_outcome(rows, arms, names_target=names_target) for rows in islice(judged, MOST_ROWS)]
+    table = _tabulate(shown, [arm.traits.words for arm in arms])
+    explains = len(shown) <= MOST_EXPLAINED
+    if console.measure(table, options=console.options.update(width=WIDEST)).maximum <= console.width:
+        console.print(table)
+        if explains:
+            console.print()
+            for part in shown:
+                console.print(escape(f"{part.target}: {part.reason}"))
+    else:
+        for part in shown:
+            reached = ", ".join(f"{words} {accuracy}" for words, accuracy in part.accuracies)
+            console.print(f"[bold]{escape(part.target)}: {escape(part.verdict)}[/bold]")
+            for text in (f"from {part.sources}", f"{reached}; over unrelated {part.gain}", part.reason * explains):
+                if text:
+                    console.print(Padding(escape(text), (0, 0, 0, 2)))
     if len(targets) > len(shown):
-        table.add_row(f"... {len(targets) - len(shown)} more", *[""] * (len(arms) + 3))
-    console.print(table)
+        console.print(f"... {len(targets) - len(shown)} more")
+
+
+def _read_outcome(rows: Sequence[dict[str, str]], arms: Sequence[Arm], *, names_target: bool) -> _Outcome:
+    """Read a question's rows of effects.csv; its level or direction is told where the target has several questions."""
+    row = next(row for row in rows if row["verdict"])
+    accuracies = {other["arm"]: other["accuracy"] for other in rows if not other["variant"]}
+    detail = row["level"] or ("" if names_target else row["direction"])
+    return _Outcome(
+        target=f"{row['target']} {detail}".strip(),
+        sources=shorten_names(tuple(row["related"].split(";"))),
+        accuracies=tuple((arm.traits.words, _percent(accuracies.get(arm, ""))) for arm in arms),
+        gain=_gain(row),
+        verdict=row["verdict"],
+        reason=row["verdict_reason"],
+    )
+
+
+def _tabulate(shown: Sequence[_Outcome], arms: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("target", "trained on"):
+        table.add_column(column, no_wrap=True)
+    for column in (*arms, "gain over unrelated"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for part in shown:
+        table.add_row(part.target, part.sources, *(reached for _, reached in part.accuracies), part.gain, part.verdict)
+    return table
 
 
 def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

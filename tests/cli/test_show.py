@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from cg_lab.cli import show
 from cg_lab.cli.show import MOST_ROWS, show_effects
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
@@ -24,7 +26,7 @@ def test_of_many_questions_the_first_are_printed_and_the_others_counted(
     assert len(plan.contrasts) > MOST_ROWS
     layout = Layout(tmp_path)
     layout.study("many").mkdir(parents=True)
-    shared = dict.fromkeys(("variant", "level", "direction", "verdict", "gain_over_unrelated"), "")
+    shared = dict.fromkeys(("variant", "level", "direction", "verdict", "verdict_reason", "gain_over_unrelated"), "")
     rows = [
         {"contrast": contrast.id, "target": contrast.target, "related": ";".join(contrast.related), **shared, **own}
         for contrast in plan.contrasts
@@ -40,3 +42,41 @@ def test_of_many_questions_the_first_are_printed_and_the_others_counted(
     assert [line.split()[0] for line in printed] == [contrast.target for contrast in plan.contrasts[:MOST_ROWS]]
     assert all(line.split()[-5:] == ["25%", "50%", "-", "cannot", "say"] for line in printed)
     assert last.strip() == f"... {len(plan.contrasts) - MOST_ROWS} more"
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_names_that_one_must_type_are_whole_at_any_width_and_each_verdict_says_why(
+    columns: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show, "open_console", lambda: Console(width=columns, highlight=False))
+    study = read_study(["design=three_source", "seeds=[0]", "study=few"])
+    catalog = read_catalog(study.data)
+    plan = build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_backbone(study.model))])
+    layout, reason = Layout(tmp_path), "not resolved: over unrelated (+10 points, p = 0.076); [what] would decide it"
+    layout.study("few").mkdir(parents=True)
+    gain = {"gain_over_unrelated": "0.1", "gain_over_unrelated_low": "-0.01", "gain_over_unrelated_high": "0.2"}
+    empty = {
+        "variant": "",
+        "level": "",
+        "direction": "",
+        "verdict": "",
+        "verdict_reason": "",
+        **dict.fromkeys(gain, ""),
+    }
+    rows = [
+        {"contrast": contrast.id, "target": contrast.target, "related": ";".join(contrast.related), **empty, **own}
+        for contrast in plan.contrasts
+        for own in (
+            {"arm": "zero_shot", "accuracy": "0.25"},
+            {"arm": "related", "accuracy": "0.5", "verdict": "no evidence", "verdict_reason": reason, **gain},
+        )
+    ]
+    write_csv(layout.study("few") / "effects.csv", rows)
+    show.show_effects(layout, plan)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= columns
+    words = " ".join(printed.split())
+    for contrast in plan.contrasts:
+        assert all(name in printed for name in (contrast.target, *contrast.related))
+    assert words.count("+10 points [-1, +20]") == words.count("no evidence") == len(plan.contrasts)
+    assert words.count(reason) == len(plan.contrasts)
