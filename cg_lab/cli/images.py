@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from cg_lab.catalog import Catalog
 from cg_lab.cli.runs import PlannedRun
+from cg_lab.cli.show import open_table, print_table
 from cg_lab.data.checking import SubsetCheck, check_subsets
 from cg_lab.data.samples import DataSource
 from cg_lab.data.sources import open_source
@@ -21,21 +21,21 @@ from cg_lab.results import Layout
 from cg_lab.study import Study
 
 SPEAK_EVERY_S = 5.0
+COUNTED = (
+    "labels", "train", "test", "spare", "moved", "a label", "groups", "alike", "elsewhere", "words", "probe"
+)  # fmt: skip
+"""What is counted of each subset."""
 
 
 def check_images(runs: Sequence[PlannedRun], layout: Layout) -> None:
     """Print what the images of each catalogue are like."""
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     for catalog, source in _open_all(runs, layout):
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("subset")
-        for column in ("labels", "train", "test", "spare", "moved", "a label", "groups", "alike", "elsewhere", "words"):
-            table.add_column(column, justify="right")
-        table.add_column("probe", justify="right")
+        table = open_table("subset", *COUNTED, right=COUNTED)
         checks = list(check_subsets(source, catalog.subsets))
         for check in checks:
             table.add_row(*_list_cells(check))
-        console.print(table)
+        print_table(console, table)
         total = {
             side: sum(check.counts.get(side, 0) for check in checks) for side in ("train", "test", "spare", "moved")
         }

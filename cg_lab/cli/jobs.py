@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from cg_lab.cli.show import open_table
 from cg_lab.errors import UserError
 from cg_lab.execution.local import stop_workers
 from cg_lab.execution.packs import find_order, read_submissions
@@ -180,10 +181,7 @@ def _tell_silence(part: Silence) -> str:
 
 def _draw_stages(plan: Plan, standing: Standing, meant: Iterable[str]) -> Table:
     chosen = frozenset(meant)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(plan.study)
-    for state in State:
-        table.add_column(state, justify="right")
+    table = open_table(plan.study, *State, right=tuple(State))
     for stage, jobs in (("fine-tunes", plan.finetunes), ("evaluations", plan.evals)):
         counts = count_states(standing.states, (job.id for job in jobs if job.id in chosen))
         table.add_row(stage, *(str(counts[state]) if counts[state] else "-" for state in State))
@@ -191,9 +189,7 @@ def _draw_stages(plan: Plan, standing: Standing, meant: Iterable[str]) -> Table:
 
 
 def _draw_failures(failed: list[str], layout: Layout) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("failed", "why", "attempts", "what it said"):
-        table.add_column(column, no_wrap=column == "failed")
+    table = open_table("failed", "why", "attempts", "what it said", whole={"failed"})
     for job_id in failed[:MOST_LINES]:
         failure = read_failure(layout, job_id)
         if failure:
@@ -205,9 +201,7 @@ def _draw_failures(failed: list[str], layout: Layout) -> Table:
 
 
 def _draw_cells(plan: Plan, standing: Standing, selection: Selection, meant: frozenset[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("cell", "evaluation", "state", "fine-tune", "state", "where"):
-        table.add_column(column)
+    table = open_table("cell", "evaluation", "state", "fine-tune", "state", "where", whole={"evaluation", "fine-tune"})
     rows = [cell for cell in select_cells(plan, selection) if {cell.eval_job, cell.finetune_job} & meant]
     for cell in rows:
         tuned = cell.finetune_job

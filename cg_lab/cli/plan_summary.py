@@ -11,10 +11,9 @@ from typing import assert_never
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from cg_lab.byte_counts import tell_bytes
-from cg_lab.cli.show import MOST_ROWS, open_console, shorten_names, tell_time
+from cg_lab.cli.show import MOST_ROWS, open_console, open_table, print_table, shorten_names, tell_time
 from cg_lab.doctor.room import count_trained, find_devices
 from cg_lab.due_seeds import find_due, take_due
 from cg_lab.errors import UserError
@@ -67,11 +66,8 @@ def _show_memory(console: Console, plan: Plan, study: Study) -> None:
     """Print what each recipe's training holds in memory, of models whose files are here."""
     devices = find_devices(study.cluster) or (UNKNOWN_GPU,)
     device = min(devices, key=lambda one: one.memory)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("memory, without activations", "where"):
-        table.add_column(column)
-    for column in ("trained", *HELD, "in all"):
-        table.add_column(column, justify="right")
+    numbers = ("trained", *HELD, "in all")
+    table = open_table("memory, without activations", "where", *numbers, right=numbers)
     for backbone, recipe in list(dict.fromkeys((job.backbone, job.recipe) for job in plan.finetunes))[:MOST_ROWS]:
         counts = count_trained(backbone, recipe)
         for way in list_ways(counts, device, loaded=device.loaded) if counts else ():
@@ -85,18 +81,14 @@ def _show_memory(console: Console, plan: Plan, study: Study) -> None:
                     table.add_row(escape(name), where, f"{counts.trained:,}", *sizes, tell_bytes(held.total))
     if table.row_count:
         console.print()
-        console.print(table)
+        print_table(console, table)
 
 
 def _show_questions(console: Console, plan: Plan) -> None:
     names, gains = name_questions(plan), foresee_gains(plan)
     first = {cell.contrast: cell for cell in reversed(plan.cells) if cell.arm.traits.asks_target}
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = [f"{'target (held out)':<17}", "trains on", "unrelated: draws from"]
-    for column in columns:
-        table.add_column(column)
-    for column in ("samples", "test", "chance", "shows"):
-        table.add_column(column, justify="right")
+    texts, numbers = ("target (held out)", "trains on", "unrelated: draws from"), ("samples", "test", "chance", "shows")
+    table = open_table(*texts, *numbers, right=numbers)
     is_plain = len({contrast.target for contrast in plan.contrasts}) == len(plan.contrasts)
     alone = plan.whole_sources
     for contrast in plan.contrasts[:MOST_ROWS]:
@@ -111,7 +103,7 @@ def _show_questions(console: Console, plan: Plan) -> None:
             f"{proof.chance:.0%}" if proof else "-",
             f"+{gains[contrast.id] * 100:.0f}" if contrast.id in gains else "-",
         )
-    console.print(table)
+    print_table(console, table)
     if len(plan.contrasts) > MOST_ROWS:
         console.print(f"... and {len(plan.contrasts) - MOST_ROWS} more held-out questions; all stand in plan.json")
     if gains:

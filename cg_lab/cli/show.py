@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
@@ -84,25 +84,53 @@ def _read_outcome(rows: Sequence[dict[str, str]], arms: Sequence[Arm], *, names_
 
 
 def _tabulate(shown: Sequence[_Outcome], arms: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("target", "trained on"):
-        table.add_column(column, no_wrap=True)
-    for column in (*arms, "gain over unrelated"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    numbers = (*arms, "gain over unrelated")
+    table = open_table("target", "trained on", *numbers, "verdict", right=numbers)
     for part in shown:
         table.add_row(part.target, part.sources, *(reached for _, reached in part.accuracies), part.gain, part.verdict)
     return table
 
 
+def open_table(*heads: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:
+    """Open a table without frames, in which nothing is cut: on a narrow terminal texts go on in the next line.
+
+    Parameters
+    ----------
+    heads
+        Of the columns.
+    right
+        Columns of numbers.
+    whole
+        Columns of what one types or copies, which is never taken apart.
+
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        side = "right" if head in right else "left"
+        table.add_column(escape(head), justify=side, overflow="fold", no_wrap=head in whole)
+    return table
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table; where it is too wide, texts are broken between words as long as that is enough."""
+    texts = [[str(text) for text in (column.header, *column.cells)] for column in table.columns]
+    widths = [max(map(len, column)) for column in texts]
+    longest = [max(len(word) for text in column for word in (text.split() or [""])) for column in texts]
+    room = console.width - 2 * (len(texts) - 1)
+    if sum(longest) <= room:
+        while sum(widths) > room:
+            widths[max(range(len(widths)), key=lambda place: widths[place] - longest[place])] -= 1
+        for column, width in zip(table.columns, widths, strict=True):
+            column.width = width
+    console.print(table)
+
+
 def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table of texts."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in head:
-        table.add_column(escape(name))
+    table = open_table(*head)
     for row in rows:
         table.add_row(*map(escape, row))
-    open_console().print(table)
+    print_table(open_console(), table)
 
 
 def tell_time(seconds: float) -> str:

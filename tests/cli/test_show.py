@@ -80,3 +80,16 @@ def test_names_that_one_must_type_are_whole_at_any_width_and_each_verdict_says_w
         assert all(name in printed for name in (contrast.target, *contrast.related))
     assert words.count("+10 points [-1, +20]") == words.count("no evidence") == len(plan.contrasts)
     assert words.count(reason) == len(plan.contrasts)
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 120])
+def test_a_table_is_broken_between_words_and_nothing_of_it_is_cut(
+    width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = show.open_table("held out target", "trained on", "number", right={"number"})
+    names = ("ultrasound-breast-mass", "ultrasound-kidney-bleed + ultrasound-brain-mass", "1,536")
+    table.add_row(*names)
+    show.print_table(Console(width=width, highlight=False), table)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= width
+    assert set(" ".join(names).split()) <= set(printed.split())
