@@ -86,4 +86,4 @@ lock: .venv/.installed  ## write requirements.lock anew: the newest versions tha
 
 clean:  ## remove the environment, caches and build output; results stay
 	rm -rf .venv .grimp_cache .hypothesis .import_linter_cache .mutants .pytest_cache .ruff_cache build dist
-	find cg_lab tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find cg_lab tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

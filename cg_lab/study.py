@@ -122,8 +122,10 @@ class ModelSettings:
     """Kernels of attention; None for what transformers chooses."""
     answer: AnswerForm
     train_samples_per_s: PositiveFloat
-    """On one slot; for the time that a plan foretells."""
+    """For the time that a plan foretells."""
     eval_samples_per_s: PositiveFloat
+    rate_gpus: PositiveInt = 1
+    """GPUs that reach these rates together; where there are none, a rate is that of one slot."""
     checkpoint_gb: PositiveFloat
     """Disk that one fine-tune's weights take."""
     adapter_mb: PositiveFloat

@@ -159,7 +159,7 @@ def test_wheel_holds_configuration_weights_and_templates_and_works_alone(tmp_pat
     }
     assert expected <= names
     assert any(name.endswith(".safetensors") for name in names)
-    assert not [name for name in names if name.startswith(("tests/", "conf/", "benchmarks/", "docs/"))]
+    assert not [name for name in names if name.startswith(("tests/", "conf/", "benchmarks/", "docs/", "tools/"))]
     done = subprocess.run(
         [sys.executable, "-c", "import cg_lab.config.folder as folder; print(folder.find_config_dir())"],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},

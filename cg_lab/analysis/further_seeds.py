@@ -53,7 +53,9 @@ class FurtherSeeds:
     num_finetunes: int = 0
     """Beyond those that are there."""
     hours: float = 0.0
-    """On one slot, by the model's declared rate."""
+    """Of one slot, by the model's declared rate, or of one GPU where that is for several."""
+    is_of_gpus: bool = False
+    """Whether `hours` are GPU hours."""
 
     @property
     def label(self) -> str:
@@ -71,7 +73,7 @@ class FurtherSeeds:
         arms = ", of unrelated training too," if self.of_unrelated else ""
         return (
             f"if gains are as seen, {self.num_seeds} seeds{arms} resolve it with 80 % power ({self.num_finetunes} more "
-            f"fine-tunes, {cost} of one slot)"
+            f"fine-tunes, {cost} of one {'GPU' if self.is_of_gpus else 'slot'})"
         )
 
 
@@ -140,7 +142,8 @@ def _price(plan: Plan, contrast: Contrast, before: int, seeds: int, controlled: 
         num_seeds=seeds,
         of_unrelated=bool(control_seeds),
         num_finetunes=sum(further.values()),
-        hours=samples * setting.recipe.epochs / setting.rates.train_samples_per_s / 3600,
+        hours=samples * setting.recipe.epochs * setting.rates.rate_gpus / setting.rates.train_samples_per_s / 3600,
+        is_of_gpus=setting.rates.rate_gpus > 1,
     )
 
 

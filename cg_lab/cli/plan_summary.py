@@ -7,38 +7,35 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from textwrap import wrap
-from typing import assert_never
 
 from rich.console import Console
 from rich.markup import escape
 
 from cg_lab.byte_counts import tell_bytes
 from cg_lab.cli.show import MOST_ROWS, open_console, open_table, print_table, shorten_names, tell_time
+from cg_lab.doctor.disk_forecast import UNKNOWN_GPU, foresee_disk
 from cg_lab.doctor.room import count_trained, find_devices
 from cg_lab.due_seeds import find_due, take_due
 from cg_lab.errors import UserError
-from cg_lab.execution.local import count_slots, list_gpus
 from cg_lab.execution.packs import balance, find_pending, group_jobs, tabulate
-from cg_lab.models.precision import Device, Holdings, has_room, list_ways
+from cg_lab.execution.slots import Slots, count_gpus, find_slots
+from cg_lab.models.precision import Holdings, has_room, list_ways
 from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
 from cg_lab.planning.compare import compare_jobs, compare_plans
 from cg_lab.planning.foresight import foresee_gains, foresee_looks, foresee_seeds
 from cg_lab.planning.plan import Contrast, Plan
 from cg_lab.planning.study_power import DEFAULT_DEVIATION, MOST_SEEDS
-from cg_lab.planning.weights_on_disk import foresee_weights
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.registration import Settled
 from cg_lab.reporting.names import name_questions
 from cg_lab.results import Layout, is_current, read_plan
 from cg_lab.serialize import parse, read_json
-from cg_lab.study import DebugSettings, LocalSettings, SlurmSettings, Study
+from cg_lab.study import ClusterSettings, Study
 
 MOST_DIFFERENCES = 200
 START_UP_S = 12.0
 """From the command to the first step of training: imports, and MLflow's first touch of its database."""
 HELD = tuple(part.name for part in fields(Holdings))
-UNKNOWN_GPU = Device(name="a GPU", memory=0, host_memory=0, is_gpu=True, has_bfloat16=True)
-"""Of a cluster's node, of which nothing is known here."""
 NAME_WIDTH = 13
 """Columns that the name of a line takes."""
 
@@ -188,10 +185,10 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     due = find_due(layout, plan)
     undone = find_pending(plan, layout)
     pending = undone if due is plan else find_pending(due, layout)
-    slots, shape = _describe_slots(study)
-    work = tabulate(plan)
+    slots = find_slots(study.cluster)
+    work = tabulate(plan, slots.gpus)
     groups = group_jobs(work, [job.id for job in (*pending.finetunes, *pending.evals)])
-    longest = max((sum(work.seconds[job] for job in load) for load in balance(groups, slots)), default=0.0)
+    longest = max((sum(work.seconds[job] for job in load) for load in balance(groups, slots.num)), default=0.0)
     samples = sum(job.mixture.num_samples * job.recipe.epochs for job in pending.finetunes)
     console.print()
     _print_line(console, "cells", f"{len(plan.cells)} ({counted})")
@@ -210,9 +207,14 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
         looks = ", ".join(map(str, plan.rule.looks))
         _print_line(console, "looks", f"{looks} seeds; {told} if every gain is {cost.gain * 100:.0f} points")
     if pending.num_jobs:
-        told = f"{samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {shape}"
+        told = f"{samples:,.0f} training samples, about {tell_time(longest + START_UP_S)} on {slots.tell()}"
+        if slots.gpus:
+            told += f"; {sum(group.seconds for group in groups) * slots.gpus / 3600:,.2g} GPU hours"
         _print_line(console, "to do", told)
-        _print_line(console, "weights", f"{_tell_disk(plan, pending.finetunes)}; keep={study.keep} is set")
+        for rate in _tell_rates(plan, slots):
+            _print_line(console, "rate", rate)
+        told = _tell_disk(plan, pending.finetunes, study.cluster)
+        _print_line(console, "weights", f"{told}; keep={study.keep} is set")
     else:
         _print_line(console, "to do", "nothing")
     path = layout.plan(plan.study) if is_current(layout, plan) else layout.draft(plan.study)
@@ -246,31 +248,33 @@ def _print_line(console: Console, name: str, text: str) -> None:
     console.print(f"{name:<{NAME_WIDTH}}{told}", markup=False, soft_wrap=True)
 
 
-def _tell_disk(plan: Plan, finetunes: Sequence[FinetuneJob]) -> str:
-    """Say what the weights of fine-tunes take on disk with each setting of `keep`."""
-    found = foresee_weights(plan, finetunes)
-    whole, adapters = found.whole_gb, found.adapters_gb
+def _tell_rates(plan: Plan, slots: Slots) -> list[str]:
+    """Say of each model whose declared rate is for another number of GPUs than a slot has what it is taken as."""
+    told: dict[str, None] = {}
+    for name, rates in ((setting.backbone.name, setting.rates) for setting in plan.settings):
+        if rates.rate_gpus != (slots.gpus or 1):
+            taken = rates.train_samples_per_s * slots.gpus / rates.rate_gpus
+            told[
+                f"{name}: {rates.train_samples_per_s:g} samples/s on {count_gpus(rates.rate_gpus)} are declared "
+                "(model.rate_gpus), "
+                + (
+                    f"taken as {taken:.3g} on {slots.gpus:.3g}"
+                    if slots.gpus
+                    else "and there is no GPU here, so that the time is that on theirs"
+                )
+            ] = None
+    return list(told)
+
+
+def _tell_disk(plan: Plan, finetunes: Sequence[FinetuneJob], cluster: ClusterSettings) -> str:
+    """Say what fine-tunes take on disk: their weights with each setting of `keep`, and checkpoints meanwhile."""
+    found = foresee_disk(plan, finetunes, cluster)
     bound = "up to " if any(job.recipe.lora and job.recipe.lora.targets for job in finetunes) else ""
     return (
-        f"keep=full leaves {bound}{tell_bytes((whole + adapters) * 1e9)} on disk, "
-        f"keep=adapter {bound}{tell_bytes(adapters * 1e9)}, keep=nothing none"
+        f"keep=full leaves {bound}{tell_bytes(found.count_kept('full'))} on disk, "
+        f"keep=adapter {bound}{tell_bytes(found.count_kept('adapter'))}, keep=nothing none; checkpoints take up to "
+        f"{tell_bytes(found.checkpoints)} meanwhile"
     )
-
-
-def _describe_slots(study: Study) -> tuple[int, str]:
-    """Give the number of packs at one time, and what each has."""
-    match study.cluster:
-        case SlurmSettings(slots=slots):
-            return slots, f"{slots} Slurm task{'s' if slots > 1 else ''} at a time"
-        case LocalSettings(slots=asked, gpus=gpus):
-            found = list_gpus() if gpus is None else gpus
-            slots, threads = count_slots(asked, len(found))
-        case DebugSettings():
-            found, (slots, threads) = (), count_slots(1, 0)
-        case _:
-            assert_never(study.cluster)
-    shape = f"{slots} slot{'s' if slots > 1 else ''} of {threads} thread{'s' if threads > 1 else ''}"
-    return slots, shape + (f" on {len(found)} GPU{'s' if len(found) > 1 else ''}" if found else "")
 
 
 def show_difference(plan: Plan, others: tuple[str, ...], layout: Layout) -> int:

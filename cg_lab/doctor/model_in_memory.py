@@ -51,7 +51,8 @@ def check_frame(backbone: Backbone, folder: Path, question: Question) -> CheckRe
     """Show how one question is asked, what of it is trained on, and where generation stops; no weights are read."""
     from transformers import AutoConfig, GenerationConfig
 
-    from cg_lab.models.contract import prove_contract
+    from cg_lab.models.contract import SIDE, prove_contract
+    from cg_lab.models.image_cost import measure_image
     from cg_lab.models.processors import limit_pixels, load_processor
 
     try:
@@ -62,13 +63,16 @@ def check_frame(backbone: Backbone, folder: Path, question: Question) -> CheckRe
         generation = GenerationConfig.from_pretrained(folder) if has_file else None
         model = SimpleNamespace(config=config, generation_config=generation)
         contract = prove_contract(processor, model, backbone, question)
+        cost = measure_image(processor, backbone, SIDE)
     except UserError as error:
         return _fault("question", str(error), "")
     except UNREADABLE as error:
         return _fault("question", f"the processor can't be loaded: {_first_line(error)}", "copy it from the checkpoint")
+    costs = f"{contract.num_image_tokens} tokens"
+    costs += f", {cost.tell()}" if cost else "; it can't be prepared apart from its question, so that nothing is kept"
     return CheckResult(
         name="question",
-        found=f"asked by the model's own template; an image of 336 x 336 takes {contract.num_image_tokens} tokens",
+        found=f"asked by the model's own template; an image of {SIDE} x {SIDE} takes {costs}",
         details=(
             *(f"| {line}" for line in contract.prompt.splitlines()),
             f"trained on   {' '.join(repr(token) for token in contract.trained_on[contract.num_lead :])}",
@@ -121,14 +125,17 @@ def check_step(study: Study, backbone: Backbone, lesson: Lesson) -> CheckResult:
         except UserError as error:
             return _fault("step", str(error), "")
     rate = job.recipe.batch_size * (NUM_STEPS - 1) / (ends[-1] - ends[0])
-    declared = study.model.train_samples_per_s
-    found = f"{rate:,.0f} samples/s in training, one process alone; declared for one slot: {declared:,.0f}"
+    gpus = study.model.rate_gpus
+    declared = study.model.train_samples_per_s / gpus
+    each = "one slot" if gpus == 1 else f"each of {gpus} GPUs"
+    found = f"{rate:,.3g} samples/s in training, one process alone; declared for {each}: {declared:,.3g}"
     if not 1 / FAR_OFF < rate / declared < FAR_OFF:
         return CheckResult(
             name="step",
             status=Status.WARNING,
             found=found,
-            way_out=f"plan foretells time by what is declared: model.train_samples_per_s={rate:.3g}",
+            way_out=f"plan foretells time by what is declared: model.train_samples_per_s={rate:.3g}"
+            + ("" if gpus == 1 else " model.rate_gpus=1"),
             details=tuple(events),
         )
     return CheckResult(name="step", found=found, details=tuple(events))

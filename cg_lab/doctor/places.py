@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 from cg_lab.byte_counts import tell_bytes
 from cg_lab.doctor.check_result import CheckResult, Status
+from cg_lab.doctor.disk_forecast import foresee_disk
 from cg_lab.errors import UserError
 from cg_lab.execution.slurm_commands import ask, check_commands
 from cg_lab.locks import holding
 from cg_lab.passwords import hide_passwords
 from cg_lab.planning.plan import Plan
-from cg_lab.planning.weights_on_disk import foresee_weights
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.results import Layout
 from cg_lab.study import ClusterSettings, SlurmSettings, Study, TrackingSettings
@@ -59,23 +59,25 @@ def _find_existing(path: Path) -> Path:
 
 
 def check_disk(study: Study, plan: Plan | None, finetunes: Sequence[FinetuneJob], layout: Layout) -> CheckResult:
-    """Hold what weights and images will take against the disk's free space."""
+    """Hold what weights, checkpoints and images will take against the disk's free space."""
     free = shutil.disk_usage(_find_existing(layout.root)).free
     if plan is None:
         return CheckResult(name="disk", found=f"{tell_bytes(free)} free; what is needed is not known without a plan")
-    weights = foresee_weights(plan, finetunes)
-    kept = {"full": weights.whole_gb + weights.adapters_gb, "adapter": weights.adapters_gb, "nothing": 0.0}[study.keep]
-    needed = (kept + study.cache_gb) * 1e9
+    forecast = foresee_disk(plan, finetunes, study.cluster)
+    kept = forecast.count_kept(study.keep)
+    needed = kept + forecast.checkpoints
     told = (
-        f"{tell_bytes(free)} free; {len(finetunes)} fine-tunes leave {tell_bytes(kept * 1e9)} with keep={study.keep}, "
-        f"by model.checkpoint_gb={study.model.checkpoint_gb:g}; images up to {tell_bytes(study.cache_gb * 1e9)}"
+        f"{tell_bytes(free)} free; {len(finetunes)} fine-tunes leave {tell_bytes(kept)} with keep={study.keep}, by "
+        f"model.checkpoint_gb={study.model.checkpoint_gb:g}; their checkpoints take up to "
+        f"{tell_bytes(forecast.checkpoints)} while they run; images up to {tell_bytes(study.cache_gb * 1e9)}"
     )
-    if needed > free:
+    if needed + study.cache_gb * 1e9 > free:
         return CheckResult(
             name="disk",
-            status=Status.FAULT if kept * 1e9 > free else Status.WARNING,
+            status=Status.FAULT if needed > free else Status.WARNING,
             found=told,
-            way_out="make room, or set keep=nothing, a smaller cache_gb, another results_dir, or model.checkpoint_gb",
+            way_out="make room, or set keep=nothing, fewer cluster.slots, a smaller cache_gb, another results_dir, or "
+            "model.checkpoint_gb",
         )
     return CheckResult(name="disk", found=told)
 

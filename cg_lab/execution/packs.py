@@ -138,7 +138,7 @@ class Work:
     """What dealing needs to know of a plan's jobs; small, so that a driver can hold a hundred thousand."""
 
     seconds: dict[str, float]
-    """For each job by the model's declared rates on one slot; fine-tunes first, in the plan's order."""
+    """For each job by the model's declared rates, on a slot; fine-tunes first, in the plan's order."""
     needs: dict[str, str]
     """For each evaluation of a fine-tuned model, its fine-tune."""
     kinds: dict[str, int]
@@ -160,8 +160,18 @@ class Group:
     kind: int = 0
 
 
-def tabulate(plan: Plan) -> Work:
-    """Take from a plan what dealing needs."""
+def tabulate(plan: Plan, gpus: float = 0) -> Work:
+    """Take from a plan what dealing needs.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    gpus
+        Of each slot. Declared rates are taken to grow with the number of GPUs, all of which train, while one of them
+        evaluates. 0 takes rates as those of a slot.
+
+    """
     jobs = (*plan.finetunes, *plan.evals)
     shared = {
         (id(job.backbone), id(job.data)): (job.backbone, job.data) for job in jobs
@@ -170,14 +180,12 @@ def tabulate(plan: Plan) -> Work:
     numbers = {identity: pairs[pair] for identity, pair in shared.items()}
     kinds = {job.id: numbers[id(job.backbone), id(job.data)] for job in jobs}
     rates = [plan.find_rates(backbone) for backbone, _ in pairs]
+    shares = [gpus / part.rate_gpus if gpus else 1.0 for part in rates]
+    train = [part.train_samples_per_s * share for part, share in zip(rates, shares, strict=True)]
+    evaluate = [part.eval_samples_per_s * share / max(1.0, gpus) for part, share in zip(rates, shares, strict=True)]
     num_test = [{subset.name: subset.num_test for subset in plan.catalog_of(data).subsets} for _, data in pairs]
-    seconds = {
-        job.id: job.mixture.num_samples * job.recipe.epochs / rates[kinds[job.id]].train_samples_per_s
-        for job in plan.finetunes
-    }
-    seconds |= {
-        job.id: num_test[kinds[job.id]][job.target] / rates[kinds[job.id]].eval_samples_per_s for job in plan.evals
-    }
+    seconds = {job.id: job.mixture.num_samples * job.recipe.epochs / train[kinds[job.id]] for job in plan.finetunes}
+    seconds |= {job.id: num_test[kinds[job.id]][job.target] / evaluate[kinds[job.id]] for job in plan.evals}
     return Work(
         seconds=seconds,
         needs={job.id: job.checkpoint_of for job in plan.evals if job.checkpoint_of},

@@ -14,6 +14,7 @@ from cg_lab.execution.drive import Driver, Outcome, Watch
 from cg_lab.execution.keeping import reopen_lost
 from cg_lab.execution.local import YEAR_MIN, DebugCluster, LocalCluster
 from cg_lab.execution.packs import Order, Submission, tabulate, write_order
+from cg_lab.execution.slots import find_slots
 from cg_lab.execution.slurm import SlurmCluster
 from cg_lab.locks import find_holder, holding
 from cg_lab.planning.plan import Plan
@@ -121,7 +122,7 @@ def _open_driver(
     cluster = open_cluster(order, layout, open_bench)
     if not isinstance(order.cluster, SlurmSettings):
         cluster.stop(())
-    work = tabulate(plan)
+    work = tabulate(plan, find_slots(order.cluster).gpus)
     reopen_lost(layout, work.needs)
     driver = Driver(work=work, order=order, layout=layout, cluster=cluster, wanted=wanted, watch=watch)
     driver.ask_anew()
@@ -177,7 +178,8 @@ def resume_plan(plan: Plan, order: Order, layout: Layout, wanted: Collection[str
     The driver's `submissions` are what is under way then.
     """
     cluster = open_cluster(order, layout)
-    driver = Driver(work=tabulate(plan), order=order, layout=layout, cluster=cluster, wanted=wanted)
+    work = tabulate(plan, find_slots(order.cluster).gpus)
+    driver = Driver(work=work, order=order, layout=layout, cluster=cluster, wanted=wanted)
     driver.attach()
     _step(driver)
     return driver

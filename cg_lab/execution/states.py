@@ -20,6 +20,7 @@ from cg_lab.execution.packs import (
     trace_of,
 )
 from cg_lab.execution.selection import State
+from cg_lab.execution.slots import find_slots
 from cg_lab.execution.slurm import SlurmCluster
 from cg_lab.journal import read_last_events
 from cg_lab.locks import find_holder
@@ -118,7 +119,7 @@ def _hear(plan: Plan, order: Order, task: Task, trace: Path, job_id: str | None)
     silence = time.time() - last
     if least is None or not last or silence <= least / 2:
         return
-    work = tabulate(plan)
+    work = tabulate(plan, find_slots(order.cluster).gpus)
     declared = work.seconds.get(job_id or "", 0.0) if not work.is_finetune(job_id or "") else 0.0
     patience = find_patience(order, declared)
     if patience is not None and silence > patience / 2:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import (
@@ -128,10 +129,24 @@ def load_for_images(identity: Backbone) -> LoadedBackbone:
 
 
 def _find_source(identity: Backbone) -> dict[str, str]:
-    """Say where `from_pretrained` finds a model."""
+    """Say where `from_pretrained` finds a model.
+
+    Raises
+    ------
+    UserError
+        If it is no local folder, and can be no name on the hub.
+
+    """
     folder = find_local_folder(identity.path)
     if folder is not None:
         return {"pretrained_model_name_or_path": str(folder)}
+    try:
+        validate_repo_id(identity.path)
+    except HFValidationError:
+        raise UserError(
+            f"model.path: '{identity.path}' is no folder on this machine, nor a name on the hub, such as "
+            "organisation/model; give the path of a folder with config.json and *.safetensors, or such a name"
+        ) from None
     return {"pretrained_model_name_or_path": identity.path, "revision": identity.revision}
 
 

@@ -24,6 +24,8 @@ from cg_lab.study import Backbone
 NUM_LETTERS = 4
 """Options that any model must be able to name; of questions with more, their own number is asked for."""
 PROBE = Question(text="What is shown?", options=("mass", "no mass", "cyst", "left lung"), answer=0)
+SIDE = 336
+"""Pixels of the image whose tokens are counted."""
 LONG = 700
 """Words of a question that a tokenizer which cuts prompts would cut."""
 
@@ -41,7 +43,7 @@ class Contract:
     end: str
     """The token that ends a turn, at which generation stops."""
     num_image_tokens: int
-    """Tokens of the prompt that stand for the image, of a square of 336 pixels."""
+    """Tokens of the prompt that stand for the image, of a square of `SIDE` pixels."""
 
 
 def prove_contract(processor: Any, model: Any, identity: Backbone, asked: Question = PROBE) -> Contract:
@@ -98,7 +100,7 @@ def _count_image_tokens(processor: Any, frame: ChatFrame, name: str) -> int:
         If the processor can't read the image with its prompt, or cuts the prompt.
 
     """
-    image = Image.new("RGB", (336, 336))
+    image = Image.new("RGB", (SIDE, SIDE))
     short, long = (f"{frame.before}{'word ' * count}{frame.between}" for count in (1, LONG))
     try:
         rows = [process_prompts(processor, [text], [[image]])["input_ids"][0] for text in (short, long)]

@@ -163,6 +163,7 @@ def _describe_run(run: Run, place: int) -> Setting:
             eval_samples_per_s=study.model.eval_samples_per_s,
             checkpoint_gb=study.model.checkpoint_gb,
             adapter_mb=study.model.adapter_mb,
+            rate_gpus=study.model.rate_gpus,
         ),
     )
 

@@ -82,7 +82,7 @@ class Compiler:
             model: [arm for arm in Arm if arm in self._arms and arm.traits.model == model] for model in get_args(Model)
         }
         self._epochs = study.finetune.epochs
-        self._samples_per_s = study.model.train_samples_per_s
+        self._gpu_samples_per_s = study.model.train_samples_per_s / study.model.rate_gpus
         self._evaluation = study.evaluation
         self._jobs = JobFactory(catalog.data, backbone, study.finetune)
         self._prover = prover
@@ -189,7 +189,7 @@ class Compiler:
 
     def _cost(self, job: FinetuneJob) -> Cost:
         samples = job.mixture.num_samples * self._epochs
-        return Cost(samples=samples, hours=samples / self._samples_per_s / 3600)
+        return Cost(samples=samples, hours=samples / self._gpu_samples_per_s / 3600)
 
     def _find_jobs(self, training: Training, target: Subset) -> dict[int, FinetuneJob]:
         """Give the fine-tunes of a training by seed, which are the same for all questions that train so."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from cg_lab.arms import MAIN_ARMS, Arm
 from cg_lab.catalog import DataRef, Note
@@ -161,11 +161,12 @@ class Rates:
     """What work takes with a model, as declared; for the time and disk that a plan foretells."""
 
     train_samples_per_s: float
-    """On one slot."""
     eval_samples_per_s: float
     checkpoint_gb: float
     adapter_mb: float = 0.0
     """For each rank."""
+    rate_gpus: Annotated[int, Field(exclude_if=lambda given: given == 1)] = 1
+    """GPUs that reach the rates together; 1 also for a slot without any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

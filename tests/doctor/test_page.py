@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,3 +116,18 @@ def test_slurm_that_is_not_there_is_a_fault_only_where_it_is_asked_for(monkeypat
     monkeypatch.setenv("PATH", "")
     assert check_slurm(read_study([]).cluster).status is Status.OK
     assert check_slurm(read_study(["cluster=slurm"]).cluster).status is Status.FAULT
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept", "calls"),
+    [
+        ("llava", "pixels as bytes", "1 call"),
+        ("qwen2_5_vl", "pixels as the processor's values", "1 call"),
+        ("llava_onevision", "pixels as the processor's values", "2 calls"),  # a tile, and the whole
+    ],
+)
+def test_the_line_on_the_question_says_what_an_image_costs(kind: str, kept: str, calls: str, tmp_path: Path) -> None:
+    write_backbone(kind, tmp_path)
+    backbone = Backbone(name="mine", path=str(tmp_path), revision="0" * 16, answer=AnswerForm.LETTER)
+    found = check_frame(backbone, tmp_path, Question(text="Is it bent?", options=("yes", "no"), answer=1)).found
+    assert re.search(rf" [\d,]+ bytes of disk once prepared \({kept}\) and {calls} of the vision tower", found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -318,6 +319,16 @@ def test_a_model_loads_in_full_precision_on_a_cpu_and_its_processor_alone_for_im
     alone = load_for_images(TINY)
     assert (alone.identity, alone.model) == (TINY, None)
     assert type(alone.processor) is type(loaded.processor)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/model", "./model", "~/model", "checkpoints/of/mine", "two words"])
+def test_a_path_that_is_no_folder_and_can_be_no_name_on_the_hub_is_told_with_what_would_be_right(path: str) -> None:
+    missing = replace(TINY, path=path, revision="main")
+    right = f"^model.path: '{re.escape(path)}' is no folder on this machine, nor a name .* organisation/model"
+    with pytest.raises(UserError, match=right):
+        load_backbone(missing)
+    with pytest.raises(UserError, match=right):
+        load_for_images(missing)
 
 
 ABSENT = replace(TINY, path="nobody/nothing", revision="abc")

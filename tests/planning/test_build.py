@@ -336,7 +336,7 @@ def test_a_plan_names_each_set_of_subsets_once_and_large_ones_by_number() -> Non
         ({"proofs": []}, "no entry 0 in a table of 0"),
         ({"sets": [["a"]]}, "no entry 1 in a table of 1"),
         ({"sets": ["12"]}, "string should match pattern"),
-        ({"cells": 3}, "cells: input should be a valid tuple"),
+        ({"cells": 3}, "cells: should be a list"),
     ],
 )
 def test_a_spoiled_plan_is_told_by_its_fault(change: dict[str, Any], text: str) -> None:

@@ -83,6 +83,14 @@ def test_a_budget_is_kept_and_what_is_left_out_is_listed(limits: dict[str, float
     assert plan == plan_one(study, cube())  # type: ignore[arg-type]
 
 
+def test_a_budget_of_gpu_hours_counts_each_gpu_that_a_rate_is_for() -> None:
+    small = with_budget(gpu_hours=0.003)
+    of_eight = replace(small, model=replace(STUDY.model, rate_gpus=8), budget=replace(STUDY.budget, gpu_hours=0.024))  # type: ignore[type-var]
+    plans = [plan_one(study, cube()) for study in (small, of_eight)]  # type: ignore[arg-type]
+    assert {job.id for job in plans[0].finetunes} == {job.id for job in plans[1].finetunes}
+    assert len(plan_one(with_budget(gpu_hours=0.024), cube()).finetunes) > len(plans[0].finetunes)  # type: ignore[arg-type]
+
+
 def test_every_element_and_direction_comes_before_a_second_look_at_any() -> None:
     plan = plan_one(with_budget(finetunes=40), cube())  # type: ignore[arg-type]
     shown = {value for contrast in plan.contrasts for value in contrast.view}

@@ -14,10 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
+from cg_lab.doctor.disk_forecast import measure_checkpoint
+from cg_lab.doctor.room import count_trained
 from cg_lab.errors import InterruptedByUserError
 from cg_lab.models.answer_loss import compute_answer_loss
 from cg_lab.models.backbone import LoadedBackbone, UnreadableCheckpointError, restore_weights, using_weights
 from cg_lab.models.batches import IGNORED, Example, collate_training
+from cg_lab.models.devices import find_cpu
 from cg_lab.models.encoding import TooLongError, encode_questions
 from cg_lab.models.precision import Device
 from cg_lab.models.reading import reading_in_places
@@ -25,6 +28,7 @@ from cg_lab.models.tower import playing_back
 from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
+from cg_lab.study import Lora
 from cg_lab.training.finetune import NotFiniteError, Training, _Examples, run_finetune
 from cg_lab.training.sample_order import EpochSampler, list_in_seeded_order
 from cg_lab.training.trainer_arguments import Surroundings
@@ -110,6 +114,20 @@ def test_an_interrupted_fine_tune_ends_with_the_same_weights_bit_for_bit(
     whole, cut = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "cut"))
     assert whole.keys() == cut.keys()
     assert all(whole[name].equal(cut[name]) for name in whole)
+
+
+@pytest.mark.parametrize("changes", [{}, {"trainable": "projector"}, {"lora": Lora(rank=8, alpha=16, dropout=0.0)}])
+def test_a_checkpoint_takes_the_disk_that_is_foreseen(
+    backbone: LoadedBackbone, examples: list[Example], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(InterruptedByUserError):
+        run(backbone, examples, tmp_path, Stopper(after=2), **changes)
+    (checkpoint,) = (tmp_path / "checkpoints").glob("checkpoint-*")
+    counts = count_trained(backbone.identity, make_job(backbone, **changes).recipe)
+    assert counts is not None
+    foreseen = measure_checkpoint(counts, find_cpu())
+    taken = sum(file.stat().st_size for file in checkpoint.rglob("*") if file.is_file())
+    assert foreseen < taken < 1.05 * foreseen + 200_000  # heads of files, the state of the training
 
 
 @pytest.mark.slow

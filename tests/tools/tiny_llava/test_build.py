@@ -1,4 +1,4 @@
-"""The embedded model: sound scenes, a stable tokenizer, a build that runs and resumes, weights that know scenes."""
+"""The embedded model's builder: sound scenes, a stable tokenizer, a build that resumes, weights that know scenes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from cg_lab.models.tiny_llava import WEIGHTS
-from cg_lab.models.tiny_llava.architecture import CHAT_TEMPLATE, build_tokenizer
-from cg_lab.models.tiny_llava.build import BuildOptions, build_base
-from cg_lab.models.tiny_llava.heldout import measure_heldout, write_table
-from cg_lab.models.tiny_llava.scenes import render_scenes, sample_scene
-from cg_lab.models.tiny_llava.topics import TOPICS, ask_fact, ask_reading, list_words
 from cg_lab.questions import AnswerForm
+from tools.tiny_llava.architecture import CHAT_TEMPLATE, build_tokenizer
+from tools.tiny_llava.build import BuildOptions, build_base
+from tools.tiny_llava.heldout import measure_heldout, write_table
+from tools.tiny_llava.scene_kinds import sample_scene
+from tools.tiny_llava.scenes import render_scenes
+from tools.tiny_llava.topics import TOPICS, ask_fact, ask_reading, list_words
 
 OPTIONS = BuildOptions(look_steps=2, steps=2, out=Path(), batch_size=4)
 
@@ -75,14 +76,6 @@ def test_the_packaged_weights_know_scenes_that_they_never_saw() -> None:
     torch.set_num_threads(1)
     score = measure_heldout(AnswerForm.TEXT, clutter=0.0, num_scenes=60)
     assert score.accuracy > score.chance + 0.3
-
-
-def test_the_packaged_weights_are_small_and_load_as_any_llava_does() -> None:
-    assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) < 6_000_000
-    model = AutoModelForImageTextToText.from_pretrained(WEIGHTS)
-    assert type(model).__name__ == "LlavaForConditionalGeneration"
-    assert 500_000 < sum(parameter.numel() for parameter in model.parameters()) < 2_000_000
-    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
 def test_the_packaged_tokenizer_is_the_one_that_the_code_builds() -> None:

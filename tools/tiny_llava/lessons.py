@@ -10,11 +10,12 @@ import torch
 from torch.utils.data import Dataset
 from transformers import LlavaProcessor
 
-from cg_lab.models.tiny_llava.architecture import NUM_IMAGE_TOKENS
-from cg_lab.models.tiny_llava.lexicon import read_words
-from cg_lab.models.tiny_llava.scenes import Scene, render_scenes, sample_scene
-from cg_lab.models.tiny_llava.topics import ask_fact, ask_reading
 from cg_lab.questions import AnswerForm, Question, format_answer, format_question
+from tools.tiny_llava.architecture import NUM_IMAGE_TOKENS
+from tools.tiny_llava.lexicon import read_words
+from tools.tiny_llava.scene_kinds import sample_scene
+from tools.tiny_llava.scenes import Scene, render_scenes
+from tools.tiny_llava.topics import ask_fact, ask_reading
 
 IGNORED = -100
 """Label of tokens that no loss is taken at."""

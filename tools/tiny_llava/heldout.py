@@ -1,4 +1,4 @@
-"""Held-out scene accuracy of the embedded model: `python -m cg_lab.models.tiny_llava.heldout`."""
+"""Held-out scene accuracy of the embedded model: `python -m tools.tiny_llava.heldout`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from PIL import Image
 from cg_lab.models.backbone import load_backbone
 from cg_lab.models.encoding import encode_questions
 from cg_lab.models.scoring import score_options
-from cg_lab.models.tiny_llava.lexicon import read_words
-from cg_lab.models.tiny_llava.scenes import render_scenes, sample_scene
-from cg_lab.models.tiny_llava.topics import ask_fact, ask_reading
 from cg_lab.questions import AnswerForm, Question
 from cg_lab.study import Backbone
+from tools.tiny_llava.lexicon import read_words
+from tools.tiny_llava.scene_kinds import sample_scene
+from tools.tiny_llava.scenes import render_scenes
+from tools.tiny_llava.topics import ask_fact, ask_reading
 
 READING = "reading"
 """Questions whose answer is read in the question itself."""

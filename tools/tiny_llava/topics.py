@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from cg_lab.models.tiny_llava.lexicon import read_words
 from cg_lab.questions import Question
+from tools.tiny_llava.lexicon import read_words
 
 MAX_OPTIONS = 4
 

@@ -1,4 +1,4 @@
-"""Train the embedded model's base weights: `python -m cg_lab.models.tiny_llava.build --steps N --out DIR`."""
+"""Train the embedded model's base weights: `python -m tools.tiny_llava.build --steps N --out DIR`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, Subset
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from cg_lab.models.answer_loss import compute_answer_logits
-from cg_lab.models.tiny_llava.architecture import WIDTH, build_model, build_processor
-from cg_lab.models.tiny_llava.lessons import Lessons
-from cg_lab.models.tiny_llava.looking import FactReader, Sights
 from cg_lab.serialize import replacing
+from tools.tiny_llava.architecture import WIDTH, build_model, build_processor
+from tools.tiny_llava.lessons import Lessons
+from tools.tiny_llava.looking import FactReader, Sights
 
 PEAK_LEARNING_RATE = 2e-3
 WARMUP_STEPS = 200

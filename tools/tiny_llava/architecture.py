@@ -13,9 +13,9 @@ from transformers import (
 )
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from cg_lab.models.tiny_llava.rendering import SIDE
-from cg_lab.models.tiny_llava.topics import list_words
 from cg_lab.questions import LETTERS, AnswerForm, Question, format_question
+from tools.tiny_llava.rendering import SIDE
+from tools.tiny_llava.topics import list_words
 
 WIDTH = 128
 """Channels of the vision tower's output and of the language model."""

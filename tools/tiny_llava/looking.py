@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from cg_lab.models.tiny_llava.lessons import Curriculum, normalize
-from cg_lab.models.tiny_llava.scenes import render_scenes, sample_scene
-from cg_lab.models.tiny_llava.topics import TOPICS
+from tools.tiny_llava.lessons import Curriculum, normalize
+from tools.tiny_llava.scene_kinds import sample_scene
+from tools.tiny_llava.scenes import render_scenes
+from tools.tiny_llava.topics import TOPICS
 
 MAX_SUBJECTS = 512
 
