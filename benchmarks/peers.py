@@ -92,8 +92,6 @@ def compare_training(case: Case, material: Material, task: Task, rounds: int) ->
         float((_flatten(ours.weights) - _flatten(theirs.weights)).norm() / (_flatten(theirs.weights) - before).norm())
         for ours, theirs in pairs
     ]
-    speeds = [statistics.median(count / pair[side].seconds for pair in pairs) for side in (0, 1)]
-    ratio = statistics.median(theirs.seconds / ours.seconds for ours, theirs in pairs)
     steps = -(-count // case.batch_size)
     return [
         (f"{case.title}: weights after {steps} steps", "", "",
@@ -101,8 +99,18 @@ def compare_training(case: Case, material: Material, task: Task, rounds: int) ->
         (f"{case.title}: {len(answers)} held-out answers after {steps} steps",
          *(f"{sum(pair[side] for pair in answers) / len(answers):.1%} right" for side in (0, 1)),
          f"{only_ours} and {only_theirs} right by one alone (p = {p_value:.2f})", "within noise"),
-        (f"{case.title}: samples/s", *(f"{speed:.0f}" for speed in speeds), f"{ratio:.2f} x", "2 x"),
+        _tell_speed(f"{case.title}: samples/s", count, [[run.seconds for run in pair] for pair in pairs], "2 x"),
+        _tell_speed(
+            f"{case.title}: samples for each second of CPU", count,
+            [[run.cpu_seconds for run in pair] for pair in pairs], "",
+        ),
     ]  # fmt: skip
+
+
+def _tell_speed(title: str, count: int, seconds: list[list[float]], floor: str) -> Row:
+    speeds = [f"{statistics.median(count / pair[side] for pair in seconds):.0f}" for side in (0, 1)]
+    ratio = statistics.median(theirs / ours for ours, theirs in seconds)
+    return (title, *speeds, f"{ratio:.2f} x", floor)
 
 
 def choose_from_images(task: Task) -> list[int]:
@@ -138,37 +146,43 @@ def write_in_batches(task: Task, model: Any, processor: Any, size: int) -> list[
 
 
 def compare_asking(task: Task, weights: Path | None, rounds: int) -> list[Row]:
-    """Ask one checkpoint by generation and by letters, in turn."""
+    """Ask one checkpoint by generation and by letters, in turn; alone is lm-eval's own batch size."""
     model: Any = AutoModelForImageTextToText.from_pretrained(weights or WEIGHTS, dtype=torch.float32).eval()
     processor: Any = AutoProcessor.from_pretrained(weights or WEIGHTS)
     ways: dict[str, Callable[[Task], Sequence[int | None]]] = {
         "letters": choose_from_images,
         "encoded": choose_in_one_forward,
         "batches": partial(write_in_batches, model=model, processor=processor, size=task.batch_size),
+        "alone": partial(write_in_batches, model=model, processor=processor, size=1),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     choices: dict[str, Sequence[int | None]] = {}
     with using_weights(task.backbone, weights):
         for number in range(rounds + 1):  # the first warms up
             for name, way in ways.items():
-                began = time.perf_counter()
+                began, used = time.perf_counter(), time.process_time()
                 choices[name] = way(task)
                 if number:
-                    seconds[name].append(time.perf_counter() - began)
+                    seconds[name].append((time.perf_counter() - began, time.process_time() - used))
     both = [(a, b) for a, b in zip(choices["letters"], choices["batches"], strict=True) if b is not None]
-    count, title = len(task.questions), "fine-tuned" if weights else "as it comes"
-    speeds = {name: f"{count / statistics.median(taken):.0f}" for name, taken in seconds.items()}
+    count, title = len(task.questions), f"embedded model {'fine-tuned' if weights else 'as it comes'}"
 
-    def tell(name: str) -> str:
-        return f"{statistics.median(b / a for a, b in zip(seconds[name], seconds['batches'], strict=True)):.1f} x"
+    def tell(what: str, ours: str, theirs: str) -> Row:
+        pairs = list(zip(seconds[ours], seconds[theirs], strict=True))
+        speeds = [f"{count / statistics.median(wall for wall, _ in seconds[name]):.0f}" for name in (ours, theirs)]
+        by_clock, by_cpu = (statistics.median(b[place] / a[place] for a, b in pairs) for place in (0, 1))
+        return (f"{title}: {what}", *speeds, f"{by_clock:.1f} x, {by_cpu:.1f} x by seconds of CPU", "5 x")
 
+    size = f"batches of {task.batch_size}"
     return [
-        (f"embedded model {title}: same choice where the written answer parses", "", "",
-         f"{sum(a == b for a, b in both)} of {len(both)}; {count - len(both)} of {count} do not parse", "all"),
-        (f"embedded model {title}: questions/s, batches of {task.batch_size}, images and questions read each time",
-         speeds["letters"], speeds["batches"], tell("letters"), "5 x"),
-        (f"embedded model {title}: the same, images and questions there from an earlier evaluation",
-         speeds["encoded"], speeds["batches"], tell("encoded"), "5 x"),
+        (
+            f"{title}: same choice where the written answer parses", "", "",
+            f"{sum(a == b for a, b in both)} of {len(both)}; {count - len(both)} of {count} do not parse", "all",
+        ),
+        tell(f"questions/s, {size} on both sides, images and questions read each time", "letters", "batches"),
+        tell(f"the same, read at an earlier evaluation by cg_lab, {size}", "encoded", "batches"),
+        tell("questions/s, read each time; generation one by one, as lm-eval does by default", "letters", "alone"),
+        tell("the same, read at an earlier evaluation by cg_lab", "encoded", "alone"),
     ]  # fmt: skip
 
 
@@ -185,9 +199,35 @@ def write_table(peer: str, rows: Sequence[Row]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)]
 
 
+def measure_training(task: Task, options: argparse.Namespace) -> list[str]:
+    """Compare fine-tunes."""
+    if not has_trl():
+        return ["TRL: not measured: not installed where this was run."]
+    rows: list[Row] = []
+    for case in CPU_CASES[: options.cases]:
+        material = make_material(replace(case, num_samples=options.samples), tiny=False)
+        rows += told(compare_first_steps(case, material, task))
+        rows += told(compare_training(case, material, task, options.rounds))
+    return write_table(f"TRL {version('trl')}, SFTTrainer", rows)
+
+
+def measure_asking(task: Task, options: argparse.Namespace) -> list[str]:
+    """Compare ways of asking: the embedded model as it comes, and after a fine-tune."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "model"
+        case = replace(CPU_CASES[0], num_samples=options.samples)
+        run_ours(case, make_material(case, tiny=False), task.cut(1), 0, keep=weights)
+        rows = [row for one in (None, weights) for row in told(compare_asking(task, one, options.rounds))]
+    table = write_table("`generate` in batches, as lm-eval's hf-multimodal asks", rows)
+    return [*table, "", f"lm-eval and lmms-eval themselves: {NOT_INSTALLABLE}."]
+
+
 def main() -> None:
     """Measure, print, and write if asked."""
+    parts = {"training": measure_training, "asking": measure_asking}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=parts, help="measure one part")
+    parser.add_argument("--cases", type=int, default=2, help="of training: all weights, and a frozen tower")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--samples", type=int, default=1024)
@@ -198,26 +238,12 @@ def main() -> None:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     task = make_task("tiny_llava", AnswerForm.LETTER, options.questions, 64)
-    lines = [f"{describe_machine()}; medians of {options.rounds} rounds, in which both sides take turns.", ""]
-    training: list[Row] = []
-    for case in CPU_CASES[:2] if has_trl() else ():
-        material = make_material(replace(case, num_samples=options.samples), tiny=False)
-        training += told(compare_first_steps(case, material, task))
-        training += told(compare_training(case, material, task, options.rounds))
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "model"
-        case = replace(CPU_CASES[0], num_samples=options.samples)
-        run_ours(case, make_material(case, tiny=False), task.cut(1), 0, keep=weights)
-        asking = [row for one in (None, weights) for row in told(compare_asking(task, one, options.rounds))]
-    if training:
-        lines += [*write_table(f"TRL {version('trl')}, SFTTrainer", training), ""]
-    else:
-        lines += ["TRL: not measured: not installed where this was run.", ""]
-    lines += [*write_table("`generate` in batches, as lm-eval's hf-multimodal asks", asking), ""]
-    lines += [f"lm-eval and lmms-eval themselves: {NOT_INSTALLABLE}."]
-    print("\n".join(lines))
-    if options.write:
-        write_into("performance.md", "peers", "\n".join(lines))
+    for name in [options.only] if options.only else parts:
+        table = "\n".join(parts[name](task, options))
+        how = f"{describe_machine()}; medians of {options.rounds} rounds, in which both sides take turns."
+        print(how, table, sep="\n\n", flush=True)
+        if options.write:
+            write_into("performance.md", f"{name} beside peers", f"{how}\n\n{table}")
 
 
 if __name__ == "__main__":

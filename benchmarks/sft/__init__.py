@@ -50,6 +50,8 @@ class Run:
     """One fine-tune."""
 
     seconds: float
+    cpu_seconds: float
+    """Of all threads; says more where other processes want the same cores."""
     loss_first: float
     gradients: Gradients
     """Of its last step, before they are clipped, by parameter; empty if they were not kept."""
@@ -103,15 +105,15 @@ def run_ours(
             event=lambda *_, **__: None, is_stopping=bool,
         )  # fmt: skip
         freeze()  # as a worker does when it has loaded a model
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         seen = images.see(Pool(key="all", ids=ids, read=read, is_kept=False), ids, with_features=False)
         assert seen is not None
         examples = encode_seen(backbone, material.questions, seen)
         training = run_finetune(job, backbone, examples, surroundings)
-        seconds = time.perf_counter() - began
+        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - used
         with using_weights(backbone, weights):
             return Run(
-                seconds=seconds, loss_first=training.loss_first, gradients=gradients,
+                seconds=seconds, cpu_seconds=cpu_seconds, loss_first=training.loss_first, gradients=gradients,
                 weights=copy_weights(backbone.model), right=find_right(task, backbone),
             )  # fmt: skip
 
@@ -175,14 +177,15 @@ def run_trl(case: Case, material: Material, task: Task, seed: int, *, keeps_grad
     select_trainable(loaded, case.trainable)
     samples = make_samples(material, list(list_in_seeded_order(len(material.questions), seed)))
     with tempfile.TemporaryDirectory() as folder, keeping_gradients(model, is_kept=keeps_gradients) as gradients:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         trainer = make_sft_trainer(job, folder, model, processor, samples)
         trainer.train()
         trainer.save_model(f"{folder}/model")
-        seconds = time.perf_counter() - began
+        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - used
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return Run(
         seconds=seconds,
+        cpu_seconds=cpu_seconds,
         loss_first=losses[0],
         gradients=gradients,
         weights=copy_weights(model),
