@@ -15,6 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from pages import write_into
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -23,8 +24,7 @@ from cg_lab.models.unsupported_architectures import UNSUPPORTED  # noqa: E402
 from tests.models.tiny_backbones import ARCHITECTURES  # noqa: E402
 from tests.models.tiny_hub_backbones import HUB_ARCHITECTURES  # noqa: E402
 
-PAGE = ROOT / "docs" / "models.md"
-BEGIN, END = "<!-- contract -->", "<!-- end of contract -->"
+MARK = "contract"
 COLUMNS = ("template", "precision", "checkpoint", "coverage")
 WORDS = {
     "template": ("behind_inferences_own_prompt",),
@@ -76,13 +76,6 @@ def write_table(outcomes: Outcomes) -> str:
     return "\n".join(lines)
 
 
-def put_into(page: str, table: str) -> str:
-    """Put a table between a page's marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
-
-
 def main() -> int:
     """Run, print, and write if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -95,7 +88,7 @@ def main() -> int:
     table = write_table(outcomes)
     print(table)
     if options.write:
-        PAGE.write_text(put_into(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
+        write_into("models.md", MARK, table)
     return int(status)
 
 

@@ -197,12 +197,34 @@ def main() -> None:
     for model in models:
         for form in AnswerForm:
             task = make_task(model, form, arguments.questions, arguments.batch_size, tiny=arguments.tiny)
-            measure(task, model, form, arguments.rounds)
+            tell(measure(task, form, arguments.rounds), task, model, form)
     if not (torch.cuda.is_available() or arguments.tiny):
         print("llava_v1_5_7b on a GPU: not measured, there is none here")
 
 
-def measure(task: Task, model: str, form: AnswerForm, rounds: int) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Every way's times and choices."""
+
+    count: int
+    seconds: dict[str, list[float]]
+    """Of each round."""
+    choices: dict[str, list[int]]
+
+    def find_speed(self, name: str) -> float:
+        """Give a way's questions a second."""
+        return self.count / statistics.median(self.seconds[name])
+
+    def find_ratio(self, name: str) -> float:
+        """Give a way's time against that of the first."""
+        return statistics.median(a / b for a, b in zip(self.seconds[name], self.seconds[IN_ONE], strict=True))
+
+    def count_same(self) -> int:
+        """Count the questions at which scoring each option apart chooses the same."""
+        return sum(a == b for a, b in zip(self.choices[IN_ONE], self.choices[APART], strict=True))
+
+
+def measure(task: Task, form: AnswerForm, rounds: int) -> Comparison:
     """Run every way in turn, once to warm up."""
     ways = WAYS[form]
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -218,15 +240,22 @@ def measure(task: Task, model: str, form: AnswerForm, rounds: int) -> None:
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
                 seconds[name].append(time.perf_counter() - began)
-    count = len(task.questions)
+    return Comparison(count=len(task.questions), seconds=seconds, choices=choices)
+
+
+def tell(compared: Comparison, task: Task, model: str, form: AnswerForm) -> None:
+    """Print questions a second of each way, and the ratios."""
+    count = compared.count
     print(f"{model}, answers by {form}: {count} questions with four options, batches of {task.batch_size}")
-    for name, values in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(values, seconds[IN_ONE], strict=True))
-        print(f"  {name:30} {count / statistics.median(values):8.1f} questions/s {ratio:6.2f} x the time of the first")
+    for name in compared.seconds:
+        speed, ratio = compared.find_speed(name), compared.find_ratio(name)
+        print(f"  {name:30} {speed:8.1f} questions/s {ratio:6.2f} x the time of the first")
     if form is AnswerForm.LETTER:
-        same = sum(a == b for a, b in zip(choices[IN_ONE], choices[APART], strict=True))
-        parsed = sum(choice >= 0 for choice in choices[ALONE])
-        print(f"  same choice in {same} of {count} by the first two; {parsed} of the answers written could be parsed")
+        parsed = sum(choice >= 0 for choice in compared.choices[ALONE])
+        print(
+            f"  same choice in {compared.count_same()} of {count} by the first two; "
+            f"{parsed} of the answers written could be parsed"
+        )
 
 
 if __name__ == "__main__":

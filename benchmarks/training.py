@@ -320,8 +320,31 @@ def _find_longest(examples: Sequence[Example]) -> int:
     return max(len(example.prompt) + len(example.options[example.answer]) for example in examples)
 
 
-def measure(case: Case, rounds: int, *, tiny: bool) -> None:
-    """Run both in turn and print a line of the table."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How fast a case is trained."""
+
+    ours: float
+    """Samples a second."""
+    plain: float
+    ratio: float
+    """Median over rounds."""
+    work: float
+    """Operations a second on our side."""
+    stall: float
+    """Seconds that making a batch takes, for each second of a step."""
+
+    def tell(self, *, with_share: bool = True) -> str:
+        """Write it as part of a line, with the share of the chip's peak, which has to be measured."""
+        share = f"{_tell_share(self.work, measure_peaks())}; " if with_share else ""
+        return (
+            f"{self.ours:.1f} samples/s, plain Trainer {self.plain:.1f}: {self.ratio:.2f} x; "
+            f"{share}making a batch takes {self.stall:.1%} of a step"
+        )
+
+
+def measure(case: Case, rounds: int, *, tiny: bool) -> Speed:
+    """Run both in turn."""
     material = make_material(case, tiny=tiny)
     backbone, count = material.backbone, len(material.questions)
     ids = [str(number) for number in range(count)]
@@ -343,15 +366,14 @@ def measure(case: Case, rounds: int, *, tiny: bool) -> None:
                 taken = run()
                 if number:
                     seconds[name].append(taken)
-        peaks = measure_peaks()
         stall = measure_stall(material, examples, min(case.batch_size, count))
     ours, plain = (statistics.median(seconds[name]) for name in ("ours", "plain"))
-    ratio = statistics.median(b / a for a, b in zip(seconds["ours"], seconds["plain"], strict=True))
-    step = ours / count * min(case.batch_size, count)
-    print(
-        f"{case.title}: {count / ours:.1f} samples/s, plain Trainer {count / plain:.1f}: {ratio:.2f} x; "
-        f"{_tell_share(work * count / ours, peaks)}; "
-        f"making a batch takes {stall / step:.1%} of a step"
+    return Speed(
+        ours=count / ours,
+        plain=count / plain,
+        ratio=statistics.median(b / a for a, b in zip(seconds["ours"], seconds["plain"], strict=True)),
+        work=work * count / ours,
+        stall=stall / (ours / count * min(case.batch_size, count)),
     )
 
 
@@ -360,9 +382,11 @@ def _tell_share(speed: float, peaks: dict[str, float]) -> str:
     return f"{speed / 1e9:.1f} GFLOP/s, {' and '.join(shares)} on a large matrix product"
 
 
-def measure_fused(rounds: int, *, tiny: bool) -> None:
+FUSED_CASE = Case(model="smolvlm_256m", trainable="language_model_and_projector", lora=ADAPTERS, batch_size=4)
+
+
+def measure_fused(case: Case, rounds: int, *, tiny: bool) -> str:
     """Train eight adapters at batch 4 side by side, and one after another."""
-    case = Case(model="smolvlm_256m", trainable="language_model_and_projector", lora=ADAPTERS, batch_size=4)
     material = make_material(case, tiny=tiny)
     backbone = material.backbone
     examples = encode_questions(backbone, material.questions, material.images)
@@ -390,9 +414,7 @@ def measure_fused(rounds: int, *, tiny: bool) -> None:
                 seconds["after"].append(time.perf_counter() - middle)
     ratio = statistics.median(a / b for a, b in zip(seconds["after"], seconds["beside"], strict=True))
     speed = num_fused * len(examples) / statistics.median(seconds["beside"])
-    print(
-        f"{case.title}, {num_fused} adapters at batch 4 side by side: {speed:.1f} samples/s, {ratio:.2f} x one by one"
-    )
+    return f"{num_fused} adapters at batch 4 side by side: {speed:.1f} samples/s, {ratio:.2f} x one by one"
 
 
 def main() -> None:
@@ -406,16 +428,16 @@ def main() -> None:
     print(describe_machine())
     has_gpu = torch.cuda.is_available()
     for case in () if arguments.tiny else CPU_CASES if not has_gpu else ():
-        measure(case, arguments.rounds, tiny=False)
+        print(f"{case.title}: {measure(case, arguments.rounds, tiny=False).tell()}")
     if not (arguments.tiny or has_gpu):
         measure_side_by_side(arguments.rounds)
     for case in GPU_CASES:
         if has_gpu or arguments.tiny:
-            measure(case, arguments.rounds, tiny=arguments.tiny)
+            print(f"{case.title}: {measure(case, arguments.rounds, tiny=arguments.tiny).tell()}")
         else:
             print(f"{case.title} on a GPU: not measured, there is none here")
     if has_gpu or arguments.tiny:
-        measure_fused(arguments.rounds, tiny=arguments.tiny)
+        print(f"{FUSED_CASE.title}, {measure_fused(FUSED_CASE, arguments.rounds, tiny=arguments.tiny)}")
     else:
         print(f"{NUM_FUSED} adapters side by side on a GPU: not measured, there is none here")
 

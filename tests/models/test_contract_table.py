@@ -8,9 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
 contract: Any = import_module("contract")
+pages: Any = import_module("pages")
 
 
 def test_a_cell_is_right_only_if_all_of_its_tests_passed() -> None:
@@ -28,12 +31,19 @@ def test_a_cell_is_right_only_if_all_of_its_tests_passed() -> None:
 
 
 def test_a_table_takes_the_place_of_the_one_before() -> None:
-    page = f"above\n{contract.BEGIN}\nold\n{contract.END}\nbelow\n"
-    assert contract.put_into(page, "new") == f"above\n{contract.BEGIN}\nnew\n{contract.END}\nbelow\n"
+    page = "above\n<!-- one -->\nold\n<!-- end of one -->\nbelow\n"
+    assert pages.put_between(page, "one", "new") == page.replace("old", "new")
+
+
+@pytest.mark.parametrize("page", ["no mark at all", "<!-- one --> that does not end"])
+def test_a_page_without_marks_is_left_as_it_is(page: str) -> None:
+    with pytest.raises(AssertionError):
+        pages.put_between(page, "one", "new")
 
 
 def test_the_page_has_a_row_for_each_architecture_that_is_tested_or_refused() -> None:
-    _, _, rest = contract.PAGE.read_text(encoding="utf-8").partition(contract.BEGIN)
-    rows = rest.partition(contract.END)[0].strip().splitlines()[2:]
+    page = (pages.DOCS / "models.md").read_text(encoding="utf-8")
+    _, _, rest = page.partition(f"<!-- {contract.MARK} -->")
+    rows = rest.partition(f"<!-- end of {contract.MARK} -->")[0].strip().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == contract.list_rows()
     assert not any("not: " in row or "not run" in row for row in rows)
