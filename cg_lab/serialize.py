@@ -179,7 +179,8 @@ def _describe_fault(fault: Any, raw: Any) -> str:
     shown = repr(fault.get("input"))
     shown = shown if len(shown) < 120 else shown[:117] + "..."
     if fault["type"] in {"tuple_type", "list_type", "set_type", "frozen_set_type"}:
-        return f"{path}: should be a list, such as [{shown.strip(chr(39))}], not {shown}"
+        such = "" if fault.get("input") is None else f", such as [{shown.strip(chr(39))}]"
+        return f"{path}: should be a list{such}, not {shown}"
     return f"{path}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, not {shown}"
 
 

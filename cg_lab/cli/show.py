@@ -46,9 +46,9 @@ def show_effects(layout: Layout, plan: Plan) -> None:
     questions = (list(rows) for _, rows in groupby(table_rows, key=lambda row: row["contrast"]))
     planned = {cell.arm for cell in plan.cells}
     arms = [arm for arm in Arm if arm in planned and arm.traits.is_tabulated]
-    names_target = len(set(targets)) == len(targets)
+    is_plain = len(set(targets)) == len(targets)
     judged = (rows for rows in questions if any(row["verdict"] for row in rows))
-    shown = [_read_outcome(rows, arms, names_target=names_target) for rows in islice(judged, MOST_ROWS)]
+    shown = [_read_outcome(rows, arms, is_plain=is_plain) for rows in islice(judged, MOST_ROWS)]
     table = _tabulate(shown, [arm.traits.words for arm in arms])
     explains = len(shown) <= MOST_EXPLAINED
     if console.measure(table, options=console.options.update(width=WIDEST)).maximum <= console.width:
@@ -68,11 +68,11 @@ def show_effects(layout: Layout, plan: Plan) -> None:
         console.print(f"... {len(targets) - len(shown)} more")
 
 
-def _read_outcome(rows: Sequence[dict[str, str]], arms: Sequence[Arm], *, names_target: bool) -> _Outcome:
+def _read_outcome(rows: Sequence[dict[str, str]], arms: Sequence[Arm], *, is_plain: bool) -> _Outcome:
     """Read a question's rows of effects.csv; its level or direction is told where the target has several questions."""
     row = next(row for row in rows if row["verdict"])
     accuracies = {other["arm"]: other["accuracy"] for other in rows if not other["variant"]}
-    detail = row["level"] or ("" if names_target else row["direction"])
+    detail = row["level"] or ("" if is_plain else row["direction"])
     return _Outcome(
         target=f"{row['target']} {detail}".strip(),
         sources=shorten_names(tuple(row["related"].split(";"))),

@@ -21,8 +21,11 @@ def quote_home(overrides: Iterable[str]) -> tuple[str, ...]:
 
 
 def expand_home(plain: dict[str, Any]) -> dict[str, Any]:
-    """Give a configuration with the home folders' paths in place of `~/` and `~name/`."""
-    return cast("dict[str, Any]", _expand(plain))
+    """Give a configuration with the home folders' paths in place of `~/` and `~name/`.
+
+    Paths of models stay: they are part of jobs' ids as they are given, and are expanded where they are opened.
+    """
+    return {key: value if key == "model" else _expand(value) for key, value in plain.items()}
 
 
 def _expand(value: Any) -> Any:

@@ -7,6 +7,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,10 +164,11 @@ def _remove_unfinished(layout: Layout) -> int:
     """Remove files that a process was killed in the middle of writing, a day ago or earlier; gives the bytes."""
     freed, before = 0, time.time() - UNFINISHED_S
     for path in layout.root.glob("*/*/.*.new"):
-        found = path.lstat()
-        if stat.S_ISREG(found.st_mode) and found.st_mtime < before:
-            freed += found.st_size
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # its writer has just finished
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_mtime < before:
+                path.unlink()
+                freed += found.st_size
     return freed
 
 

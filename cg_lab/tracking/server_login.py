@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cg_lab.errors import UserError
 from cg_lab.passwords import PASSWORD
+from cg_lab.serialize import replacing
 from cg_lab.tracking.store import UNFIT
 
 USER = "MLFLOW_TRACKING_USERNAME"
@@ -93,8 +94,7 @@ def keep_secret(path: Path) -> str:
 
 def write_privately(path: Path, text: str) -> None:
     """Write a file that its owner alone may read, whole or not at all."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    beside.replace(path)
+    with replacing(path) as beside:
+        beside.unlink(missing_ok=True)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)

@@ -10,6 +10,7 @@ import pytest
 from cg_lab.cli import main
 from cg_lab.cli.foreign_options import OTHER_OPTIONS, OTHER_VERBS
 from cg_lab.cli.verbs import VERBS
+from cg_lab.config import read_study
 from cg_lab.config.folder import find_config_dir
 from cg_lab.config.refusals import OTHER_NAMES
 
@@ -97,6 +98,11 @@ def test_a_home_folder_is_found_wherever_it_is_named(
     ):
         assert main(["plan", f"results_dir={tmp_path / 'results'}", *arguments]) == 2
         assert f"no file '{tmp_path}/table.csv'" in capsys.readouterr().err
+
+
+def test_a_models_path_is_part_of_its_jobs_ids_as_it_was_given() -> None:
+    study = read_study(["model=hub", "model.name=mine", "model.path=~/models/mine"])
+    assert study.model.path == "~/models/mine"
 
 
 def test_settings_by_which_hydra_runs_jobs_are_named_where_they_change_nothing(

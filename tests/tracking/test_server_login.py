@@ -6,7 +6,6 @@ import configparser
 import stat
 import urllib.error
 import urllib.request
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -76,7 +75,6 @@ def test_a_password_that_mlflow_would_refuse_is_refused_without_being_said(tmp_p
 
 
 @needs_postgres
-@pytest.mark.skipif(find_spec("flask_wtf") is None, reason="Flask-WTF is missing")
 @pytest.mark.slow
 def test_a_server_with_login_lets_in_who_has_the_password_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
