@@ -1,0 +1,34 @@
+"""Ctrl-C that arrives where Python lets no exception out."""
+
+import subprocess
+import sys
+
+LOST_IN_A_CALLBACK = """
+import signal, time, weakref
+from cg_lab.cli.interrupts import repeat_lost_interrupts
+repeat_lost_interrupts()
+class Thing: pass
+thing = Thing()
+seen = weakref.ref(thing, lambda _: (signal.raise_signal(signal.SIGINT), time.sleep(0)))
+try:
+    del thing
+    time.sleep(20)
+    print("lost")
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_a_ctrl_c_that_comes_in_a_weak_references_callback_stops_the_command_all_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOST_IN_A_CALLBACK], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "stopped\n"
+    assert done.stderr == ""
+
+
+def test_other_faults_there_are_printed_as_python_does() -> None:
+    code = LOST_IN_A_CALLBACK.replace("signal.raise_signal(signal.SIGINT)", "1 / 0").replace("sleep(20)", "sleep(0.2)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "lost\n"
+    assert "ZeroDivisionError" in done.stderr
