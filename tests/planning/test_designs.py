@@ -281,3 +281,26 @@ def test_the_graph_for_networkx_has_the_neighbourhoods_of_the_bit_sets() -> None
     graph = make_graph(list(product("AB", "XY", "KL"))[:6])
     for factor, value, members in graph.list_elements():
         assert set(graph.names(members)) == set(graph.incidence.neighbors((graph.factors[factor], value)))
+
+
+def test_transfer_trains_once_on_a_mixture_and_asks_about_every_target_that_it_shows_nothing_of() -> None:
+    study = replace(with_design("transfer", sizes=[1, 2]), seeds=(0,), arms=(Arm.ZERO_SHOT, Arm.RELATED))
+    plan = plan_one(study, make_catalog([make_subset(cell) for cell in product("AB", "XY", "K")]))
+    asked = {(contrast.related, contrast.target) for contrast in plan.contrasts}
+    names = ("a-x-k", "a-y-k", "b-x-k", "b-y-k")
+    mixtures = [(name,) for name in names] + list(combinations(names, 2))
+    assert asked == {(mixture, target) for mixture in mixtures for target in names if target not in mixture}
+    assert len(plan.finetunes) == len(mixtures)
+
+
+def test_transfer_draws_mixtures_of_a_size_and_takes_those_that_are_named() -> None:
+    study = replace(
+        with_design("transfer", sizes=[2], per_size=3, mixtures=[["c-z-m", "a-x-k", "b-y-l"]]),
+        seeds=(0,),
+        targets=("a-y-k",),
+    )
+    mixtures = {contrast.related for contrast in plan_one(study, cube()).contrasts}
+    assert sorted(map(len, mixtures)) in ([2, 2, 2, 3], [2, 2, 3])  # a drawn pair may hold the target
+    assert ("a-x-k", "b-y-l", "c-z-m") in mixtures
+    with pytest.raises(UserError, match=r"design.mixtures: no subset 'a-x-q'"):
+        plan_one(replace(study, design=with_design("transfer", mixtures=[["a-x-q"]]).design), cube())

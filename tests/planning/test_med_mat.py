@@ -21,6 +21,7 @@ PUBLISHED = Path(__file__).resolve().parent.parent / "data" / "published"
 DESIGNS = (
     "two_source", "three_source", "all_related", "disrupt", "multi_task", "size_curve", "target_curve", "backbones",
     "few_shot", "cross_kind", "crossmed", "coverage", "divergence", "distance", "folds", "attribute_split",
+    "transfer",
 )  # fmt: skip
 DIRECTIONS = {
     "fixed_modality": "modality", "fixed_area": "area", "fixed_task": "task", "modality_area_pair": "pair",

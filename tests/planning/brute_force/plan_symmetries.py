@@ -13,7 +13,7 @@ from tests.planning.brute_force.random_studies import Case, lift_budget, plan_ca
 
 NOT_DRAWN = (
     "two_source", "three_source", "all_related", "disrupt", "multi_task", "size_curve", "target_curve", "few_shot",
-    "cross_kind", "crossmed",
+    "cross_kind", "crossmed", "transfer",
 )  # fmt: skip
 """Designs that draw nothing by names where they ask about all combinations."""
 
@@ -30,7 +30,9 @@ def check_invariances(case: Case, plan: Plan) -> None:
             read = parse_plan(json.loads(plan.text), where="plan")
             require((read, read.id) == (plan, plan.id), "its file gives another plan")
         case 2:
-            if case.study.design.name in NOT_DRAWN and getattr(case.study.design, "combinations", None) is None:
+            design = case.study.design
+            is_named = getattr(design, "combinations", None) is not None or getattr(design, "mixtures", ())
+            if design.name in NOT_DRAWN and not is_named:
                 _check_renamed(case, plan)
         case _:
             _check_merged(case, plan)

@@ -31,6 +31,7 @@ CONTROLS = [arm for arm in Arm if arm not in {"zero_shot", "related", "multi_tas
 DESIGNS = (
     "two_source", "three_source", "all_related", "disrupt", "multi_task", "size_curve", "target_curve", "backbones",
     "few_shot", "cross_kind", "crossmed", "coverage", "divergence", "distance", "folds", "attribute_split",
+    "transfer",
 )  # fmt: skip
 
 
@@ -133,7 +134,7 @@ def _make_study(random: Random, design: str, catalog: Catalog) -> Study:
         "name": design,
         "kinds": kinds,
         "max_samples": random.choice((1, 2, 5, 16, 64, 64, 500, 5000)),
-        **_make_settings(random, design, catalog),
+        **_make_settings(random, design, catalog, kinds),
     }
     names = list(catalog.names)
     is_large = len(names) > 12 or len(catalog.factors) > 3
@@ -160,7 +161,7 @@ def _make_study(random: Random, design: str, catalog: Catalog) -> Study:
     )
 
 
-def _make_settings(random: Random, design: str, catalog: Catalog) -> dict[str, Any]:  # noqa: PLR0911, C901
+def _make_settings(random: Random, design: str, catalog: Catalog, kinds: list[str]) -> dict[str, Any]:  # noqa: PLR0911, C901
     names, factors = list(catalog.names), list(catalog.factors)
     directions = _some(random, [*factors, "pair"])
     combinations = random.choice((None, None, 1, 2, 3))
@@ -221,6 +222,15 @@ def _make_settings(random: Random, design: str, catalog: Catalog) -> dict[str, A
                 "validation_share": random.choice((0, 0.2, 0.5)),
                 "test_share": random.choice((0.1, 0.3, 0.6)),
                 "worlds": random.choice((["closed"], ["open"], ["closed", "open"])),
+            }
+        case "transfer":
+            filled = [
+                part.name for part in catalog.subsets if part.num_train and part.kind in kinds and part.kind != "filler"
+            ]
+            return {
+                "sizes": random.choice(([1], [2], [1, 2], [])),
+                "per_size": None,
+                "mixtures": [_some(random, filled, 4)] if filled and random.random() < 0.5 else [],
             }
         case "folds":
             return {"folds": random.choice((None, None, 2, 3))}
@@ -298,6 +308,7 @@ def drop(case: Case, name: str) -> Case | None:
     """Take one subset out; None if the study needs it."""
     design = cast("Any", case.study.design)
     named = [*(getattr(design, "nodes", None) or ()), *(getattr(design, "in_distribution", None) or ())]
+    named += [name for mixture in getattr(design, "mixtures", ()) for name in mixture]
     named += [part for row in getattr(design, "rows", None) or () for part in (row.target, *row.sources)]
     if name in named or case.study.filler.subset == name:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 from cg_lab.mat import Kind
@@ -409,6 +409,27 @@ def _list_multi_task(near: Neighbourhood, targets: Sequence[str], settings: Any)
         yield _offer([question] if size else [])
 
 
+def _list_mixtures(near: Neighbourhood, targets: Sequence[str], settings: Any) -> Iterator[Choice]:
+    """Train on every few subsets, and on those that are named; ask about each target that they show nothing of."""
+    mixtures = {frozenset(names) for names in settings.mixtures}
+    for size in settings.sizes:
+        mixtures |= {frozenset(names) for names in combinations(sorted(near.filled), size)}
+    for names in mixtures:
+        size = min(settings.max_samples, near.count_train(names))
+        held_out = [target for target in targets if not names & (near.twins(target) | {target})]
+        yield _offer(
+            Question(
+                target=target,
+                sources=names,
+                view=near.subsets[target].own,
+                arms={("related", ""): Arm(subsets=names, num_samples=size)},
+                is_covered=near.is_sure_to_show(near.subsets[target].own, names, size),
+            )
+            for target in held_out
+            if size >= len(names)
+        )
+
+
 LISTERS: dict[str, Callable[..., Iterator[Choice]]] = {
     **dict.fromkeys(("two_source", "size_curve", "target_curve", "few_shot", "cross_kind"), _list_pair_questions),
     "backbones": _list_drawn_rows,
@@ -417,4 +438,5 @@ LISTERS: dict[str, Callable[..., Iterator[Choice]]] = {
     "disrupt": _list_disruptions,
     "crossmed": _list_crossmed,
     "multi_task": _list_multi_task,
+    "transfer": _list_mixtures,
 }
