@@ -33,11 +33,12 @@ def check_budget(case: Case, whole: Plan) -> None:
 def _choose(case: Case, whole: Plan) -> set[str]:
     """Take the question that shows most that is new, then adds fewest samples, then shows the smallest gain."""
     needed: dict[str, set[str]] = {contrast.id: set() for contrast in whole.contrasts}
-    gains: dict[str, float] = dict.fromkeys(needed, 1.0)
+    asked: dict[str, int] = dict.fromkeys(needed, 0)
+    """Test questions: the more there are, the smaller a gain they show."""
     for cell in whole.cells:
         needed[cell.contrast] |= {cell.finetune_job} if cell.finetune_job else set()
-        if cell.arm != "sources" and cell.proof.detectable is not None:
-            gains[cell.contrast] = cell.proof.detectable
+        if cell.arm != "sources":
+            asked[cell.contrast] = cell.proof.num_test
     sizes = {job.id: job.mixture.num_samples * case.study.finetune.epochs for job in whole.finetunes}
     limits, chosen = case.study.budget, list[Contrast]()
     while True:
@@ -47,7 +48,7 @@ def _choose(case: Case, whole: Plan) -> set[str]:
             (
                 -len(_list_shown(part) - shown),
                 sum(sizes[job] for job in needed[part.id] - trained),
-                gains[part.id],
+                -asked[part.id],
                 part.id,
             )
             for part in whole.contrasts
