@@ -160,6 +160,33 @@ class Arm(StrEnum):
             is_budgeted=True,
         ),
     )
+    ALL_RELATED = (
+        "all_related",
+        Traits(
+            words="all related",
+            meaning="trained on as many samples of all subsets that share an element with the target",
+            colour="#44AA99",
+            is_budgeted=True,
+        ),
+    )
+    NEAREST_SUBSETS = (
+        "nearest_subsets",
+        Traits(
+            words="nearest subsets",
+            meaning="trained on as many samples of the subsets that share most elements with the target",
+            colour="#882255",
+            is_budgeted=True,
+        ),
+    )
+    SINGLE = (
+        "single",
+        Traits(
+            words="single",
+            meaning="trained on as many samples of the one subset that was expected to help most by itself",
+            colour="#999933",
+            is_budgeted=True,
+        ),
+    )
     PARTIAL = (
         "partial",
         Traits(

@@ -14,7 +14,7 @@ from cg_lab.errors import UserError
 from cg_lab.execution.selection import Selection
 from cg_lab.version import __version__
 
-READING = frozenset({"plan", "status", "explain", "studies", "gc"})
+READING = frozenset({"plan", "status", "explain", "studies", "gc", "recommend"})
 """Verbs that can say what they say as JSON."""
 Run = Callable[["Arguments"], int]
 
@@ -28,6 +28,7 @@ examples:
   python -m cg_lab plan -m design=two_source,folds finetune.learning_rate=1e-3,3e-4    one merged plan
   python -m cg_lab data check data=med_mat data.release=Med-MAT        what the images are like
   python -m cg_lab explain ct-brain-mass                  why these sources
+  python -m cg_lab recommend ct-brain-mass                which subsets to train on for it
   python -m cg_lab sweep cluster=slurm --detach           submit and leave; a last task reports
   python -m cg_lab status --watch                         how far it is
   python -m cg_lab retry --failed                         run again what failed
@@ -58,6 +59,8 @@ class Arguments:
     name: str
     """What `explain` explains, or whose log is shown."""
     selection: Selection
+    confirms: bool
+    """Whether `recommend` says how to try what it recommends."""
     detach: bool
     replaces: bool
     """Whether a sweep makes a study that has begun another one."""
@@ -159,6 +162,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
             states=(*_split(parsed, "state"), *(("failed",) if getattr(parsed, "failed", False) else ())),
             jobs=_split(parsed, "only"),
         ),
+        confirms=getattr(parsed, "confirm", False),
         detach=getattr(parsed, "detach", False),
         replaces=getattr(parsed, "replace", False),
         job=getattr(parsed, "job", None),
@@ -208,6 +212,11 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
         case "explain":
             command.add_argument(
                 "name", metavar="NAME", help="a subset by name or as Modality:Area:Task; a cell; or a job by its id"
+            )
+        case "recommend":
+            command.add_argument("name", metavar="TARGET", help="a subset by name or as Modality:Area:Task")
+            command.add_argument(
+                "--confirm", action="store_true", help="also say how to hold the first mixture against simple rules"
             )
         case "logs":
             command.add_argument(

@@ -113,6 +113,16 @@ def explain(arguments: Arguments) -> int:
     return 0
 
 
+def recommend(arguments: Arguments) -> int:
+    """Rank what to train on for a target, from the catalogue and from finished fine-tunes about other targets."""
+    runs = _read_runs(arguments)
+    from cg_lab.cli.recommend import run_recommend
+
+    if len(runs) > 1:
+        raise UserError("recommend: one configuration, not a multirun; leave -m out")
+    return run_recommend(runs[0], arguments)
+
+
 def status(arguments: Arguments) -> int:
     """Say how far a study is, by stage and by cell."""
     runs = _read_runs(arguments, with_catalog=False)
@@ -270,6 +280,7 @@ VERBS: dict[str, tuple[Run, str]] = {
     "doctor": (doctor, "check model, memory, template, folders, MLflow and Slurm before the first job"),
     "data": (data, "check a study's images, show them with their questions, or prepare them for the model"),
     "explain": (explain, "tell why a target is asked about with these sources, or what became of a cell or job"),
+    "recommend": (recommend, "rank what to train on for a target that has few images"),
     "sweep": (sweep, "run what is missing of a study, mirror it to MLflow, and report"),
     "status": (status, "say how far a study is, what waits, runs, and failed"),
     "logs": (logs, "print what a job wrote down, and what its process printed"),

@@ -17,6 +17,9 @@ from cg_lab.cli.jobs import CellStatus, StudyStatus
 from cg_lab.execution.attempts import Attempt
 from cg_lab.execution.states import Silence
 from cg_lab.journal import append_event
+from cg_lab.recommendation import RankedMixture, Recommendation
+from cg_lab.recommendation.calibration import Calibration, Miss
+from cg_lab.recommendation.ranking import Shown, UsefulSubset
 from cg_lab.results import Failure, Layout, read_plan, write_failure
 from cg_lab.serialize import parse
 from cg_lab.studies.job_pool import PoolUse
@@ -26,7 +29,7 @@ from tests.cli.small_study import BREAST, run
 DOCS = Path(__file__).parents[2] / "docs/json.md"
 SHAPES = (
     StudyStatus, CellStatus, Silence, Failure, JobHistory, Attempt, TargetAnswer, QuestionAnswer, StudyList,
-    StudyOverview, StudyDetails, PoolUse,
+    StudyOverview, StudyDetails, PoolUse, Recommendation, RankedMixture, Shown, UsefulSubset, Calibration, Miss,
 )  # fmt: skip
 
 

@@ -304,3 +304,21 @@ def test_transfer_draws_mixtures_of_a_size_and_takes_those_that_are_named() -> N
     assert ("a-x-k", "b-y-l", "c-z-m") in mixtures
     with pytest.raises(UserError, match=r"design.mixtures: no subset 'a-x-q'"):
         plan_one(replace(study, design=with_design("transfer", mixtures=[["a-x-q"]]).design), cube())
+
+
+def test_what_is_recommended_is_held_against_simple_rules_at_as_many_samples() -> None:
+    study = replace(with_design("recommended"), seeds=(0,), targets=("a-x-k", "b-y-l"))
+    plan = plan_one(study, cube())
+    (question,) = plan.contrasts
+    arms = {training.arm: training for training in question.trainings}
+    related = [name for name in cube().names if name != "a-x-k" and {"a", "x", "k"} & {*name.split("-")}]
+    assert arms[Arm.RELATED].subsets == ("a-y-k", "b-x-k")
+    assert arms[Arm.ALL_RELATED].subsets == tuple(related)
+    assert arms[Arm.NEAREST_SUBSETS].subsets == ("a-x-l", "a-x-m", "a-y-k", "a-z-k", "b-x-k", "c-x-k")
+    assert arms[Arm.ALL_DATA].subsets == tuple(name for name in cube().names if name != "a-x-k")
+    assert arms[Arm.SINGLE].subsets == ("a-y-k",)
+    assert {training.num_samples for arm, training in arms.items() if arm.traits.is_budgeted} == {40}
+    assert [(part.target, "recommends nothing" in part.reason) for part in plan.skipped] == [("b-y-l", True)]
+    row = [{"target": "a-x-q", "sources": ["a-y-k"]}]
+    with pytest.raises(UserError, match=r"design.rows: no subset 'a-x-q'"):
+        plan_one(replace(study, design=with_design("recommended", rows=row).design), cube())

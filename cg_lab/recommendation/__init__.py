@@ -1,0 +1,7 @@
+"""Which subsets to train on for a target that has few images, from structure and from finished fine-tunes."""
+
+from __future__ import annotations
+
+from cg_lab.recommendation.ranking import RankedMixture, Recommendation, rank_mixtures
+
+__all__ = ["RankedMixture", "Recommendation", "rank_mixtures"]
