@@ -73,7 +73,7 @@ def write_table(outcomes: Outcomes) -> str:
     lines = [f"| architecture | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
     for row in list_rows():
         if row in UNSUPPORTED:
-            lines.append(f"| `{row}` | | | | refused: {UNSUPPORTED[row]} |")
+            lines.append(f"| `{row}` {'| ' * len(COLUMNS)}refused: {UNSUPPORTED[row]} |")
         else:
             lines.append(f"| `{row}` | {' | '.join(outcomes.tell(row, column) for column in COLUMNS)} |")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
 from cg_lab.doctor.check_result import Status
 from cg_lab.doctor.model_files import check_model_files
+from cg_lab.doctor.model_in_memory import check_frame
 from cg_lab.errors import UserError
 from cg_lab.models.adapters import adapting
 from cg_lab.models.backbone import load_backbone, load_for_images
@@ -33,7 +34,7 @@ from cg_lab.serialize import canonical_json, omit_defaults, to_plain
 from cg_lab.study import Backbone, Lora
 from cg_lab.training.model_card import complete_checkpoint
 from tests.models.test_contract import ask_whole_model, process_whole
-from tests.models.tiny_hub_backbones import SIZES, tell_case, write_any_backbone
+from tests.models.tiny_hub_backbones import RANGE, SIZES, tell_case, write_any_backbone
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8))
 PATH = "pretrained_model_name_or_path"
@@ -78,6 +79,19 @@ def test_an_image_takes_as_many_patches_as_its_pixels_are_bounded_to(qwen: Backb
     assert count_patches(replace(qwen, max_pixels=28 * 28)) == 4 < plain
     assert count_patches(replace(qwen, min_pixels=112 * 112, max_pixels=140 * 140)) > plain
     assert load_for_images(replace(qwen, max_pixels=28 * 28)).processor.image_processor.size["longest_edge"] == 28 * 28
+
+
+@pytest.mark.parametrize("architecture", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v"])
+def test_pixels_are_those_of_an_image_whatever_a_processor_counts(architecture: str, tmp_path: Path) -> None:
+    """GLM-4V's counts those of two frames."""
+    plain = write(architecture, tmp_path)
+    for given in (RANGE, {"max_pixels": RANGE["min_pixels"], "min_pixels": 6000}):
+        processor = load_for_images(replace(plain, **given)).processor.image_processor
+        grid = processor([IMAGE], return_tensors="np")["image_grid_thw"][0]
+        assert given["min_pixels"] <= grid[1] * grid[2] * processor.patch_size**2 <= given["max_pixels"]
+    sizes = [load_for_images(one).processor.image_processor.size for one in (plain, replace(plain, min_pixels=900))]
+    assert sizes[0].longest_edge == sizes[1].longest_edge
+    assert sizes[1].shortest_edge == (1800 if architecture == "glm4v" else 900)
 
 
 def test_a_processor_without_a_range_and_an_empty_range_are_refused(qwen: Backbone) -> None:
@@ -146,6 +160,39 @@ def test_no_image_is_cut_into_more_tiles_than_were_asked_for(architecture: str, 
         reached.append(max(1, max(pictures) - 1))  # one of several is the whole
         assert reached[-1] <= most
     assert reached == TILES[architecture]
+
+
+def test_a_range_under_its_old_names_does_not_win_over_the_one_that_was_trained_with(tmp_path: Path) -> None:
+    limited = replace(write("qwen2_5_vl", tmp_path / "model"), **RANGE)
+    file = tmp_path / "model" / "preprocessor_config.json"
+    described = json.loads(file.read_text())
+    del described["size"]
+    file.write_text(json.dumps({**described, "min_pixels": 3136, "max_pixels": 12_845_056}))
+    complete_checkpoint(tmp_path / "trained", make_job(limited), "plan")
+    size = load_processor({PATH: str(tmp_path / "trained")}).image_processor.size
+    assert (size.shortest_edge, size.longest_edge) == (RANGE["min_pixels"], RANGE["max_pixels"])
+
+
+@pytest.mark.parametrize("has_own_file", [True, False])
+def test_tiles_are_written_wherever_a_processor_keeps_its_image_part(tmp_path: Path, *, has_own_file: bool) -> None:
+    source = tmp_path / "model"
+    limited = replace(write("aya_vision", source), max_tiles=5)
+    if not has_own_file:
+        processor = load_processor({PATH: str(source)})
+        (source / "preprocessor_config.json").unlink()
+        processor.save_pretrained(source)
+    assert all(check.status is not Status.FAULT for check in check_model_files(limited))
+    complete_checkpoint(tmp_path / "trained", make_job(limited), "plan")
+    assert load_processor({PATH: str(tmp_path / "trained")}).image_processor.max_patches == 5
+
+
+def test_the_cost_of_an_image_is_told_with_its_tiles(tmp_path: Path) -> None:
+    """336 pixels square: 4 tiles and the whole, each one token and one call of the tower."""
+    plain = write("internvl", tmp_path)
+    one, four = (check_frame(replace(plain, max_tiles=most), tmp_path, QUESTION).found for most in (1, 4))
+    assert "and 1 call of the vision tower" in one
+    assert "takes 5 tokens" in four
+    assert "and 5 calls of the vision tower" in four
 
 
 @pytest.mark.parametrize("name", ["Idefics3", "SmolVLM"])
