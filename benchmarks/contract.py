@@ -1,10 +1,10 @@
-"""What each architecture was shown to do: template, precision, checkpoint, coverage.
+"""What each architecture was shown to do: template, precision, checkpoint, settings, coverage.
 
     python benchmarks/contract.py [--write]
 
-Runs the contract's tests (tests/models/test_contract.py) and prints a row for each architecture: "right" where all
-tests of a column passed, else those that did not; and the reason where an architecture is refused. With --write the
-table goes into docs/models.md.
+Runs the contract's tests (tests/models/test_contract.py and test_contract_settings.py) and prints a row for each
+architecture: "right" where all tests of a column passed, else those that did not; and the reason where an architecture
+is refused. With --write the table goes into docs/models.md.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from tests.models.tiny_backbones import ARCHITECTURES  # noqa: E402
 from tests.models.tiny_hub_backbones import HUB_ARCHITECTURES  # noqa: E402
 
 MARK = "contract"
-COLUMNS = ("template", "precision", "checkpoint", "coverage")
+COLUMNS = ("template", "precision", "checkpoint", "settings", "coverage")
+SETTINGS = "test_contract_settings.py"
 WORDS = {
     "template": ("behind_inferences_own_prompt",),
     "precision": ("gpu_would_load",),
     "checkpoint": ("hub_s_names", "bit_for_bit"),
 }
-"""In the names of the tests of a column; all others are of coverage."""
+"""In the names of the tests of a column; those of `SETTINGS` have one of their own, all others are of coverage."""
 
 
 def list_rows() -> list[str]:
@@ -53,6 +54,8 @@ class Outcomes:
         if row is None:
             return
         column = next((key for key, words in WORDS.items() if any(word in name for word in words)), "coverage")
+        if SETTINGS in report.nodeid:
+            column = "settings"
         if report.failed:
             self.failed[row, column].append(name)
         elif report.when == "call" and report.passed:
@@ -70,7 +73,7 @@ def write_table(outcomes: Outcomes) -> str:
     lines = [f"| architecture | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
     for row in list_rows():
         if row in UNSUPPORTED:
-            lines.append(f"| `{row}` | | | | refused: {UNSUPPORTED[row]} |")
+            lines.append(f"| `{row}` {'| ' * len(COLUMNS)}refused: {UNSUPPORTED[row]} |")
         else:
             lines.append(f"| `{row}` | {' | '.join(outcomes.tell(row, column) for column in COLUMNS)} |")
     return "\n".join(lines)
@@ -82,9 +85,9 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the table into docs/models.md")
     options = parser.parse_args()
     outcomes = Outcomes()
-    contract = str(ROOT / "tests" / "models" / "test_contract.py")
+    tests = [str(ROOT / "tests" / "models" / name) for name in ("test_contract.py", SETTINGS)]
     quiet = ("-q", "--no-header", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-    status = pytest.main([contract, *quiet], plugins=[outcomes])
+    status = pytest.main([*tests, *quiet], plugins=[outcomes])
     table = write_table(outcomes)
     print(table)
     if options.write:

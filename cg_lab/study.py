@@ -101,6 +101,8 @@ class Backbone:
     min_pixels: Annotated[PositiveInt | None, Field(exclude_if=lambda given: given is None)] = None
     max_pixels: Annotated[PositiveInt | None, Field(exclude_if=lambda given: given is None)] = None
     """Fewest and most pixels that an image is resized to; None for what the processor says."""
+    max_tiles: Annotated[PositiveInt | None, Field(exclude_if=lambda given: given is None)] = None
+    """Most tiles that an image is cut into, beside the whole of it; 1 cuts none, None is what the processor says."""
     attention: Annotated[Attention | None, Field(exclude_if=lambda given: given is None)] = None
     """Kernels of attention; None for what transformers chooses."""
 
@@ -118,6 +120,8 @@ class ModelSettings:
     min_pixels: PositiveInt | None = None
     max_pixels: PositiveInt | None = None
     """Fewest and most pixels that an image is resized to; None for what the processor says."""
+    max_tiles: PositiveInt | None = None
+    """Most tiles that an image is cut into, beside the whole of it; 1 cuts none, None is what the processor says."""
     attention: Attention | None = None
     """Kernels of attention; None for what transformers chooses."""
     answer: AnswerForm

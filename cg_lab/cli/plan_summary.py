@@ -13,8 +13,8 @@ from rich.markup import escape
 
 from cg_lab.byte_counts import tell_bytes
 from cg_lab.cli.show import MOST_ROWS, open_console, open_table, print_table, shorten_names, tell_time
-from cg_lab.doctor.disk_forecast import UNKNOWN_GPU, foresee_disk
-from cg_lab.doctor.room import count_trained, find_devices
+from cg_lab.doctor.disk_forecast import foresee_disk
+from cg_lab.doctor.room import UNKNOWN_GPU, count_trained, find_devices
 from cg_lab.due_seeds import find_due, take_due
 from cg_lab.errors import UserError
 from cg_lab.execution.packs import balance, find_pending, group_jobs, tabulate

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cg_lab.doctor.room import count_trained, find_devices
+from cg_lab.doctor.room import UNKNOWN_GPU, count_trained, find_devices
 from cg_lab.execution.slots import find_slots
 from cg_lab.models.precision import Device, ParameterCounts, list_ways
 from cg_lab.planning.plan import Plan, Rates
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.study import ClusterSettings, Keep, Recipe
 
-UNKNOWN_GPU = Device(name="a GPU", memory=0, host_memory=0, is_gpu=True, has_bfloat16=True)
-"""Of a cluster's node, of which nothing is known here."""
 AT_ONCE = 2
 """Checkpoints of one fine-tune: the last one goes when the next one is whole."""
 BESIDE_BFLOAT16 = 7

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from cg_lab.byte_counts import tell_bytes
 from cg_lab.doctor.check_result import CheckResult, Status
 from cg_lab.models.attention import find_attention_fault
 from cg_lab.models.identity import find_local_folder
+from cg_lab.models.image_limits import ImageLimitError, limit_images
 from cg_lab.models.model_parts import read_shapes
 from cg_lab.models.unsupported_architectures import WAY_OUT, find_refusal
 from cg_lab.serialize import read_json
@@ -19,8 +21,6 @@ PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 HUB_S = 10.0
 """How long the hub may take to answer."""
-WITH_RANGE = "Qwen2VL"
-"""How the names of image processors begin that resize to a range of pixels."""
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
 WITH_TEMPLATE = ("tokenizer_config.json", "processor_config.json")
 """Files that may hold a template among other things."""
@@ -49,7 +49,7 @@ def check_model_files(backbone: Backbone) -> tuple[CheckResult, ...]:
     return (
         *check_attention(backbone, folder),
         check_weights(folder),
-        check_processor(folder, has_range=bool(backbone.min_pixels or backbone.max_pixels)),
+        check_processor(folder, backbone),
         check_template(folder),
     )
 
@@ -113,8 +113,8 @@ def _list_missing(folder: Path) -> list[str]:
     return [name for name in named if not (folder / name).exists()]
 
 
-def check_processor(folder: Path, *, has_range: bool = False) -> CheckResult:
-    """Check that there is what reads images and text, to a range of pixels if there is one."""
+def check_processor(folder: Path, backbone: Backbone | None = None) -> CheckResult:
+    """Check that there is what reads images and text, and images as large as a model is asked to."""
     images = [name for name in PROCESSORS if (folder / name).exists()]
     texts = [name for name in TOKENIZERS if (folder / name).exists()]
     missing = [
@@ -131,20 +131,22 @@ def check_processor(folder: Path, *, has_range: bool = False) -> CheckResult:
             f"{folder} has {' and '.join(missing)}",
             "copy these files from the checkpoint that the model was made from",
         )
-    kind = _read_image_processor(folder / images[0])
-    if has_range and kind and not kind.startswith(WITH_RANGE):
-        found = f"model.min_pixels, model.max_pixels: {kind} in {folder} has no range of pixels"
-        return _fault("processor", found, "leave both null")
+    described = _read_image_processor(folder / images[0])
+    if backbone is not None and described.get("image_processor_type"):
+        try:
+            limit_images(backbone, described)
+        except ImageLimitError as error:
+            return _fault("processor", error.found, error.way_out)
     return CheckResult(name="processor", found=f"{images[0]}, {texts[0]}")
 
 
-def _read_image_processor(file: Path) -> str:
-    """Name what reads images; empty if the file does not say."""
+def _read_image_processor(file: Path) -> dict[str, Any]:
+    """Read what is said of the part that reads images; empty if that can't be read."""
     try:
         described = read_json(file)
     except (OSError, ValueError):
-        return ""
-    return str(described.get("image_processor", described).get("image_processor_type", ""))
+        return {}
+    return described.get("image_processor", described)
 
 
 def check_template(folder: Path) -> CheckResult:

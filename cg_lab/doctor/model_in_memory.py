@@ -53,11 +53,11 @@ def check_frame(backbone: Backbone, folder: Path, question: Question) -> CheckRe
 
     from cg_lab.models.contract import SIDE, prove_contract
     from cg_lab.models.image_cost import measure_image
-    from cg_lab.models.processors import limit_pixels, load_processor
+    from cg_lab.models.processors import apply_image_limits, load_processor
 
     try:
         processor = load_processor({"pretrained_model_name_or_path": str(folder)})
-        limit_pixels(processor, backbone)
+        apply_image_limits(processor, backbone)
         config = AutoConfig.from_pretrained(folder)
         has_file = (folder / "generation_config.json").exists()
         generation = GenerationConfig.from_pretrained(folder) if has_file else None

@@ -20,6 +20,8 @@ from cg_lab.models.precision import (
 )
 from cg_lab.study import Backbone, ClusterSettings, Recipe, SlurmSettings
 
+UNKNOWN_GPU = Device(name="a GPU", memory=0, host_memory=0, is_gpu=True, has_bfloat16=True)
+"""Of a cluster's node, of which `find_devices` finds nothing."""
 PARTS = ("weights", "gradients", "moments", "masters", "untouched")
 
 

@@ -24,9 +24,10 @@ from cg_lab.models.attention import find_attention_fault
 from cg_lab.models.contract import prove_contract
 from cg_lab.models.devices import find_device
 from cg_lab.models.identity import find_local_folder
+from cg_lab.models.image_limits import GRIDS
 from cg_lab.models.linear import let_onednn_multiply
 from cg_lab.models.model_parts import is_trainable
-from cg_lab.models.processors import limit_pixels, load_processor
+from cg_lab.models.processors import apply_image_limits, load_processor
 from cg_lab.models.unsupported_architectures import WAY_OUT, find_refusal
 from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.study import Backbone, TrainablePart
@@ -67,7 +68,7 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
     dtype = getattr(torch, find_device(device).loaded)
     try:
         processor = load_processor(source)
-        limit_pixels(processor, identity)
+        changed = apply_image_limits(processor, identity)
         kernels = {"attn_implementation": identity.attention} if identity.attention else {}
         model = AutoModelForImageTextToText.from_pretrained(**source, dtype=dtype, use_safetensors=True, **kernels)
     except (OSError, SafetensorError) as error:
@@ -78,6 +79,8 @@ def load_backbone(identity: Backbone) -> LoadedBackbone:
         ) from None
     except ImportError as error:
         raise UserError(f"model.path: '{identity.name}' needs a package that is not here: {_tell(error)}") from None
+    if GRIDS in changed:  # the model counts tiles by its own list
+        setattr(model.config, GRIDS, changed[GRIDS])
     prove_contract(processor, model, identity)
     model.to(device)  # type: ignore[arg-type]
     if device.type == "cpu":
@@ -124,7 +127,7 @@ def load_for_images(identity: Backbone) -> LoadedBackbone:
         raise UserError(
             f"model.path: can't load the processor of '{identity.path}': {str(error).splitlines()[0]}"
         ) from None
-    limit_pixels(processor, identity)
+    apply_image_limits(processor, identity)
     return LoadedBackbone(identity=identity, model=None, processor=processor)
 
 

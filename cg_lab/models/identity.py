@@ -52,6 +52,7 @@ def identify_backbone(settings: ModelSettings) -> Backbone:
         adapter=adapter,
         min_pixels=settings.min_pixels,
         max_pixels=settings.max_pixels,
+        max_tiles=settings.max_tiles,
         attention=settings.attention,
     )
 

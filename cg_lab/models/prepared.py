@@ -120,6 +120,8 @@ class PreparedImages:
         about = [pool.key, shard, identity.path, identity.revision, transformers.__version__, with_features, device]
         if identity.min_pixels or identity.max_pixels:
             about += [identity.min_pixels, identity.max_pixels]
+        if identity.max_tiles:
+            about.append({"max_tiles": identity.max_tiles})
         if with_features and identity.attention:
             about.append(identity.attention)
         return self.folder / f"{content_id('prepared', PREPARED_SCHEMA, about)}.safetensors"

@@ -10,10 +10,11 @@ from unittest.mock import patch
 
 import transformers
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
+from transformers.image_utils import SizeDict
 from transformers.models.auto import processing_auto
 from transformers.utils import import_utils
 
-from cg_lab.errors import UserError
+from cg_lab.models.image_limits import is_limited, limit_images
 from cg_lab.study import Backbone
 
 
@@ -41,31 +42,26 @@ def load_processor(source: dict[str, str]) -> Any:
     return without_videos(kind).from_args_and_dict(parts, described)
 
 
-def limit_pixels(processor: Any, identity: Backbone) -> None:
-    """Let a processor that resizes images to a range of pixels, as Qwen's do, take the one that was asked for.
+def apply_image_limits(processor: Any, identity: Backbone) -> dict[str, Any]:
+    """Let a processor read images as large as was asked for.
+
+    Returns
+    -------
+    What was changed of its image processor.
 
     Raises
     ------
     UserError
-        If it has no such range, or if the range is empty.
+        If it has no such limit, or none of that size.
 
     """
-    if identity.min_pixels is None and identity.max_pixels is None:
-        return
+    if not is_limited(identity):
+        return {}
     images = processor.image_processor
-    if "max_pixels" not in images.valid_kwargs.__annotations__:
-        raise UserError(
-            f"model.min_pixels, model.max_pixels: the processor of '{identity.name}' ({type(images).__name__}) has no "
-            "range of pixels; leave both null"
-        )
-    least = identity.min_pixels or images.size["shortest_edge"]
-    most = identity.max_pixels or images.size["longest_edge"]
-    if least > most:
-        raise UserError(
-            f"model.min_pixels: {least} is more than the most pixels of an image, {most}; "
-            "give model.min_pixels and model.max_pixels together"
-        )
-    images.size = type(images.size)(shortest_edge=least, longest_edge=most)
+    changed = limit_images(identity, images.to_dict())
+    for name, value in changed.items():
+        setattr(images, name, SizeDict(**value) if name == "size" else value)
+    return changed
 
 
 def _import_pixtral_processor() -> Any:

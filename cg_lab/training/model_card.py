@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import peft
 import torch
@@ -11,11 +12,16 @@ import transformers
 from transformers.utils.hub import cached_file
 
 from cg_lab.models.identity import PACKAGED, find_local_folder, list_read_files
+from cg_lab.models.image_limits import GRIDS, is_limited
+from cg_lab.models.processors import apply_image_limits, load_processor
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.serialize import read_json, to_plain, write_json, write_text
 from cg_lab.study import Backbone
 from cg_lab.version import __version__
+
+Kind = Literal["whole", "adapter", "adapter with grids"]
+"""What a fine-tune left: weights, or adapters, which may need the model's list of grids told (`image_limits`)."""
 
 
 def complete_checkpoint(folder: Path, job: FinetuneJob, plan: str) -> None:
@@ -32,10 +38,12 @@ def complete_checkpoint(folder: Path, job: FinetuneJob, plan: str) -> None:
 
     """
     source = find_local_folder(job.backbone.path) or _find_snapshot(job.backbone)
+    has_grids = False
     if source is not None:
         _copy_read_files(source, folder)
-        _write_pixels(job.backbone, folder)
-    write_text(folder / "README.md", write_card(job, plan, is_adapter=(folder / ADAPTER_CONFIG).exists()))
+        has_grids = _write_image_limits(job.backbone, source, folder)
+    kind = "whole" if not (folder / ADAPTER_CONFIG).exists() else "adapter with grids" if has_grids else "adapter"
+    write_text(folder / "README.md", write_card(job, plan, kind))
 
 
 def _copy_read_files(source: Path, folder: Path) -> None:
@@ -46,16 +54,23 @@ def _copy_read_files(source: Path, folder: Path) -> None:
             shutil.copyfile(source / name, folder / name)
 
 
-def _write_pixels(backbone: Backbone, folder: Path) -> None:
-    """Write the range of pixels that images were resized to where a processor looks for it."""
-    limits = {"min_pixels": backbone.min_pixels, "max_pixels": backbone.max_pixels}
-    given = {name: pixels for name, pixels in limits.items() if pixels is not None}
-    for file in folder.glob("*processor_config.json") if given else ():
+def _write_image_limits(backbone: Backbone, source: Path, folder: Path) -> bool:
+    """Write how large images were read where a processor looks for it; tell whether that is a list of grids.
+
+    A model's own such list lies beside its weights; beside adapters there is none.
+    """
+    if not is_limited(backbone):
+        return False
+    changed = apply_image_limits(load_processor({"pretrained_model_name_or_path": str(source)}), backbone)
+    for file in folder.glob("*processor_config.json"):
         described = read_json(file)
         images = described.get("image_processor", described)
         if file.name == "preprocessor_config.json" or images is not described:
-            images |= given
+            for old in ("min_pixels", "max_pixels") if "size" in changed else ():
+                images.pop(old, None)  # it would win over the size
+            images |= changed
             write_json(file, described)
+    return GRIDS in changed
 
 
 def _find_snapshot(backbone: Backbone) -> Path | None:
@@ -67,9 +82,9 @@ def _find_snapshot(backbone: Backbone) -> Path | None:
     return Path(found).parent if found else None
 
 
-def write_card(job: FinetuneJob, plan: str, *, is_adapter: bool) -> str:
+def write_card(job: FinetuneJob, plan: str, kind: Kind) -> str:
     """Write a model card in the hub's form: where a model comes from, and how to open it."""
-    base = job.backbone
+    base, is_adapter = job.backbone, kind != "whole"
     mixture = "\n".join(f"| {part.subset} | {part.count} |" for part in job.mixture.parts)
     recipe = "\n".join(f"| {name} | {value} |" for name, value in to_plain(job.recipe).items())
     head = "" if base.path in PACKAGED else f"base_model: {base.path}\n"
@@ -86,7 +101,7 @@ pipeline_tag: image-text-to-text
 trained to answer with {base.answer.value}s, for the plan {plan or "of one job"}.
 
 ```python
-{_write_lines(base.path, is_adapter=is_adapter)}
+{_write_lines(base.path, kind)}
 ```
 
 cg_lab asks them with `{"model.adapter" if is_adapter else "model.path"}=` and this folder.
@@ -110,17 +125,15 @@ cg_lab {__version__}, torch {torch.__version__}, transformers {transformers.__ve
 """
 
 
-def _write_lines(path: str, *, is_adapter: bool) -> str:
+def _write_lines(path: str, kind: Kind) -> str:
     name = "AutoModelForImageTextToText"
-    base = str(PACKAGED[path]) if path in PACKAGED else path
-    if is_adapter:
-        return (
-            f"from transformers import AutoProcessor, {name}; from peft import PeftModel\n"
-            f'model = PeftModel.from_pretrained({name}.from_pretrained("{base}"), FOLDER)\n'
-            "processor = AutoProcessor.from_pretrained(FOLDER)"
-        )
+    base = f'"{PACKAGED.get(path, path)}"'
+    processor = "processor = AutoProcessor.from_pretrained(FOLDER)\n"
+    if kind == "whole":
+        return f"from transformers import AutoProcessor, {name}\n{processor}model = {name}.from_pretrained(FOLDER)"
+    if kind == "adapter with grids":
+        base += f", {GRIDS}=processor.image_processor.{GRIDS}"
     return (
-        f"from transformers import AutoProcessor, {name}\n"
-        f"model = {name}.from_pretrained(FOLDER)\n"
-        "processor = AutoProcessor.from_pretrained(FOLDER)"
+        f"from transformers import AutoProcessor, {name}; from peft import PeftModel\n{processor}"
+        f"model = PeftModel.from_pretrained({name}.from_pretrained({base}), FOLDER)"
     )

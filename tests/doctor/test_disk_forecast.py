@@ -13,7 +13,8 @@ from cg_lab.cli import main
 from cg_lab.config import read_study
 from cg_lab.doctor import disk_forecast, places
 from cg_lab.doctor.check_result import Status
-from cg_lab.doctor.disk_forecast import UNKNOWN_GPU, foresee_disk, measure_checkpoint
+from cg_lab.doctor.disk_forecast import foresee_disk, measure_checkpoint
+from cg_lab.doctor.room import UNKNOWN_GPU
 from cg_lab.models.precision import ParameterCounts
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, read_plan

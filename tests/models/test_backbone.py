@@ -351,6 +351,7 @@ def test_safetensors_are_loaded_in_the_devices_format_and_moved_to_it(
     monkeypatch.setattr("transformers.AutoModelForImageTextToText.from_pretrained", load)
     where = "cg_lab.models.backbone"
     monkeypatch.setattr(f"{where}.find_device", lambda _: SimpleNamespace(loaded="bfloat16"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(f"{where}.load_processor", lambda source: source)
     monkeypatch.setattr(f"{where}.prove_contract", lambda *_: None)
     monkeypatch.setattr(f"{where}.let_onednn_multiply", multiplied.append)
@@ -369,6 +370,7 @@ def test_a_fault_in_loading_is_told_by_its_first_line(
     def fail(_: dict[str, str]) -> Any:
         raise kind("first\nsecond")
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("cg_lab.models.backbone.load_processor", fail)
     with pytest.raises(UserError) as caught:
         load_backbone(ABSENT)

@@ -45,8 +45,8 @@ from cg_lab.study import Backbone, Lora
 from cg_lab.training.finetune import Training, run_finetune
 from cg_lab.training.trainer_arguments import Surroundings
 from tests.models.chat_templates import TEMPLATES
-from tests.models.tiny_backbones import ARCHITECTURES, write_backbone, write_parts
-from tests.models.tiny_hub_backbones import HUB_ARCHITECTURES, HUB_TEMPLATES
+from tests.models.tiny_backbones import ARCHITECTURES
+from tests.models.tiny_hub_backbones import HUB_ARCHITECTURES, HUB_TEMPLATES, write_any_backbone
 
 FRAMES = TEMPLATES | HUB_TEMPLATES
 UNPREPARED = {"paligemma"}
@@ -63,17 +63,14 @@ QUESTIONS = [
 def make_images(count: int = len(QUESTIONS)) -> list[Image.Image]:
     """Make images of several shapes."""
     generator = np.random.default_rng(0)
-    shapes = [(60, 80, 3), (80, 60, 3), (64, 64, 3)]
+    shapes = [(60, 80, 3), (96, 40, 3), (64, 64, 3)]
     return [Image.fromarray(generator.integers(0, 255, shapes[i % 3], dtype=np.uint8)) for i in range(count)]
 
 
 @pytest.fixture(scope="module", params=[*ARCHITECTURES, *HUB_ARCHITECTURES])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedBackbone:
     folder = tmp_path_factory.mktemp(request.param)
-    if request.param in HUB_ARCHITECTURES:
-        write_parts(HUB_ARCHITECTURES[request.param](), folder, HUB_TEMPLATES[request.param])
-    else:
-        write_backbone(request.param, folder)
+    write_any_backbone(request.param, folder)
     torch.set_num_threads(1)
     return load_backbone(Backbone(name=request.param, path=str(folder), revision="tiny", answer=AnswerForm.LETTER))
 

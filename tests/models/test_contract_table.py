@@ -19,8 +19,8 @@ pages: Any = import_module("pages")
 def test_a_cell_is_right_only_if_all_of_its_tests_passed() -> None:
     outcomes = contract.Outcomes()
 
-    def report(name: str, *, passed: bool) -> None:
-        node = f"tests/models/test_contract.py::{name}"
+    def report(name: str, *, passed: bool, file: str = "test_contract.py") -> None:
+        node = f"tests/models/{file}::{name}"
         outcomes.pytest_runtest_logreport(SimpleNamespace(nodeid=node, when="call", passed=passed, failed=not passed))
 
     report("test_a_checkpoint_has_the_hub_s_names_and_is_read_back[llava]", passed=True)
@@ -28,6 +28,12 @@ def test_a_cell_is_right_only_if_all_of_its_tests_passed() -> None:
     report("test_a_fine_tune_learns_and_goes_on_bit_for_bit_where_it_stopped[llava-lora]", passed=False)
     assert outcomes.tell("llava", "checkpoint").startswith("not: test_a_fine_tune_learns")
     assert outcomes.tell("llava_next", "checkpoint") == "not run"
+    report(
+        "test_an_answer_is_trained_behind_inferences_own_prompt[llava-attention=eager]",
+        passed=True,
+        file=contract.SETTINGS,
+    )
+    assert (outcomes.tell("llava", "settings"), outcomes.tell("llava", "template")) == ("right", "not run")
 
 
 def test_a_table_takes_the_place_of_the_one_before() -> None:

@@ -144,8 +144,9 @@ def make_idefics(config_name: str, processor: str, image_processor: str) -> Part
         vision_config=SIGHT, text_config={"model_type": "llama", "vocab_size": len(tokenizer), **TEXT},
         image_token_id=find(tokenizer, "<image>"), scale_factor=2, pad_token_id=0,
     )  # fmt: skip
-    edge = {"longest_edge": 28}
-    images = getattr(transformers, image_processor)(size=edge, max_image_size=edge, do_image_splitting=False)
+    images = getattr(transformers, image_processor)(
+        size={"longest_edge": 84}, max_image_size={"longest_edge": 28}, do_image_splitting=False
+    )
     return Parts(config, processor, images, tokenizer, {"image_seq_len": 1})
 
 

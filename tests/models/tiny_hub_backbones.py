@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import transformers
 
 from tests.models.chat_templates import Template, write_chatml, write_template
-from tests.models.tiny_backbones import SIGHT, SIZE, TEXT, Parts, find, make_tokenizer
+from tests.models.tiny_backbones import SIGHT, SIZE, TEXT, Parts, find, make_tokenizer, write_backbone, write_parts
 
 ROPE = {"rope_type": "default", "rope_theta": 1e4}
 INSTRUCT = {"inst_token": "[INST]", "inst_end_token": "[/INST]"}
@@ -202,3 +203,28 @@ HUB_ARCHITECTURES: dict[str, Callable[[], Parts]] = {
     "ovis2": make_ovis2,
     "glm4v": make_glm4v,
 }
+
+
+def write_any_backbone(architecture: str, folder: Path) -> None:
+    """Write a tiny random model of an architecture, whether it has a preset or comes by `model=hub`."""
+    if architecture in HUB_ARCHITECTURES:
+        write_parts(HUB_ARCHITECTURES[architecture](), folder, HUB_TEMPLATES[architecture])
+    else:
+        write_backbone(architecture, folder)
+
+
+RANGE = {"min_pixels": 100 * 100, "max_pixels": 130 * 130}
+SIZES: tuple[tuple[str, dict[str, Any]], ...] = (
+    *((name, RANGE) for name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v")),
+    ("llava_onevision", {"max_tiles": 1}),
+    ("llava_next", {"max_tiles": 2}),
+    *((name, {"max_tiles": 4}) for name in ("idefics3", "smolvlm", "internvl", "aya_vision", "ovis2")),
+    *((name, {"max_tiles": 1}) for name in ("internvl", "aya_vision", "ovis2")),
+)
+"""Architectures that can be told how large to read an image, each with settings that differ from its processor's."""
+
+
+def tell_case(case: tuple[str, dict[str, Any]]) -> str:
+    """Name an architecture with settings."""
+    name, given = case
+    return "-".join((name, *(f"{key}={value}" for key, value in given.items())))
