@@ -13,7 +13,6 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from cg_lab.recommendation.subset_relations import BoolArray, FloatArray, SubsetRelations
 
-
 FEATURES = ("shared", "shown", "shows_all", "near", "labels", "subsets", "samples")
 """What a mixture is described by, for a target."""
 
