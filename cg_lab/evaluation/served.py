@@ -161,7 +161,7 @@ class _Session:
             self._update({"model": reply.model})
         question = self._exam.exam.questions[place[0]]
         assert isinstance(question, Question)
-        self._taken.texts[place] = reply.text
+        self._taken.texts[place] = reply.text.strip()
         if self._exam.wants_log_probs and (found := score_letters(reply.tops, len(question.options))):
             self._taken.scores[place] = found
         if reply.fingerprint:

@@ -31,6 +31,7 @@ KEPT_FROM_ANSWERING = ("content_filter", "content_policy", "ResponsibleAI")
 """In a reply of status 400: the server does not let the model answer this question."""
 REPORT_TIMEOUT = aiohttp.ClientTimeout(total=10)
 """Of what a server says of itself."""
+GO_ON = "what was answered is kept, give the same command again once it is well"
 MOST_WORDS = 300
 """Characters of a server's words that are shown."""
 
@@ -101,14 +102,12 @@ class Client:
                 return fault
             wait = min(MOST_WAIT_S, self.server.retry_wait_s * 2**number) * random.uniform(0.5, 1)
             if told_wait > MOST_TOLD_WAIT_S:
-                raise UserError(f"{self._place} asks to wait {told_wait / 60:.0f} min ({fault}); {self._tell_kept()}")
+                raise UserError(f"{self._place} asks to wait {told_wait / 60:.0f} min ({fault}); {GO_ON}")
             if told_wait:
                 self._open_at = max(self._open_at, time.monotonic() + told_wait)
             if number < self.server.retries:
                 await self._wait(max(wait, told_wait))
-        raise UserError(
-            f"{self._place} did not answer in {self.server.retries + 1} tries ({fault}); {self._tell_kept()}"
-        )
+        raise UserError(f"{self._place} did not answer in {self.server.retries + 1} tries ({fault}); {GO_ON}")
 
     async def _try(self, request: str, body: bytes) -> tuple[Reply | str, float]:
         """Make one try; gives the answer, or a fault that may pass and the seconds that the server says to wait."""
@@ -174,15 +173,12 @@ class Client:
     def _place(self) -> str:
         return f"model.url: the server at {self.server.url}"
 
-    def _tell_kept(self) -> str:
-        return f"{self._kept.num_answers} answers are kept, give the same command again once it is well"
-
     def _check_cap(self) -> None:
         most = self.server.max_requests
         if most is not None and self._kept.num_requests + self._under_way >= most:
             raise UserError(
-                f"model.max_requests: {most} requests to '{self.server.model.served}' are spent, and "
-                f"{self._kept.num_answers} answers are kept; give the same command with a larger number to go on"
+                f"model.max_requests: {most} requests to '{self.server.model.served}' are spent; what "
+                "was answered is kept, give the same command with a larger number to go on"
             )
 
     async def _explain(self, status: int, text: str) -> str:
