@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cg_lab.data_settings import NonEmptyText
 from cg_lab.questions import AnswerForm
 
 CHAT_COMPLETIONS = "chat_completions"
 """The form of requests that most servers understand."""
-
-
-def _check_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("it begins with http:// or https://, as in http://localhost:8000/v1")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("a key or a password does not belong into it: model.key_variable names the variable of one")
-    return url.rstrip("/")
-
-
-Url = Annotated[str, AfterValidator(_check_url)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +56,7 @@ class EndpointSettings:
 
     name: NonEmptyText
     served: NonEmptyText
-    url: Url
+    url: NonEmptyText
     """Up to `/v1`."""
     revision: str | None
     answer: AnswerForm

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cg_lab.endpoint_settings import EndpointSettings, ServedModel, Server
 from cg_lab.errors import UserError
@@ -34,7 +35,7 @@ def describe_server(settings: EndpointSettings) -> Server:
     """Say how a served model is reached."""
     return Server(
         model=identify_served(settings),
-        url=settings.url,
+        url=settings.url.rstrip("/"),
         key_variable=settings.key_variable,
         concurrency=settings.concurrency,
         timeout_s=settings.timeout_s,
@@ -46,6 +47,7 @@ def describe_server(settings: EndpointSettings) -> Server:
 
 def identify_served(settings: EndpointSettings) -> ServedModel:
     """Name a served model by what is declared of it; its server's address is no part of that."""
+    _check_url(settings.url)
     load_format(settings.format)
     return ServedModel(
         name=settings.name,
@@ -56,6 +58,24 @@ def identify_served(settings: EndpointSettings) -> ServedModel:
         longest_side=settings.longest_side,
         format=settings.format,
     )
+
+
+def _check_url(url: str) -> None:
+    """Refuse an address that is none, or that holds a secret, without a word of it.
+
+    Raises
+    ------
+    UserError
+        With what would be right.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UserError("model.url: it begins with http:// or https://, as in http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UserError(
+            "model.url: a key or a password does not belong into it; model.key_variable names a variable that holds one"
+        )
 
 
 def identify_backbone(settings: ModelSettings) -> Backbone:

@@ -78,7 +78,9 @@ class Compiler:
         self._seeds = study.planned_seeds
         self._level = 1 - study.rule.confidence
         self._num_seeds = {arm: arm.traits.num_seeds or len(self._seeds) for arm in Arm} | (study.arm_seeds or {})
-        self._arms = frozenset(Arm) if study.arms is None else frozenset(study.arms)
+        self._arms = (
+            frozenset(arm for arm in Arm if not arm.traits.is_optional) if study.arms is None else frozenset(study.arms)
+        )
         self._by_model = {
             model: [arm for arm in Arm if arm in self._arms and arm.traits.model == model] for model in get_args(Model)
         }
@@ -211,7 +213,7 @@ class Compiler:
         if isinstance(self._backbone, ServedModel):
             raise UserError(
                 f"model=endpoint: '{self._backbone.served}' is asked, not trained, and the arm {training.arm} would "
-                "train it; take arms=[zero_shot], or a model whose weights you have"
+                "train it; take arms=[zero_shot,zero_shot_blind], or a model whose weights you have"
             )
         mixture = self._spreader.build_mixture(
             training.subsets,
