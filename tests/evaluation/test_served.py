@@ -261,7 +261,7 @@ def test_a_wrong_model_is_told_with_those_that_there_are(chat: ChatServer, tmp_p
 def test_another_model_under_the_same_name_is_refused(chat: ChatServer, tmp_path: Path) -> None:
     ask(chat, tmp_path)
     chat.answers_as = "tiny-2026-09-09"
-    with pytest.raises(UserError, match=r"model 'tiny-2026-09-09'.* reported 'tiny-2026-01-01'.*model.revision=2"):
+    with pytest.raises(UserError, match=r"model 'tiny-2026-09-09'.* reported 'tiny-2026-01-01'.*model.revision=second"):
         ask(chat, tmp_path, make_exam(14))
     chat.answers_as, chat.root = "tiny-2026-01-01", "weights-2"
     with pytest.raises(UserError, match="root 'weights-2'"):

@@ -51,7 +51,7 @@ def test_the_server_is_no_part_of_an_id_and_what_changes_answers_is() -> None:
     same = ("model.url=https://other/v1", "model.concurrency=1", "model.key_variable=KEY", "model.max_requests=5")
     assert list_ids(*same) == ids
     for changed in (
-        "model.served=other", "model.revision=2", "model.name=n", "model.answer=text", "model.request.max_tokens=8",
+        "model.served=other", "model.revision=new", "model.name=n", "model.answer=text", "model.request.max_tokens=8",
         "model.longest_side=64",
     ):  # fmt: skip
         assert list_ids(changed) != ids

@@ -62,6 +62,6 @@ def update_record(record: ServerRecord, said: dict[str, str], folder: Path) -> S
             raise UserError(
                 f"model.served: '{record.model.served}' is another model now: its server reports {name} "
                 f"'{said[name]}', and reported '{before}' with the answers in {folder}; give it a mark of "
-                "its own, such as model.revision=2, and it is asked anew"
+                "its own, such as model.revision=second, and it is asked anew"
             )
     return replace(record, reported=record.reported | said)
