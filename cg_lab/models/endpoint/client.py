@@ -10,6 +10,8 @@ import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -69,7 +71,7 @@ class Client:
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=aiohttp.ClientTimeout(total=self.server.timeout_s),
             connector=aiohttp.TCPConnector(limit=self.server.concurrency),
-            trust_env=True,  # proxies
+            proxy=_find_proxy(self.server.url),  # `trust_env` would look for it, and for .netrc, with each request
         )
         return self
 
@@ -203,6 +205,12 @@ class Client:
         if seconds > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.ending.wait(), seconds)
+
+
+def _find_proxy(url: str) -> str | None:
+    """Find the proxy that the environment names for a server."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 def _read_key(server: Server) -> str:

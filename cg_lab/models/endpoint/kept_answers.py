@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cg_lab.models.endpoint.formats import Reply
 from cg_lab.serialize import parse
 
 FILE = "answers.jsonl"
+REPLY = tuple(field.name for field in fields(Reply))
 
 
 def hash_request(path: str, body: bytes) -> str:
@@ -48,18 +50,24 @@ class KeptAnswers:
             for last in stream:
                 self._note(last)
         if not last.endswith(b"\n"):
-            self._append(b"\n")
+            self._write(b"\n")
+            self._end += 1
 
     def _note(self, line: bytes) -> None:
-        start, self._end = self._end, self._end + len(line)
+        """Note a line that was read."""
         try:
             content = json.loads(line)
             request = bytes.fromhex(content["request"])
         except (ValueError, LookupError, TypeError):
+            self._end += len(line)
             return
+        self._count(request, line, is_answer="reply" in content)
+
+    def _count(self, request: bytes, line: bytes, *, is_answer: bool) -> None:
+        if is_answer:
+            self._places[request] = (self._end, len(line))
+        self._end += len(line)
         self.num_requests += 1
-        if "reply" in content:
-            self._places[request] = (start, len(line))
 
     def find(self, request: str) -> Reply | None:
         """Give the answer to a request; None if there is none."""
@@ -71,18 +79,22 @@ class KeptAnswers:
 
     def keep(self, request: str, reply: Reply) -> None:
         """Keep an answer."""
-        self._append(json.dumps({"request": request, "reply": asdict(reply)}, ensure_ascii=False).encode() + b"\n")
+        self._append(request, "reply", {name: getattr(reply, name) for name in REPLY})
 
     def note_lost(self, request: str) -> None:
         """Note a request that got no answer and may be paid for all the same."""
-        self._append(json.dumps({"request": request, "lost": True}).encode() + b"\n")
+        self._append(request, "lost", content=True)
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, request: str, name: str, content: object) -> None:
+        line = json.dumps({"request": request, name: content}, ensure_ascii=False).encode(errors="replace") + b"\n"
+        self._write(line)
+        self._count(bytes.fromhex(request), line, is_answer=name == "reply")
+
+    def _write(self, line: bytes) -> None:
         written = os.write(self._file, line)
-        if written < len(line):  # no room
+        if written < len(line):
             os.ftruncate(self._file, self._end)
-            raise OSError(28, "No space left on device")
-        self._note(line)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager
