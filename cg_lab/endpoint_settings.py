@@ -54,7 +54,8 @@ class Server:
 class EndpointSettings:
     """A served model with its server, as configured."""
 
-    name: NonEmptyText
+    name: NonEmptyText | None
+    """Null for what the server calls it."""
     served: NonEmptyText
     url: NonEmptyText
     """Up to `/v1`."""

@@ -50,7 +50,7 @@ def identify_served(settings: EndpointSettings) -> ServedModel:
     _check_url(settings.url)
     load_format(settings.format)
     return ServedModel(
-        name=settings.name,
+        name=settings.name or settings.served,
         served=settings.served,
         revision=settings.revision or "",
         answer=settings.answer,
