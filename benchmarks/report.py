@@ -21,7 +21,7 @@ from scipy.stats import bootstrap
 from cg_lab.analysis.bootstrap import Resampling, Scores, resample_means, subtract, summarize
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
-from cg_lab.evaluation.evaluate import PREDICTIONS
+from cg_lab.evaluation.predictions import PREDICTIONS
 from cg_lab.mat import Subset
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan

@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol as Interface, assert_never
 
+from cg_lab.endpoint_settings import ServedModel
+from cg_lab.errors import UserError
 from cg_lab.execution.packs import Order
 from cg_lab.execution.team import Team
 from cg_lab.journal import now
 from cg_lab.locks import find_holder
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob
-from cg_lab.results import EvalResult, FinetuneResult, Layout, write_result
-from cg_lab.serialize import content_id
+from cg_lab.results import EvalResult, FinetuneResult, Layout, ServedFacts, write_result
+from cg_lab.serialize import content_id, omit_defaults
 from cg_lab.study import SlurmSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from cg_lab.evaluation.predictions import Evaluation
     from cg_lab.execution.workset import Workset
     from cg_lab.models.batches import Example
     from cg_lab.training.finetune import Training
@@ -87,6 +90,9 @@ class ModelBench:
             If it was asked to stop; a checkpoint is left.
 
         """
+        if isinstance(job, EvalJob) and isinstance(job.backbone, ServedModel):
+            self._ask_server(job, job.backbone, conduct)
+            return
         from cg_lab.execution.workset import open_workset
 
         surface = self._surface
@@ -240,8 +246,31 @@ class ModelBench:
                 layout.predictions(job.id),
                 max(1, self._surface.order.eval_batch_size // conduct.parts),
             )
+        self._write_eval(job, done, started)
+
+    def _ask_server(self, job: EvalJob, model: ServedModel, conduct: Conduct) -> None:
+        from cg_lab.data.sources import open_source
+        from cg_lab.evaluation.served import run_served_eval
+        from cg_lab.evaluation.served_exam import pose_exam
+
+        surface, layout = self._surface, self._surface.layout
+        if not surface.team.is_first:
+            return
+        started = now()
+        server = next((server for server in surface.order.servers if server.model == model), None)
+        if server is None:
+            raise UserError(
+                f"model: '{model.name}' is served, and this sweep names no server of it; add model=endpoint model.url="
+            )
+        catalog = surface.plan.catalog_of(job.data)
+        exam = pose_exam(job, open_source(catalog, layout.data), {part.name: part for part in catalog.subsets})
+        folder = layout.answers(content_id("served", 1, omit_defaults(model)))
+        done, facts = run_served_eval(exam, server, folder, layout.predictions(job.id), conduct.is_stopping)
+        self._write_eval(job, done, started, facts)
+
+    def _write_eval(self, job: EvalJob, done: Evaluation, started: str, served: ServedFacts | None = None) -> None:
         write_result(
-            layout,
+            self._surface.layout,
             EvalResult(
                 job=job,
                 num_questions=done.num_questions,
@@ -250,6 +279,7 @@ class ModelBench:
                 seconds=round(done.seconds, 3),
                 host=socket.gethostname(),
                 started=started,
+                served=served,
             ),
         )
 
