@@ -31,6 +31,7 @@ examples:
   python -m cg_lab sweep cluster=slurm --detach           submit and leave; a last task reports
   python -m cg_lab status --watch                         how far it is
   python -m cg_lab retry --failed                         run again what failed
+  python -m cg_lab view                                   look at the report, and at every answer
   python -m cg_lab studies                                what is there
   python -m cg_lab gc --dry-run                           what could go
   python -m cg_lab bundle STUDY study.zip                 pass a study on; `open study.zip` adds it elsewhere
@@ -74,7 +75,9 @@ class Arguments:
     no_images: bool
     """Whether `report` leaves test images out."""
     names: tuple[str, ...]
-    """Studies or paths that `studies`, `bundle`, `open` and `merge` are about."""
+    """Studies or paths that `view`, `studies`, `bundle`, `open` and `merge` are about."""
+    opens: bool
+    """Whether `view` opens a browser."""
     dry_run: bool
     """Whether `gc` only says what it would remove."""
     weights: bool
@@ -168,6 +171,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         published=getattr(parsed, "published", None),
         no_images=getattr(parsed, "no_images", False),
         names=tuple(getattr(parsed, "names", None) or ()),
+        opens=getattr(parsed, "open", False),
         dry_run=getattr(parsed, "dry_run", False),
         weights=getattr(parsed, "weights", False),
         studies=tuple(getattr(parsed, "studies", None) or ()),
@@ -240,7 +244,7 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
         case "doctor":
             command.add_argument("--json", action="store_true", help="print what was found as JSON")
             command.add_argument("--quick", action="store_true", help="only what takes no loading of the model")
-        case "report" | "data" | "ui" | "server":
+        case "report" | "view" | "data" | "ui" | "server":
             _add_showing(name, command)
         case _:
             pass
@@ -276,6 +280,10 @@ def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--published", type=Path, metavar="FOLDER", help="write a paper's tables instead, from its CSV files"
         )
+    elif name == "view":
+        command.add_argument("names", nargs="*", metavar="STUDY", help="a study by name (default: the configuration's)")
+        command.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
+        command.add_argument("--open", action="store_true", help="open a browser too")
     elif name == "data":
         command.add_argument(
             "action",

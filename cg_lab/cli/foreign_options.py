@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from cg_lab.errors import UserError, suggest
 
 OTHER_VERBS = {
+    "browse": "view",
     "clean": "gc",
     "compare": "report",
     "eval": "sweep",
