@@ -36,6 +36,7 @@ examples:
   python -m cg_lab gc --dry-run                           what could go
   python -m cg_lab bundle STUDY study.zip                 pass a study on; `open study.zip` adds it elsewhere
   python -m cg_lab ui                                     compare runs in MLflow
+  eval "$(python -m cg_lab completion bash)"              let Tab complete verbs, options, groups, keys and studies
 """
 
 
@@ -67,7 +68,7 @@ class Arguments:
     wanted: tuple[str, ...] | None
     """Ids of the only jobs that are run; None for all."""
     action: str
-    """What `data` does."""
+    """What `data` and `studies` do, and whose completion is printed."""
     form: str | None
     """Format of the tables that `report` writes beside the report."""
     published: Path | None
@@ -112,33 +113,12 @@ def parse_arguments(argv: list[str]) -> Arguments:
     from cg_lab.cli import verbs
 
     check_verb(argv, verbs.VERBS)
-    parser = argparse.ArgumentParser(
-        prog="python -m cg_lab",
-        description="Does a vision-language model recombine what it learned? Plan, run, report.",
-        epilog=EXAMPLES + "\n" + _describe_choices(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"cg_lab {__version__}")
-    commands = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    options: dict[str, list[str]] = {}
-    for name, (run, text) in verbs.VERBS.items():
-        command = commands.add_parser(name, help=text, description=text)
-        _add_own_options(name, command)
-        if name in READING:
-            command.add_argument("--json", action="store_true", help="print JSON; docs/json.md says what stands in it")
-        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides, see conf/")
-        command.add_argument(
-            "-m", "--multirun", action="store_true", help="plan all of KEY=A,B, choice(), range(), glob() together"
-        )
-        command.add_argument("--config-dir", type=Path, help="a further folder of configuration")
-        command.add_argument("--config-name", default=CONFIG_NAME, help="primary configuration (default: %(default)s)")
-        _add_hydra_options(command)
-        command.set_defaults(run=run, verb=name)
-        options[name] = [option for action in command._actions for option in action.option_strings]
+    parser, commands = build_parser()
     # Overrides stand anywhere, as a Hydra user expects: `sweep a=1 -m b=2`, `~key`.
     parsed, unknown = parser.parse_known_args([part for part in argv if not _is_override(part)])
     if unknown:
-        raise UserError(explain_options(parsed.verb, unknown, options[parsed.verb]))
+        known = [option for action in list_actions(commands[parsed.verb]) for option in action.option_strings]
+        raise UserError(explain_options(parsed.verb, unknown, known))
     overrides = (*parsed.overrides, *(part for part in argv if _is_override(part)))
     return Arguments(
         run=parsed.run,
@@ -188,6 +168,40 @@ def parse_arguments(argv: list[str]) -> Arguments:
     )
 
 
+def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Build the parser of all command lines, and give that of each verb by its name."""
+    from cg_lab.cli import verbs
+
+    parser = argparse.ArgumentParser(
+        prog="python -m cg_lab",
+        description="Does a vision-language model recombine what it learned? Plan, run, report.",
+        epilog=EXAMPLES + "\n" + _describe_choices(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"cg_lab {__version__}")
+    adder = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    commands: dict[str, argparse.ArgumentParser] = {}
+    for name, (run, text) in verbs.VERBS.items():
+        command = commands[name] = adder.add_parser(name, help=text, description=text)
+        _add_own_options(name, command)
+        if name in READING:
+            command.add_argument("--json", action="store_true", help="print JSON; docs/json.md says what stands in it")
+        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides, see conf/")
+        command.add_argument(
+            "-m", "--multirun", action="store_true", help="plan all of KEY=A,B, choice(), range(), glob() together"
+        )
+        command.add_argument("--config-dir", type=Path, help="a further folder of configuration")
+        command.add_argument("--config-name", default=CONFIG_NAME, help="primary configuration (default: %(default)s)")
+        _add_hydra_options(command)
+        command.set_defaults(run=run, verb=name)
+    return parser, commands
+
+
+def list_actions(command: argparse.ArgumentParser) -> list[argparse.Action]:
+    """List the options and arguments of a verb."""
+    return command._actions
+
+
 def _add_hydra_options(command: argparse.ArgumentParser) -> None:
     """Add what Hydra's own command line has for looking at a configuration."""
     command.add_argument(
@@ -230,6 +244,8 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
                 action="store_true",
                 help="make a begun study smaller, or another; its old plan is kept",
             )
+        case "completion":
+            command.add_argument("action", choices=["bash", "zsh", "fish", "query"], metavar="{bash,zsh,fish}")
         case "status" | "cancel" | "retry":
             _add_selection(name, command)
         case "studies" | "gc" | "bundle" | "open" | "merge":

@@ -268,6 +268,14 @@ def server(arguments: Arguments) -> int:
     return 1
 
 
+def completion(arguments: Arguments) -> int:
+    """Print what makes a shell complete command lines; or, for that, what the one at hand may go on with."""
+    from cg_lab.cli.completion import answer_query, read_script
+
+    print(answer_query(os.environ) if arguments.action == "query" else read_script(arguments.action), end="")
+    return 0
+
+
 def data(arguments: Arguments) -> int:
     """Check, show or prepare the images of a study."""
     runs = _read_runs(arguments)
@@ -305,6 +313,7 @@ VERBS: dict[str, tuple[Run, str]] = {
     "sync": (sync, "mirror a study's files to MLflow"),
     "server": (server, "run an MLflow server with PostgreSQL, which a team mirrors its studies to"),
     "ui": (ui, "open the MLflow UI on this machine"),
+    "completion": (completion, "print what makes bash, zsh or fish complete command lines"),
 }
 
 
