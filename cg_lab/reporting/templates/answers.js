@@ -178,7 +178,7 @@ function drawForm(chosen, columns, shown) {
     choose("label", "right answer", [["", "any"], ...[...labels].sort().map(label => [label, label])]),
     choose("agree", "agreement", Object.entries(AGREE)),
     choose("seed", "seed", [["", "all"], ...[...seeds].sort((a, b) => a - b).map(seed => [String(seed), String(seed)])]),
-    make("label", {}, "confidence in percent", make("span", { className: "span" },
+    make("div", { className: "group", role: "group", ariaLabel: "confidence in percent" }, "confidence in percent", make("span", { className: "span" },
       type("min", "number", { min: 0, max: 100, placeholder: "from", ariaLabel: "confidence from" }), type("max", "number", { min: 0, max: 100, placeholder: "to", ariaLabel: "confidence to" }),
       Object.assign(choose("of", "", [["", "of any shown arm"], ...columns.map(column => [column.key, "of " + column.name])]), { ariaLabel: "confidence of" }))),
     make("label", {}, "words", type("text", "search", { placeholder: "in question, options, id" })),
