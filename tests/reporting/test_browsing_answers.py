@@ -121,6 +121,10 @@ def test_filters_leave_the_questions_that_they_say(browser: Page, page_path: Pat
     assert list_numbers(browser) == [3, 7, 11, 15, 19, 23]
     change(browser, "seed", "1")  # one seed can't disagree with itself
     browser.wait(f"{COUNT} === '0 of 24 test questions'")
+    browser.click("document.querySelector('#clear')")
+    browser.wait(f"{COUNT} === '24 of 24 test questions'")
+    assert browser.evaluate("document.querySelector('[name=agree]').value + location.hash") == "#exam=0"
+    assert browser.evaluate("document.querySelector('#clear').checkVisibility()") is False
 
 
 def test_confidence_labels_and_words_filter_too(browser: Page, page_path: Path) -> None:

@@ -135,7 +135,7 @@ function order(rows) {
 
 // Drawing.
 const [form, head, body] = ["form", "thead", "tbody"].map(name => document.querySelector(name));
-const status = document.querySelector("[role=status]"), pager = document.querySelector(".state nav");
+const status = document.querySelector("[role=status]"), pager = document.querySelector(".state nav"), clear = document.querySelector("#clear");
 function choose(name, label, options) {
   const field = make("select", { name });
   for (const [value, text] of options) field.append(value === null ? make("hr") : make("option", { value, textContent: text }));
@@ -287,6 +287,7 @@ async function show(rebuilds = true) {
   const last = Math.max(0, Math.ceil(rows.length / PAGE_ROWS) - 1), page = Math.min(Number(state.page) || 0, last), start = page * PAGE_ROWS, end = Math.min(start + PAGE_ROWS, rows.length);
   const total = chosen.reduce((count, exam) => count + exam.test.ids.length, 0);
   status.textContent = `${rows.length.toLocaleString("en")} of ${total.toLocaleString("en")} test questions`;
+  clear.hidden = rows.length === total;
   const [back, forth] = pager.querySelectorAll("button");
   pager.hidden = last === 0;
   pager.querySelector("span").textContent = `${(start + 1).toLocaleString("en")} to ${end.toLocaleString("en")}`;
@@ -298,6 +299,10 @@ async function show(rebuilds = true) {
   keep();
   drawRows(rows.slice(start, end), shown);
 }
+clear.addEventListener("click", () => {
+  for (const name of Object.keys(state)) if (!["exam", "arms", "sort", "down", "large"].includes(name)) state[name] = "";
+  show();
+});
 document.querySelector("details").open = innerWidth > 768;
 form.addEventListener("submit", event => event.preventDefault());
 show();
