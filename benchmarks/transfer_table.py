@@ -1,8 +1,9 @@
 """What training on every pair, on single subsets and on some larger mixtures does for every other subset of a world.
 
-    python benchmarks/transfer_table.py WORLD [--seeds 0,1] [--results FOLDER]
+    python benchmarks/transfer_table.py [WORLD] [--seeds 0,1] [--results FOLDER]
 
-Trains what `benchmarks/transfer_tables/WORLD.csv` lacks, as one study with `design=transfer`, and writes it anew.
+Trains what `benchmarks/transfer_tables/WORLD.csv` lacks, as one study with `design=transfer`, and writes it anew;
+without a world it says what the tables have.
 `--results` keeps the fine-tunes in a folder, so that a run that was stopped goes on. A fine-tune takes some 15 s on one
 core, and there are 114 for each seed of a world. benchmarks/recommend.py reads the tables.
 """
@@ -130,10 +131,15 @@ def read_answers(results: Path, study: str) -> Iterator[Answers]:
 def main() -> None:
     """Train what is missing of some seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("world")
+    parser.add_argument("world", nargs="?")
     parser.add_argument("--seeds", default="0", help="such as 0,1")
     parser.add_argument("--results", type=Path, help="a folder that is kept")
     given = parser.parse_args()
+    if given.world is None:
+        for path in sorted(TABLES.glob("*.csv")):
+            known = read_table(path.stem)
+            print(f"{path.stem}: {len({(part.seed, part.mixture) for part in known})} fine-tunes, {len(known)} answers")
+        return
     TABLES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         results = given.results or Path(scratch)
