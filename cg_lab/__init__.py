@@ -9,9 +9,10 @@ from cg_lab.version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cg_lab.recommendation import Recommendation
     from cg_lab.reporting.frames import StudyView
 
-__all__ = ["__version__", "open_study"]
+__all__ = ["__version__", "open_study", "recommend"]
 
 
 def open_study(folder: str | Path) -> StudyView:
@@ -31,3 +32,27 @@ def open_study(folder: str | Path) -> StudyView:
     from cg_lab.reporting import frames  # pandas and matplotlib, which the command line loads when it needs them
 
     return frames.open_study(folder)
+
+
+def recommend(target: str, *overrides: str) -> Recommendation:
+    """Rank what to train on for a target, as the verb of this name does.
+
+    Parameters
+    ----------
+    target
+        A subset by name or as Modality:Area:Task.
+    overrides
+        As on the command line, such as `"data=catalog"`, `"data.path=subsets.csv"`, `"budget.samples=5000"`.
+
+    Raises
+    ------
+    UserError
+        If the configuration or the target is wrong.
+
+    """
+    from cg_lab.cli.recommend import recommend as rank
+    from cg_lab.cli.runs import open_runs
+    from cg_lab.config import Request, read_studies
+
+    (run,) = open_runs(read_studies(Request(overrides=overrides)), overrides)
+    return rank(run, target)

@@ -132,3 +132,14 @@ def test_as_json_it_is_the_whole_recommendation(tmp_path: Path, capsys: pytest.C
     assert found["target"] == "ct-brain-mass"
     assert len(found["mixtures"]) == 2
     assert found["outlook"] == "unknown"
+
+
+def test_a_notebook_gets_what_the_verb_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import cg_lab
+    from cg_lab.recommendation import Recommendation
+    from cg_lab.serialize import parse
+
+    where = (f"results_dir={tmp_path}", "budget.samples=96")
+    assert main(["recommend", "ct-brain-mass", "--json", *where]) == 0
+    told = parse(Recommendation, json.loads(capsys.readouterr().out), where="recommend")
+    assert cg_lab.recommend("ct-brain-mass", *where) == told
