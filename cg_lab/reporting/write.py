@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from cg_lab.analysis.effects import StudyEffects
+from cg_lab.analysis.regret import measure_regret
 from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import CONTROLS
 from cg_lab.errors import UserError
@@ -179,6 +180,7 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "names": name_questions(effects.plan),
         "summaries": list_told(effects.summaries),
         "savings": list_savings(effects),
+        "regrets": measure_regret(effects),
         "beside": list_beside(effects),
         "splits": explored.splits,
         "name_arm": name_arm,
