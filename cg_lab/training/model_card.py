@@ -37,7 +37,7 @@ def complete_checkpoint(folder: Path, job: FinetuneJob, plan: str) -> None:
         Name and id of the plan that it was trained for.
 
     """
-    source = find_local_folder(job.backbone.path) or _find_snapshot(job.backbone)
+    source = find_local_folder(job.backbone.path) or find_snapshot(job.backbone)
     has_grids = False
     if source is not None:
         _copy_read_files(source, folder)
@@ -73,7 +73,7 @@ def _write_image_limits(backbone: Backbone, source: Path, folder: Path) -> bool:
     return GRIDS in changed
 
 
-def _find_snapshot(backbone: Backbone) -> Path | None:
+def find_snapshot(backbone: Backbone) -> Path | None:
     """Find the folder of the hub's cache that a model was loaded from; None for one that was made in memory."""
     try:  # the hub itself is not asked: compute nodes seldom reach it
         found = cached_file(backbone.path, "config.json", revision=backbone.revision, local_files_only=True)
