@@ -174,7 +174,13 @@ def _check_command(command: str | None) -> str | None:
 
 def _write_settings(given: Any) -> Any:  # noqa: ANN401 - what a person gave
     """Write settings as one text, so that a recipe can be compared and hashed."""
-    return json.dumps(given, sort_keys=True, ensure_ascii=False) if isinstance(given, dict) else given
+    if isinstance(given, str):
+        if not isinstance(json.loads(given), dict):  # JSONDecodeError is a ValueError, which pydantic tells
+            raise ValueError("settings are keys with values")
+        return given
+    if given is not None and not isinstance(given, dict):
+        raise ValueError("settings are keys with values, such as {template: qwen2_vl}")
+    return json.dumps(given or {}, sort_keys=True, ensure_ascii=False)
 
 
 Ours = Field(exclude_if=lambda given: given in {None, "{}", "cg_lab"})

@@ -16,6 +16,7 @@ from cg_lab.doctor.machine import check_devices, check_versions
 from cg_lab.doctor.model_files import check_beside_weights, check_model_files, find_files
 from cg_lab.doctor.places import check_disk, check_mlflow, check_results, check_slurm
 from cg_lab.doctor.room import check_room, count_trained, find_devices
+from cg_lab.doctor.trainer import UNKNOWN_MEMORY, check_trainer
 from cg_lab.doctor.training_data import Lesson, find_lesson
 from cg_lab.due_seeds import find_due
 from cg_lab.errors import UserError
@@ -79,6 +80,9 @@ def list_checks(study: Study, *, quick: bool) -> Iterator[CheckResult]:
         backbone = identify_backbone(study.model)
     except UserError as error:
         yield CheckResult(name="model", status=Status.FAULT, found=str(error), way_out="get all files of a checkpoint")
+    study, trainer = check_trainer(study)
+    if trainer is not None:
+        yield trainer
     files = check_model_files(backbone) if backbone else check_beside_weights(study.model.path)
     yield from files
     folder = find_files(backbone) if backbone else None
@@ -88,7 +92,8 @@ def list_checks(study: Study, *, quick: bool) -> Iterator[CheckResult]:
     yield check_disk(study, lesson.plan, pending, layout)
     if folder is None or backbone is None or find_worst(files) is Status.FAULT:
         return
-    room = check_room(count_trained(backbone, study.finetune), devices)
+    is_ours = study.finetune.by == "cg_lab"
+    room = check_room(count_trained(backbone, study.finetune), devices) if is_ours else UNKNOWN_MEMORY
     yield room
     if not quick:
         yield from _list_loaded(study, backbone, folder, lesson, room)
@@ -105,7 +110,7 @@ def _list_loaded(
     yield architecture
     frame = check_frame(backbone, folder, lesson.question)
     yield frame
-    if find_worst((architecture, frame)) is not Status.OK:
+    if find_worst((architecture, frame)) is not Status.OK or study.finetune.by == "command":
         return
     if room.status is not Status.OK or not lesson.questions:
         why = "training has no room here" if lesson.questions else "there are no images to train on"

@@ -1,9 +1,10 @@
-"""The process of a trainer's command: its output goes on and is kept, it is ended when asked, and it outlives nobody."""
+"""The process of a trainer's command: its output goes on, it is ended when asked, and it outlives nobody."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,9 +74,15 @@ class CommandProcess:
         finally:
             self._signal(signal.SIGKILL)  # also what the command has left running
             self._process.wait()
-            self._reader.join(timeout=5)
+            self._close()
         if self._process.returncode:
             raise CommandFailedError(self._tell_end(self._process.returncode))
+
+    def _close(self) -> None:
+        self._reader.join(timeout=5)
+        for pipe in (self._process.stdin, *([] if self._reader.is_alive() else [self._process.stdout])):
+            if pipe is not None:
+                pipe.close()
 
     def _end(self) -> None:
         self._signal(signal.SIGTERM)
@@ -106,7 +113,8 @@ class CommandProcess:
     def _pass_on(self, lines: Sequence[bytes]) -> None:
         for line in lines:
             if text := hide_passwords(line.decode(errors="replace")).rstrip():
-                print(text, flush=True)
+                sys.stdout.write(f"{text}\n")  # the log of the task
+                sys.stdout.flush()
                 self._last.append(text)
 
 
@@ -119,13 +127,11 @@ def find_program(words: Sequence[str], path: str) -> str:
         If there is none.
 
     """
-    import shutil
-
     found = shutil.which(words[0], path=path)
     if found is None:
         raise UserError(
-            f"finetune.command: no program '{words[0]}' on this machine; install the trainer beside cg_lab, or give its "
-            "whole path"
+            f"finetune.command: no program '{words[0]}' on this machine; install the trainer beside cg_lab, or give "
+            "its whole path"
         )
     return found
 

@@ -222,7 +222,7 @@ def _check_moved(moved: Mapping[str, float], job: FinetuneJob) -> float:
     wrong = [name for name, share in moved.items() if share > ROUNDING and not is_trainable(name, part)]
     if wrong:
         raise UserError(
-            f"finetune.command: trained {wrong[0]} ({len(wrong)} weights in all), which finetune.trainable={part} leaves "
-            "as it is; say there what the trainer trains"
+            f"finetune.command: trained {wrong[0]} ({len(wrong)} weights in all), which finetune.trainable={part} "
+            "leaves as it is; say there what the trainer trains"
         )
     return round(math.fsum(moved.values()) / len(moved), 6)

@@ -98,7 +98,7 @@ pipeline_tag: image-text-to-text
 # {base.name}, fine-tuned: job {job.id}
 
 {"Low-rank adapters for" if is_adapter else "Weights of"} `{base.path}` at revision `{base.revision}`,
-trained to answer with {base.answer.value}s, for the plan {plan or "of one job"}.
+trained to answer with {base.answer.value}s{_tell_trainer(job)}, for the plan {plan or "of one job"}.
 
 ```python
 {_write_lines(base.path, kind)}
@@ -123,6 +123,10 @@ trained with seed {job.seed}.
 
 cg_lab {__version__}, torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}.
 """
+
+
+def _tell_trainer(job: FinetuneJob) -> str:
+    return "" if job.recipe.by == "cg_lab" else f" by {job.recipe.version}"
 
 
 def _write_lines(path: str, kind: Kind) -> str:
