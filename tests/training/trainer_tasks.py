@@ -26,7 +26,11 @@ def make_task(folder: Path, recipe: Recipe, **changes: Any) -> TrainerTask:
         Image.new("RGB", (48, 48), colour).save(path)
         samples.append(
             TrainingSample(
-                id=str(number), subset="us-breast-mass", image=path, question="Which?\nA: mass\nB: cyst", answer="AB"[number % 2]
+                id=str(number),
+                subset="us-breast-mass",
+                image=path,
+                question="Which?\nA: mass\nB: cyst",
+                answer="AB"[number % 2],
             )
         )
     data = folder / "data"
