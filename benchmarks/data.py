@@ -34,6 +34,7 @@ from cg_lab.models.batches import join_images
 from cg_lab.models.identity import identify_backbone
 from cg_lab.models.prepared import SHARD, Pool, PreparedImages
 from cg_lab.models.stored import give_values
+from cg_lab.study import ModelSettings
 
 CORES = 2
 SIDE = 336
@@ -48,7 +49,9 @@ def open_backbone(side: int) -> LoadedBackbone:
     from cg_lab.config import read_study
 
     torch.set_num_threads(1)
-    backbone = load_for_images(identify_backbone(read_study([]).model))
+    settings = read_study([]).model
+    assert isinstance(settings, ModelSettings)
+    backbone = load_for_images(identify_backbone(settings))
     if side != backbone.processor.image_processor.size["height"]:
         size = {"height": side, "width": side}
         backbone.processor.image_processor = CLIPImageProcessor(size={"shortest_edge": side}, crop_size=size)

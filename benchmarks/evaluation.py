@@ -34,6 +34,7 @@ from cg_lab.models.scoring import score_options
 from cg_lab.planning.plan import PlannedCatalog
 from cg_lab.planning.work import ORIGINAL
 from cg_lab.questions import AnswerForm, Question, format_question, rotate
+from cg_lab.study import ModelSettings
 
 CPU_MODEL = "tiny_llava"
 
@@ -69,6 +70,7 @@ def make_task(model: str, form: AnswerForm, num_questions: int, batch_size: int,
     if model == CPU_MODEL:
         study = read_study([])
         catalog = read_catalog(study.data)
+        assert isinstance(study.model, ModelSettings)
         backbone = load_backbone(replace(identify_backbone(study.model), answer=form))
         planned = PlannedCatalog(data=catalog.data, factors=catalog.factors, tied=(), subsets=catalog.subsets, notes=())
         source = open_source(planned, None)

@@ -27,7 +27,7 @@ from cg_lab.analysis.verdict import Verdict
 from cg_lab.config import read_study
 from cg_lab.data.phantom import World
 from cg_lab.data.sources import read_catalog
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run, build_plan
 
 WORLDS = tuple(world for world in World if world is not World.COMPOSITIONAL)
@@ -61,7 +61,7 @@ class Tally:
 def plan_world(world: str, overrides: tuple[str, ...]) -> Hall:
     """Plan the default study, as far as overrides do not say otherwise, in a world of marks."""
     study = read_study([f"data.world={world}", f"rule.resamples={RESAMPLES}", *overrides])
-    backbone = identify_backbone(study.model)
+    backbone = identify_model(study.model)
     return open_hall(build_plan([Run(name="", study=study, catalog=read_catalog(study.data), backbone=backbone)]))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.results import Layout, open_results
 
@@ -46,7 +46,7 @@ def make_month(root: Path, num_studies: int, num_jobs: int) -> None:
     layout = open_results(root)
     study = read_study([f"targets={TARGETS}", "seeds=[0,1,2]", "study=month"])
     plan = build_plan(
-        [Run(name="", study=study, catalog=read_catalog(study.data), backbone=identify_backbone(study.model))]
+        [Run(name="", study=study, catalog=read_catalog(study.data), backbone=identify_model(study.model))]
     )
     text, ids = plan.text, [job.id for job in (*plan.finetunes, *plan.evals)]
     made: list[str] = []

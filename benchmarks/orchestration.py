@@ -22,7 +22,7 @@ from cg_lab.data.sources import read_catalog
 from cg_lab.execution.bench import Conduct, Job, Surface
 from cg_lab.execution.packs import Order
 from cg_lab.execution.run import run_plan
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import FinetuneJob
@@ -78,7 +78,7 @@ class OpenSleeper:
 def make_plan(num_seeds: int) -> Plan:
     """Plan 248 fine-tunes for each seed, and nearly twice as many evaluations."""
     study = read_study(["targets=null", "data.targets=null", f"seeds={list(range(num_seeds))}"])
-    backbone = identify_backbone(study.model)
+    backbone = identify_model(study.model)
     return build_plan([Run(name="", study=study, catalog=read_catalog(study.data), backbone=backbone)])
 
 

@@ -21,9 +21,9 @@ from scipy.stats import bootstrap
 from cg_lab.analysis.bootstrap import Resampling, Scores, resample_means, subtract, summarize
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
-from cg_lab.evaluation.evaluate import PREDICTIONS
+from cg_lab.evaluation.predictions import PREDICTIONS
 from cg_lab.mat import Subset
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
 from cg_lab.reporting.write import write_report
@@ -89,7 +89,7 @@ def build_study(num_targets: int) -> Plan:
     catalog = read_catalog(read_study([]).data)
     targets = ",".join(subset.name for subset in catalog.subsets[:num_targets])
     study = read_study([f"targets=[{targets}]", f"seeds=[{seeds}]", "study=many"])
-    return build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_backbone(study.model))])
+    return build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_model(study.model))])
 
 
 def write_answers(layout: Layout, plan: Plan) -> None:

@@ -27,7 +27,7 @@ from cg_lab.execution.clusters import End, Key, Look, NoAnswerError, Task
 from cg_lab.execution.drive import Clock, Driver
 from cg_lab.execution.packs import Order, Submission, Work, path_of, tabulate, trace_of
 from cg_lab.journal import append_event
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, write_plan
@@ -253,7 +253,7 @@ def make_plan(num_jobs: int) -> Plan:
                 "arms=[zero_shot,unrelated,related,ceiling]",
             ]
         )
-        backbone = identify_backbone(study.model)
+        backbone = identify_model(study.model)
         return build_plan([Run(name="", study=study, catalog=read_catalog(study.data), backbone=backbone)])
 
     one, two = (len(plan.finetunes) + len(plan.evals) for plan in (build(1), build(2)))

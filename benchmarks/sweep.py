@@ -29,7 +29,7 @@ from cg_lab.execution.packs import Order
 from cg_lab.execution.run import run_plan
 from cg_lab.execution.team import Team
 from cg_lab.journal import read_events
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import ORIGINAL, EvalJob
@@ -52,7 +52,7 @@ def make_plan(num_targets: int, more: list[str]) -> Plan:
     # Spread over the catalogue, so that every element is held out somewhere.
     names = sorted(catalog.names, key=lambda name: content_id("target", 1, [name]))[:num_targets]
     study = read_study([*OVERRIDES, *more, f"targets=[{','.join(sorted(names))}]"])
-    plan = build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_backbone(study.model))])
+    plan = build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_model(study.model))])
     evals = {job.id: job for job in plan.evals}
     for tune, target in product([None, *plan.finetunes], sorted(names)):
         job = EvalJob(

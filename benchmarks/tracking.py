@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.results import EvalResult, FinetuneResult, Layout, write_plan, write_result
 from cg_lab.tracking import sync_study
@@ -35,7 +35,7 @@ def main() -> None:
     study = read_study(
         ["data=med_mat", "design=two_source", f"seeds=[{','.join(map(str, range(seeds)))}]", "study=many"]
     )
-    backbone = identify_backbone(study.model)
+    backbone = identify_model(study.model)
     plan = build_plan([Run(name="", study=study, catalog=read_catalog(study.data), backbone=backbone)])
     with tempfile.TemporaryDirectory() as place:
         layout = Layout(Path(place))

@@ -46,7 +46,7 @@ from cg_lab.models.reading import reading_in_places
 from cg_lab.planning.plan import PlannedCatalog
 from cg_lab.planning.work import FinetuneJob, Mixture, MixturePart
 from cg_lab.questions import AnyQuestion, Question, format_answer, format_question
-from cg_lab.study import Lora, TrainablePart
+from cg_lab.study import Lora, ModelSettings, TrainablePart
 from cg_lab.training.finetune import run_finetune
 from cg_lab.training.fused import run_fused
 from cg_lab.training.trainer_arguments import Surroundings
@@ -122,6 +122,7 @@ def make_material(case: Case, *, tiny: bool) -> Material:
     share = case.num_samples // len(catalog.subsets)
     mixture = Mixture(parts=tuple(MixturePart(subset=subset.name, count=share) for subset in catalog.subsets), seed=0)
     exam = pose_training(source, {subset.name: subset for subset in catalog.subsets}, mixture)
+    assert isinstance(study.model, ModelSettings)
     return Material(
         backbone=load_backbone(identify_backbone(study.model)),
         questions=exam.questions,

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from planner import BACKBONE, Taken, make_catalog, make_study, time_process
 
 from cg_lab.arms import Arm
-from cg_lab.evaluation.evaluate import PREDICTIONS
+from cg_lab.evaluation.predictions import PREDICTIONS
 from cg_lab.mat import Subset
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan

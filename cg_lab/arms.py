@@ -41,6 +41,8 @@ class Traits:
     is_headline: bool = False
     """Whether overviews have it: means over all held-out questions, samples that an arm needs, examples, tables with a
     row for each held-out question."""
+    is_optional: bool = False
+    """Whether it is planned only where `arms` names it."""
     asks_target: bool = True
     """Whether it is asked about the target, and not about the subsets that its model was trained on."""
 
@@ -103,6 +105,17 @@ class Arm(StrEnum):
             model="untouched",
             is_reference=True,
             is_headline=True,
+        ),
+    )
+    ZERO_SHOT_BLIND = (
+        "zero_shot_blind",
+        Traits(
+            words="zero-shot blind",
+            meaning="the untouched model, shown a blank image",
+            colour="#c9b2bf",
+            model="untouched",
+            image="blank",
+            is_optional=True,
         ),
     )
     UNRELATED = (

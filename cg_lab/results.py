@@ -54,6 +54,25 @@ class FinetuneResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServedFacts:
+    """How a served model was asked, and what its server reported."""
+
+    reported: dict[str, str]
+    """By `model`, `root`, `parent` and `version`, as far as it says."""
+    fingerprints: tuple[str, ...]
+    """That came with answers."""
+    num_scored: int
+    """Questions that count by the log-probabilities of their letters; the others count as written."""
+    num_asked: int
+    """Requests that were sent, tries of one included."""
+    num_found: int
+    """Answers that were kept before, or are those of an equal request."""
+    num_read: int
+    num_written: int
+    """Tokens of all answers, as the server counts them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
     """What a finished evaluation found; each question's probabilities lie in predictions.parquet beside it."""
 
@@ -67,6 +86,8 @@ class EvalResult:
     seconds: float
     host: str
     started: str
+    served: ServedFacts | None = None
+    """None for weights that were loaded."""
 
 
 FailureKind = Literal[
@@ -107,6 +128,10 @@ class Layout:
     def data(self) -> Path:
         """Tables of images, and what was found out about each image."""
         return self.root / "data"
+
+    def answers(self, name: str) -> Path:
+        """Folder of the answers of one served model, for all studies."""
+        return self.root / "answers" / name
 
     @property
     def prepared(self) -> Path:

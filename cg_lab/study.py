@@ -17,10 +17,12 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Tag,
 )
 
 from cg_lab.arms import Arm
 from cg_lab.data_settings import DataSettings, NonEmptyText
+from cg_lab.endpoint_settings import EndpointSettings, ServedModel, tell_endpoint
 from cg_lab.mat import Kind
 from cg_lab.questions import AnswerForm
 
@@ -118,6 +120,12 @@ class Backbone:
     """Kernels of attention; None for what transformers chooses."""
 
 
+AnyBackbone = Annotated[
+    Annotated[Backbone, Tag("weights")] | Annotated[ServedModel, Tag("endpoint")], Discriminator(tell_endpoint)
+]
+"""What can be asked untouched; only weights are trained."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
     """Which backbone, and how fast it is here."""
@@ -145,6 +153,12 @@ class ModelSettings:
     """Disk that one fine-tune's weights take."""
     adapter_mb: PositiveFloat
     """Disk that low-rank adapters on every linear layer of language model and projector take, for each rank."""
+
+
+AnyModelSettings = Annotated[
+    Annotated[ModelSettings, Tag("weights")] | Annotated[EndpointSettings, Tag("endpoint")],
+    Discriminator(tell_endpoint),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,7 +406,7 @@ class Study:
     """Which subsets count as the target itself: those that share an element of every factor, or only equal ones."""
     filler: FillerSettings
     budget: BudgetSettings
-    model: ModelSettings
+    model: AnyModelSettings
     finetune: Recipe
     evaluation: EvaluationSettings
     cluster: ClusterSettings

@@ -93,7 +93,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
         [
             "study=every", "seeds=[0,1]", "targets=[ct-brain-mass]", "rule.resamples=100",
             "data.modalities=[CT,MRI,US]", "data.areas=[Lung,Brain,Breast]", "data.tasks=[Mass,Bleed]",
-            "data.train_per_subset=20", "data.test_per_subset=20",
+            "data.train_per_subset=20", "data.test_per_subset=20", f"arms=[{','.join(Arm)}]",
         ]
     )  # fmt: skip
     design = every_arm.Settings(name="tests.every_arm", kinds=("classification",), max_samples=16)

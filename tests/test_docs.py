@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from dataclasses import fields
@@ -119,6 +120,23 @@ def test_the_page_on_writing_a_design_works_as_written(tmp_path: Path) -> None:
     printed = run(tmp_path, "-m", "cg_lab", *command.split())
     assert "design my_designs.nearest, 64 subsets" in printed
     assert "cells" in printed
+
+
+def test_the_page_on_a_server_of_ones_own_works_as_written(tmp_path: Path) -> None:
+    page = (DOCS / "own_server.md").read_text(encoding="utf-8")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        page = page.replace("8731", f"{probe.getsockname()[1]:04}"[:5])
+    assert write_files(page, tmp_path) == ["first_option.py", "my_formats/plain.py"]
+    server = subprocess.Popen([sys.executable, "first_option.py"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        (command,) = list_commands(page)
+        printed = run(tmp_path, "-m", "cg_lab", *command.split())
+    finally:
+        server.kill()
+        server.wait()
+    said = re.search(r"```text\n(.*)\n```", page, re.DOTALL)[1]  # type: ignore[index]
+    assert " ".join(said.split()) in " ".join(printed.split())
 
 
 @pytest.mark.slow

@@ -32,10 +32,12 @@ examples:
   python -m cg_lab sweep cluster=slurm --detach           submit and leave; a last task reports
   python -m cg_lab status --watch                         how far it is
   python -m cg_lab retry --failed                         run again what failed
+  python -m cg_lab view                                   look at the report, and at every answer
   python -m cg_lab studies                                what is there
   python -m cg_lab gc --dry-run                           what could go
   python -m cg_lab bundle STUDY study.zip                 pass a study on; `open study.zip` adds it elsewhere
   python -m cg_lab ui                                     compare runs in MLflow
+  eval "$(python -m cg_lab completion bash)"              let Tab complete verbs, options, groups, keys and studies
 """
 
 
@@ -69,7 +71,7 @@ class Arguments:
     wanted: tuple[str, ...] | None
     """Ids of the only jobs that are run; None for all."""
     action: str
-    """What `data` does."""
+    """What `data` and `studies` do, and whose completion is printed."""
     form: str | None
     """Format of the tables that `report` writes beside the report."""
     published: Path | None
@@ -77,7 +79,9 @@ class Arguments:
     no_images: bool
     """Whether `report` leaves test images out."""
     names: tuple[str, ...]
-    """Studies or paths that `studies`, `bundle`, `open` and `merge` are about."""
+    """Studies or paths that `view`, `studies`, `bundle`, `open` and `merge` are about."""
+    opens: bool
+    """Whether `view` opens a browser."""
     dry_run: bool
     """Whether `gc` only says what it would remove."""
     weights: bool
@@ -112,33 +116,12 @@ def parse_arguments(argv: list[str]) -> Arguments:
     from cg_lab.cli import verbs
 
     check_verb(argv, verbs.VERBS)
-    parser = argparse.ArgumentParser(
-        prog="python -m cg_lab",
-        description="Does a vision-language model recombine what it learned? Plan, run, report.",
-        epilog=EXAMPLES + "\n" + _describe_choices(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"cg_lab {__version__}")
-    commands = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    options: dict[str, list[str]] = {}
-    for name, (run, text) in verbs.VERBS.items():
-        command = commands.add_parser(name, help=text, description=text)
-        _add_own_options(name, command)
-        if name in READING:
-            command.add_argument("--json", action="store_true", help="print JSON; docs/json.md says what stands in it")
-        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides, see conf/")
-        command.add_argument(
-            "-m", "--multirun", action="store_true", help="plan all of KEY=A,B, choice(), range(), glob() together"
-        )
-        command.add_argument("--config-dir", type=Path, help="a further folder of configuration")
-        command.add_argument("--config-name", default=CONFIG_NAME, help="primary configuration (default: %(default)s)")
-        _add_hydra_options(command)
-        command.set_defaults(run=run, verb=name)
-        options[name] = [option for action in command._actions for option in action.option_strings]
+    parser, commands = build_parser()
     # Overrides stand anywhere, as a Hydra user expects: `sweep a=1 -m b=2`, `~key`.
     parsed, unknown = parser.parse_known_args([part for part in argv if not _is_override(part)])
     if unknown:
-        raise UserError(explain_options(parsed.verb, unknown, options[parsed.verb]))
+        known = [option for action in list_actions(commands[parsed.verb]) for option in action.option_strings]
+        raise UserError(explain_options(parsed.verb, unknown, known))
     overrides = (*parsed.overrides, *(part for part in argv if _is_override(part)))
     return Arguments(
         run=parsed.run,
@@ -172,6 +155,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         published=getattr(parsed, "published", None),
         no_images=getattr(parsed, "no_images", False),
         names=tuple(getattr(parsed, "names", None) or ()),
+        opens=getattr(parsed, "open", False),
         dry_run=getattr(parsed, "dry_run", False),
         weights=getattr(parsed, "weights", False),
         studies=tuple(getattr(parsed, "studies", None) or ()),
@@ -186,6 +170,40 @@ def parse_arguments(argv: list[str]) -> Arguments:
         allowed_hosts=_split(parsed, "allowed_hosts"),
         auth=getattr(parsed, "auth", False),
     )
+
+
+def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Build the parser of all command lines, and give that of each verb by its name."""
+    from cg_lab.cli import verbs
+
+    parser = argparse.ArgumentParser(
+        prog="python -m cg_lab",
+        description="Does a vision-language model recombine what it learned? Plan, run, report.",
+        epilog=EXAMPLES + "\n" + _describe_choices(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"cg_lab {__version__}")
+    adder = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    commands: dict[str, argparse.ArgumentParser] = {}
+    for name, (run, text) in verbs.VERBS.items():
+        command = commands[name] = adder.add_parser(name, help=text, description=text)
+        _add_own_options(name, command)
+        if name in READING:
+            command.add_argument("--json", action="store_true", help="print JSON; docs/json.md says what stands in it")
+        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides, see conf/")
+        command.add_argument(
+            "-m", "--multirun", action="store_true", help="plan all of KEY=A,B, choice(), range(), glob() together"
+        )
+        command.add_argument("--config-dir", type=Path, help="a further folder of configuration")
+        command.add_argument("--config-name", default=CONFIG_NAME, help="primary configuration (default: %(default)s)")
+        _add_hydra_options(command)
+        command.set_defaults(run=run, verb=name)
+    return parser, commands
+
+
+def list_actions(command: argparse.ArgumentParser) -> list[argparse.Action]:
+    """List the options and arguments of a verb."""
+    return command._actions
 
 
 def _add_hydra_options(command: argparse.ArgumentParser) -> None:
@@ -209,22 +227,8 @@ def _add_hydra_options(command: argparse.ArgumentParser) -> None:
 def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
     """Add what only some verbs have."""
     match name:
-        case "explain":
-            command.add_argument(
-                "name", metavar="NAME", help="a subset by name or as Modality:Area:Task; a cell; or a job by its id"
-            )
-        case "recommend":
-            command.add_argument("name", metavar="TARGET", help="a subset by name or as Modality:Area:Task")
-            command.add_argument(
-                "--confirm", action="store_true", help="also say how to hold the first mixture against simple rules"
-            )
-        case "logs":
-            command.add_argument(
-                "name",
-                metavar="JOB",
-                help="a job by the first characters of its id, a cell, or a run by its name in MLflow",
-            )
-            command.add_argument("-f", "--follow", action="store_true", help="go on as it is written")
+        case "explain" | "recommend" | "logs":
+            _add_name(name, command)
         case "sweep":
             command.add_argument(
                 "--detach", action="store_true", help="submit and return; a last task mirrors and reports"
@@ -235,6 +239,8 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
                 action="store_true",
                 help="make a begun study smaller, or another; its old plan is kept",
             )
+        case "completion":
+            command.add_argument("action", choices=["bash", "zsh", "fish", "query"], metavar="{bash,zsh,fish}")
         case "status" | "cancel" | "retry":
             _add_selection(name, command)
         case "studies" | "gc" | "bundle" | "open" | "merge":
@@ -249,10 +255,26 @@ def _add_own_options(name: str, command: argparse.ArgumentParser) -> None:
         case "doctor":
             command.add_argument("--json", action="store_true", help="print what was found as JSON")
             command.add_argument("--quick", action="store_true", help="only what takes no loading of the model")
-        case "report" | "data" | "ui" | "server":
+        case "report" | "view" | "data" | "ui" | "server":
             _add_showing(name, command)
         case _:
             pass
+
+
+def _add_name(name: str, command: argparse.ArgumentParser) -> None:
+    """Add what verbs about one target, cell or job have."""
+    subset = "a subset by name or as Modality:Area:Task"
+    if name == "explain":
+        command.add_argument("name", metavar="NAME", help=f"{subset}; a cell; or a job by its id")
+    elif name == "recommend":
+        command.add_argument("name", metavar="TARGET", help=subset)
+        command.add_argument(
+            "--confirm", action="store_true", help="say how to hold the first one against simple rules"
+        )
+    else:
+        what = "a job by the first characters of its id, a cell, or a run by its name in MLflow"
+        command.add_argument("name", metavar="JOB", help=what)
+        command.add_argument("-f", "--follow", action="store_true", help="go on as it is written")
 
 
 def _add_folder_options(name: str, command: argparse.ArgumentParser) -> None:
@@ -285,6 +307,10 @@ def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--published", type=Path, metavar="FOLDER", help="write a paper's tables instead, from its CSV files"
         )
+    elif name == "view":
+        command.add_argument("names", nargs="*", metavar="STUDY", help="a study by name (default: the configuration's)")
+        command.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
+        command.add_argument("--open", action="store_true", help="open a browser too")
     elif name == "data":
         command.add_argument(
             "action",

@@ -19,9 +19,10 @@ from cg_lab.doctor.room import check_room, count_trained, find_devices
 from cg_lab.doctor.trainer import UNKNOWN_MEMORY, check_trainer
 from cg_lab.doctor.training_data import Lesson, find_lesson
 from cg_lab.due_seeds import find_due
+from cg_lab.endpoint_settings import EndpointSettings
 from cg_lab.errors import UserError
 from cg_lab.execution.packs import find_pending
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import describe_server, identify_backbone, identify_served
 from cg_lab.results import Layout
 from cg_lab.study import Backbone, Study
 
@@ -75,14 +76,17 @@ def list_checks(study: Study, *, quick: bool) -> Iterator[CheckResult]:
     yield check_results(layout)
     yield check_mlflow(study.tracking, layout)
     yield check_slurm(study.cluster)
+    study, trainer = check_trainer(study)
+    if trainer is not None:
+        yield trainer
+    if isinstance(study.model, EndpointSettings):
+        yield from _list_served(study, study.model, layout, quick=quick)
+        return
     backbone: Backbone | None = None
     try:
         backbone = identify_backbone(study.model)
     except UserError as error:
         yield CheckResult(name="model", status=Status.FAULT, found=str(error), way_out="get all files of a checkpoint")
-    study, trainer = check_trainer(study)
-    if trainer is not None:
-        yield trainer
     files = check_model_files(backbone) if backbone else check_beside_weights(study.model.path)
     yield from files
     folder = find_files(backbone) if backbone else None
@@ -97,6 +101,16 @@ def list_checks(study: Study, *, quick: bool) -> Iterator[CheckResult]:
     yield room
     if not quick:
         yield from _list_loaded(study, backbone, folder, lesson, room)
+
+
+def _list_served(study: Study, model: EndpointSettings, layout: Layout, *, quick: bool) -> Iterator[CheckResult]:
+    """Check what a study of a served model needs."""
+    from cg_lab.doctor.served_model import check_server
+
+    lesson = find_lesson(study, identify_served(model), layout, ReadingProgress())
+    yield lesson.check
+    if lesson.plan and not quick:
+        yield check_server(describe_server(model), lesson.plan, layout)
 
 
 def _list_loaded(

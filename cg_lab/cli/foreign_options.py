@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from cg_lab.errors import UserError, suggest
 
 OTHER_VERBS = {
+    "browse": "view",
     "clean": "gc",
     "compare": "report",
     "eval": "sweep",
@@ -39,6 +40,7 @@ OTHER_VERBS = {
 _SLURM = "Slurm's settings are keys of the configuration: cluster=slurm"
 _GOES_ON = "the same command goes on where it stopped"
 _PLAN = "`plan` says what `sweep` would do, and runs nothing"
+_COMPLETION = 'eval "$(python -m cg_lab completion bash)" completes for this shell; zsh and fish have theirs'
 OTHER_OPTIONS = {
     "account": f"{_SLURM} cluster.account=NAME",
     "array": "`sweep cluster=slurm` makes arrays itself, cluster.slots=N tasks at once",
@@ -74,7 +76,8 @@ OTHER_OPTIONS = {
     "report-to": "results go to MLflow: tracking=mlflow tracking.uri=URI, or tracking=none",
     "resume": _GOES_ON,
     "resume-from-checkpoint": _GOES_ON,
-    "shell-completion": "there is no completion of shells yet",
+    "sc": _COMPLETION,
+    "shell-completion": _COMPLETION,
     "time": f"{_SLURM} cluster.timeout_min=N",
     "use-peft": "low-rank adapters are finetune=lora",
     "verbose": "`logs JOB` shows what a job wrote, `explain CELL` why it is there",

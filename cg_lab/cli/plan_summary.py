@@ -30,7 +30,7 @@ from cg_lab.registration import Settled
 from cg_lab.reporting.names import name_questions
 from cg_lab.results import Layout, is_current, read_plan
 from cg_lab.serialize import parse, read_json
-from cg_lab.study import ClusterSettings, Study
+from cg_lab.study import Backbone, ClusterSettings, Study
 
 MOST_DIFFERENCES = 200
 START_UP_S = 12.0
@@ -251,8 +251,9 @@ def _print_line(console: Console, name: str, text: str) -> None:
 def _tell_rates(plan: Plan, slots: Slots) -> list[str]:
     """Say of each model whose declared rate is for another number of GPUs than a slot has what it is taken as."""
     told: dict[str, None] = {}
-    for name, rates in ((setting.backbone.name, setting.rates) for setting in plan.settings):
-        if rates.rate_gpus != (slots.gpus or 1):
+    for setting in plan.settings:
+        name, rates = setting.backbone.name, setting.rates
+        if isinstance(setting.backbone, Backbone) and rates.rate_gpus != (slots.gpus or 1):
             taken = rates.train_samples_per_s * slots.gpus / rates.rate_gpus
             told[
                 f"{name}: {rates.train_samples_per_s:g} samples/s on {count_gpus(rates.rate_gpus)} are declared "

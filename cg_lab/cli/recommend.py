@@ -19,7 +19,7 @@ from cg_lab.recommendation import RankedMixture, Recommendation, rank_mixtures
 from cg_lab.recommendation.finished_answers import read_evidence
 from cg_lab.recommendation.subset_relations import relate_subsets
 from cg_lab.results import Layout
-from cg_lab.study import Study
+from cg_lab.study import Backbone, Study
 
 MOST_TOLD = 5
 """Mixtures that are told unless `budget.finetunes` says otherwise."""
@@ -48,7 +48,10 @@ def recommend(run: PlannedRun, name: str) -> Recommendation:
     """Rank the mixtures for a target from the catalogue and from what stands in the results folder."""
     study, catalog = run.study, run.catalog
     assert catalog is not None
-    assert run.backbone is not None
+    if not isinstance(run.backbone, Backbone):
+        raise UserError(
+            f"recommend: '{study.model.name}' is asked at a server, not trained; take a model whose weights you have"
+        )
     target = catalog.find(name)
     graph = build_graph(catalog, study)
     if target.name not in graph.index:

@@ -12,11 +12,11 @@ from cg_lab.cli.reading import ReadingProgress
 from cg_lab.config import NamedStudy
 from cg_lab.data.sources import read_catalog
 from cg_lab.errors import UserError
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run
 from cg_lab.results import Layout
 from cg_lab.serialize import canonical_json
-from cg_lab.study import Backbone, Study
+from cg_lab.study import AnyBackbone, Study
 from cg_lab.training.trainer_identity import identify_trainer
 
 SHARED = ("results_dir", "cluster", "tracking", "rule", "looks", "budget", "report_images")
@@ -31,7 +31,7 @@ class PlannedRun:
     study: Study
     catalog: Catalog | None
     """None where only the study's name and folders were asked for."""
-    backbone: Backbone | None
+    backbone: AnyBackbone | None
 
     def to_run(self) -> Run:
         """Give what the planner takes."""
@@ -71,7 +71,7 @@ def open_runs(
     if _is_varied(studies, overrides) and title == first.study:
         title = f"{title}_multirun"
     catalogs: dict[str, Catalog] = {}
-    backbones: dict[str, Backbone] = {}
+    backbones: dict[str, AnyBackbone] = {}
     runs: list[PlannedRun] = []
     for part in studies:
         data, model = canonical_json(part.study.data), canonical_json(part.study.model)
@@ -79,7 +79,7 @@ def open_runs(
             folder = Layout(Path(part.study.results_dir)).data
             catalogs[data] = read_catalog(part.study.data, folder, ReadingProgress())
         if with_catalog and model not in backbones:
-            backbones[model] = identify_backbone(part.study.model)
+            backbones[model] = identify_model(part.study.model)
         runs.append(
             PlannedRun(
                 name=part.name,

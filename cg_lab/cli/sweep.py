@@ -20,11 +20,13 @@ from cg_lab.cli.show import show_effects, tell_time
 from cg_lab.config import compose, to_yaml
 from cg_lab.doctor import check_before_jobs
 from cg_lab.due_seeds import find_due, list_jobs, write_due
+from cg_lab.endpoint_settings import EndpointSettings
 from cg_lab.execution.drive import Outcome, Snapshot
 from cg_lab.execution.packs import Order, find_pending, read_order
 from cg_lab.execution.run import driving, resume_plan, run_plan, start_plan, submit_last
 from cg_lab.execution.selection import find_job
 from cg_lab.execution.slurm_commands import DEFAULTS, tell_foreign
+from cg_lab.models.identity import describe_server
 from cg_lab.passwords import HIDDEN, PASSWORD, find_password, hide_passwords
 from cg_lab.planning.plan import Plan
 from cg_lab.registration import check_conflicts, freeze_plan, read_registration, settle_plan
@@ -176,6 +178,11 @@ def make_order(plan: Plan, runs: list[PlannedRun]) -> Order:
         cache_gb=study.cache_gb,
         keep=study.keep,
         report_images=study.report_images,
+        servers=tuple(
+            dict.fromkeys(
+                describe_server(run.study.model) for run in runs if isinstance(run.study.model, EndpointSettings)
+            )
+        ),
     )
 
 

@@ -173,7 +173,7 @@ def report(arguments: Arguments) -> int:
     layout = _existing(study)
     if arguments.studies:
         return _compare(layout, arguments.studies)
-    _check_planned(study, layout)
+    _check_planned(study.study, layout)
     files = write_report(layout, study.study, images=study.report_images and not arguments.no_images)
     show_effects(layout, files.effects.plan)
     if arguments.form:
@@ -196,6 +196,26 @@ def _compare(layout: Layout, studies: tuple[str, ...]) -> int:
     return 0
 
 
+def view(arguments: Arguments) -> int:
+    """Serve a study's report and its answers on this machine, until Ctrl-C."""
+    from cg_lab.reporting.page_server import PAGE, run_view
+
+    if len(arguments.names) > 1:
+        raise UserError(f"view: one study, or none for the configuration's: not {', '.join(arguments.names)}")
+    if arguments.names:
+        layout, name = studies.read_place(arguments).layout, arguments.names[0]
+    else:
+        study = _read_runs(arguments, with_catalog=False)[0].study
+        layout, name = _existing(study), study.study
+    _check_planned(name, layout)
+    if not (layout.study(name) / PAGE).exists():
+        where = "" if layout.root == Path("results") else f" results_dir={layout.root}"
+        raise UserError(f"view: '{name}' has no report yet; write it: python -m cg_lab report study={name}{where}")
+    return run_view(
+        layout.study(name), port=arguments.port, opens=arguments.opens, tell=lambda line: print(line, flush=True)
+    )
+
+
 def sync(arguments: Arguments) -> int:
     """Mirror a study's files to MLflow."""
     runs = _read_runs(arguments, with_catalog=False)
@@ -203,7 +223,7 @@ def sync(arguments: Arguments) -> int:
     from cg_lab.tracking import TrackingError, sync_study
 
     layout = _existing(study)
-    _check_planned(study, layout)
+    _check_planned(study.study, layout)
     try:
         tracking = study.tracking
         done = sync_study(layout, study.study, tracking_uri=tracking.uri, experiment=tracking.experiment)
@@ -258,6 +278,14 @@ def server(arguments: Arguments) -> int:
     return 1
 
 
+def completion(arguments: Arguments) -> int:
+    """Print what makes a shell complete command lines; or, for that, what the one at hand may go on with."""
+    from cg_lab.cli.completion import answer_query, read_script
+
+    print(answer_query(os.environ) if arguments.action == "query" else read_script(arguments.action), end="")
+    return 0
+
+
 def data(arguments: Arguments) -> int:
     """Check, show or prepare the images of a study."""
     runs = _read_runs(arguments)
@@ -287,6 +315,7 @@ VERBS: dict[str, tuple[Run, str]] = {
     "cancel": (cancel, "stop jobs that wait or run; what is done, and checkpoints, stay"),
     "retry": (retry, "run again what failed, or what is chosen"),
     "report": (report, "write effects.csv, report.md and report.html from what is there"),
+    "view": (view, "serve a study's report and its answers on this machine, until Ctrl-C"),
     "studies": (studies.studies, "list all studies, show one, remove one, or give one another name"),
     "gc": (studies.gc, "remove results that nothing names, and weights that nothing needs; --dry-run only says"),
     "bundle": (studies.bundle, "write a study to one folder or archive that opens elsewhere"),
@@ -295,6 +324,7 @@ VERBS: dict[str, tuple[Run, str]] = {
     "sync": (sync, "mirror a study's files to MLflow"),
     "server": (server, "run an MLflow server with PostgreSQL, which a team mirrors its studies to"),
     "ui": (ui, "open the MLflow UI on this machine"),
+    "completion": (completion, "print what makes bash, zsh or fish complete command lines"),
 }
 
 
@@ -345,14 +375,12 @@ def _is_planned(study: Study) -> bool:
 def _planned(study: Study, layout: Layout) -> Plan:
     from cg_lab.results import read_plan
 
-    _check_planned(study, layout)
+    _check_planned(study.study, layout)
     return read_plan(layout.plan(study.study))
 
 
-def _check_planned(study: Study, layout: Layout) -> None:
+def _check_planned(name: str, layout: Layout) -> None:
     from cg_lab.errors import suggest
 
-    if not layout.plan(study.study).exists():
-        raise UserError(
-            f"study: no study '{study.study}' in {layout.root}; {suggest(study.study, layout.list_studies())}"
-        )
+    if not layout.plan(name).exists():
+        raise UserError(f"study: no study '{name}' in {layout.root}; {suggest(name, layout.list_studies())}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from cg_lab.config.folder import CONFIG_NAME, find_config_dir, list_choices
+from cg_lab.config.folder import find_config_dir, list_choices
 from cg_lab.config.home_folders import quote_home
+from cg_lab.config.keys import flatten, list_keys, load_default
 from cg_lab.errors import suggest
 
 OTHER_NAMES = {
@@ -74,7 +75,7 @@ def find_key(wanted: str) -> str | None:
     >>> find_key("finetune.lr"), find_key("learning_rate"), find_key("finetune.learning_rat"), find_key("qwertz")
     ('finetune.learning_rate', 'finetune.learning_rate', 'finetune.learning_rate', None)
     """
-    keys = _list_keys()
+    keys = list_keys()
     leaf = wanted.rpartition(".")[2].replace("-", "_").casefold()
     if leaf in OTHER_NAMES:
         return OTHER_NAMES[leaf]
@@ -149,42 +150,27 @@ def _explain_key(override: str, text: str) -> str | None:
         return f"no '{key}' is installed, nor needed: studies run by cluster=slurm or cluster=local, set by cluster.*"
     group, _, name = key.partition(".")
     having = _list_choices_with(key)
-    if having and key not in _list_keys():
+    if having and key not in list_keys():
         return f"the chosen {group} has no '{name}'; it is a setting of {', '.join(having)}"
-    if key in _list_keys():
+    if key in list_keys():
         return f"the chosen {group} has no '{name}'; `--cfg job` prints what it has"
     meant = find_key(key)
     if meant is not None:
         return f"no key '{key}'. Did you mean '{meant}'?"
-    keys = [known for known in _list_keys() if known.startswith(f"{group}.")] or list(_list_top_level())
+    keys = [known for known in list_keys() if known.startswith(f"{group}.")] or list(_list_top_level())
     shown = ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
     return f"no key '{key}'; there are {shown}; `--cfg job` prints all"
 
 
 def _is_list(key: str) -> bool:
-    value: Any = _load_default()
+    value: Any = load_default()
     for part in key.lstrip("+").split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return isinstance(value, list) or key in {"arms", "cluster.gpus"}
 
 
-def _load_default() -> dict[str, Any]:
-    """Give the default configuration as plain data."""
-    from hydra import compose as hydra_compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(find_config_dir()), version_base="1.3"):
-        plain = OmegaConf.to_container(hydra_compose(CONFIG_NAME), resolve=False)
-    return cast("dict[str, Any]", plain)
-
-
-def _list_keys() -> list[str]:
-    """Give every key of the default configuration, written with dots."""
-    return [*list_choices(), *_flatten(_load_default(), "")]
-
-
 def _list_top_level() -> Iterable[str]:
-    return sorted({*list_choices(), *_load_default()})
+    return sorted({*list_choices(), *load_default()})
 
 
 def _list_choices_with(key: str) -> list[str]:
@@ -197,11 +183,4 @@ def _list_choices_with(key: str) -> list[str]:
         return []
     files: list[Path] = sorted(folder.glob("*.yaml"))
     loaded = {file.stem: OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files}
-    return [f"{group}={choice}" for choice, plain in loaded.items() if name in _flatten(plain, "")]
-
-
-def _flatten(value: Any, prefix: str) -> list[str]:
-    if not isinstance(value, dict):
-        return [prefix]
-    items = cast("dict[Any, Any]", value).items()
-    return [key for name, item in items for key in _flatten(item, f"{prefix}.{name}" if prefix else str(name))]
+    return [f"{group}={choice}" for choice, plain in loaded.items() if name in flatten(plain)]

@@ -9,7 +9,7 @@ from cg_lab.doctor.model_files import check_model_files
 from cg_lab.doctor.room import check_room, count_trained, find_devices
 from cg_lab.errors import list_faults
 from cg_lab.planning.work import EvalJob, FinetuneJob
-from cg_lab.study import ClusterSettings
+from cg_lab.study import Backbone, ClusterSettings
 
 __all__ = ["CheckResult", "Status", "check_before_jobs", "find_worst"]
 
@@ -24,7 +24,9 @@ def check_before_jobs(jobs: Sequence[FinetuneJob | EvalJob], cluster: ClusterSet
 
     """
     checks = [
-        check for backbone in dict.fromkeys(job.backbone for job in jobs) for check in check_model_files(backbone)
+        check
+        for backbone in dict.fromkeys(job.backbone for job in jobs if isinstance(job.backbone, Backbone))
+        for check in check_model_files(backbone)
     ]
     devices = find_devices(cluster)
     tunes = [job for job in jobs if isinstance(job, FinetuneJob) and job.recipe.by == "cg_lab"]

@@ -15,7 +15,7 @@ from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.questions import AnyQuestion, Question
 from cg_lab.results import Layout
-from cg_lab.study import Backbone, Study
+from cg_lab.study import AnyBackbone, Study
 
 OURS = Question(text="What is shown?", options=("mass", "no mass", "cyst", "left lung"), answer=0)
 
@@ -41,7 +41,7 @@ class Lesson:
         return first if isinstance(first, Question) else OURS
 
 
-def find_lesson(study: Study, backbone: Backbone | None, layout: Layout, tell: Callable[[int, int], None]) -> Lesson:
+def find_lesson(study: Study, backbone: AnyBackbone | None, layout: Layout, tell: Callable[[int, int], None]) -> Lesson:
     """Read a study's catalogue, plan it, and read the first batch of its first fine-tune.
 
     Parameters

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol as Interface, assert_never
 
+from cg_lab.endpoint_settings import ServedModel
 from cg_lab.errors import UserError
 from cg_lab.execution.packs import Order
 from cg_lab.execution.team import Team
@@ -19,13 +20,14 @@ from cg_lab.journal import now
 from cg_lab.locks import find_holder
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob
-from cg_lab.results import EvalResult, FinetuneResult, Layout, write_result
-from cg_lab.serialize import content_id
+from cg_lab.results import EvalResult, FinetuneResult, Layout, ServedFacts, write_result
+from cg_lab.serialize import content_id, omit_defaults
 from cg_lab.study import Recipe, SlurmSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from cg_lab.evaluation.predictions import Evaluation
     from cg_lab.execution.workset import Workset
     from cg_lab.models.batches import Example
     from cg_lab.training.finetune import Training
@@ -96,6 +98,8 @@ class ModelBench:
                 self._run_command(job, conduct)
             case FinetuneJob():
                 self._run_finetune(job, self._open(job), conduct)
+            case EvalJob(backbone=ServedModel() as model):
+                self._ask_server(job, model, conduct)
             case EvalJob():
                 self._run_eval(job, self._open(job), conduct)
             case _:
@@ -265,8 +269,31 @@ class ModelBench:
                 layout.predictions(job.id),
                 max(1, self._surface.order.eval_batch_size // conduct.parts),
             )
+        self._write_eval(job, done, started)
+
+    def _ask_server(self, job: EvalJob, model: ServedModel, conduct: Conduct) -> None:
+        from cg_lab.data.sources import open_source
+        from cg_lab.evaluation.served import run_served_eval
+        from cg_lab.evaluation.served_exam import pose_exam
+
+        surface, layout = self._surface, self._surface.layout
+        if not surface.team.is_first:
+            return
+        started = now()
+        server = next((server for server in surface.order.servers if server.model == model), None)
+        if server is None:
+            raise UserError(
+                f"model: '{model.name}' is served, and this sweep names no server of it; add model=endpoint model.url="
+            )
+        catalog = surface.plan.catalog_of(job.data)
+        exam = pose_exam(job, open_source(catalog, layout.data), {part.name: part for part in catalog.subsets})
+        folder = layout.answers(content_id("served", 1, omit_defaults(model)))
+        done, facts = run_served_eval(exam, server, folder, layout.predictions(job.id), conduct.is_stopping)
+        self._write_eval(job, done, started, facts)
+
+    def _write_eval(self, job: EvalJob, done: Evaluation, started: str, served: ServedFacts | None = None) -> None:
         write_result(
-            layout,
+            self._surface.layout,
             EvalResult(
                 job=job,
                 num_questions=done.num_questions,
@@ -275,6 +302,7 @@ class ModelBench:
                 seconds=round(done.seconds, 3),
                 host=socket.gethostname(),
                 started=started,
+                served=served,
             ),
         )
 

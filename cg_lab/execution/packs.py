@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from cg_lab.endpoint_settings import Server
 from cg_lab.execution.keeping import find_lost
 from cg_lab.passwords import hide_passwords
 from cg_lab.planning.plan import Plan
@@ -33,6 +34,8 @@ class Order:
     """Weights that stay once their last evaluation is done."""
     report_images: bool = True
     """Whether report.html shows test images."""
+    servers: tuple[Server, ...] = ()
+    """Of served models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,8 @@ class Preparation:
         for job in self.plan.finetunes:
             sides |= {(job.data, job.backbone, part.subset, Split.TRAIN): None for part in job.mixture.parts}
         for job in self.plan.evals:
-            sides[job.data, job.backbone, job.target, Split.TEST] = None
+            if isinstance(job.backbone, Backbone):  # a served model reads images itself
+                sides[job.data, job.backbone, job.target, Split.TEST] = None
         return [
             Shard(data=data, backbone=backbone, subset=subset, split=split, ids=ids)
             for data, backbone, subset, split in sides

@@ -14,7 +14,7 @@ from cg_lab.catalog import DataRef, PhantomData
 from cg_lab.data.asking import Exam, pose_shots, pose_test, pose_training, read_blanks
 from cg_lab.data.samples import DataSource, Split
 from cg_lab.data.sources import open_source
-from cg_lab.evaluation.evaluate import Asked
+from cg_lab.evaluation.predictions import Asked
 from cg_lab.execution.packs import Order
 from cg_lab.mat import Subset
 from cg_lab.models.backbone import LoadedBackbone, load_backbone
@@ -28,6 +28,7 @@ from cg_lab.planning.work import EvalJob, FinetuneJob, Protocol
 from cg_lab.questions import Question, rotate
 from cg_lab.results import Layout
 from cg_lab.serialize import canonical_json, content_id
+from cg_lab.study import Backbone
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,6 +134,7 @@ def open_workset(job: FinetuneJob | EvalJob, plan: Plan, order: Order, layout: L
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     catalog = plan.catalog_of(job.data)
+    assert isinstance(job.backbone, Backbone)
     backbone = load_backbone(job.backbone)
     gc.freeze()  # Trainer collects garbage before each fine-tune: a third of a second to go through what was loaded
     return Workset(

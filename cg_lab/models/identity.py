@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from cg_lab.endpoint_settings import EndpointSettings, ServedModel, Server
 from cg_lab.errors import UserError
+from cg_lab.models.endpoint.formats import load_format
 from cg_lab.models.tiny_llava import WEIGHTS
 from cg_lab.results import ADAPTER_CONFIG
-from cg_lab.serialize import read_json
-from cg_lab.study import Backbone, ModelSettings
+from cg_lab.serialize import canonical_json, read_json
+from cg_lab.study import AnyBackbone, Backbone, ModelSettings
 
 PACKAGED = {"package:tiny_llava": WEIGHTS}
 """Models that come with the package."""
@@ -21,6 +24,58 @@ READ = (
     "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.jinja", "chat_template*", "additional_chat_templates/*",
 )  # fmt: skip
 """Files beside the weights that decide what a model reads and writes."""
+
+
+def identify_model(settings: ModelSettings | EndpointSettings) -> AnyBackbone:
+    """Name a model; of a served one what is declared counts, since nothing is asked yet."""
+    return identify_served(settings) if isinstance(settings, EndpointSettings) else identify_backbone(settings)
+
+
+def describe_server(settings: EndpointSettings) -> Server:
+    """Say how a served model is reached."""
+    return Server(
+        model=identify_served(settings),
+        url=settings.url.rstrip("/"),
+        key_variable=settings.key_variable,
+        concurrency=settings.concurrency,
+        timeout_s=settings.timeout_s,
+        retries=settings.retries,
+        retry_wait_s=settings.retry_wait_s,
+        max_requests=settings.max_requests,
+    )
+
+
+def identify_served(settings: EndpointSettings) -> ServedModel:
+    """Name a served model by what is declared of it; its server's address is no part of that."""
+    _check_url(settings.url)
+    load_format(settings.format)
+    return ServedModel(
+        name=settings.name or settings.served,
+        served=settings.served,
+        revision=settings.revision or "",
+        answer=settings.answer,
+        request=canonical_json(settings.request),
+        longest_side=settings.longest_side,
+        format=settings.format,
+    )
+
+
+def _check_url(url: str) -> None:
+    """Refuse an address that is none, or that holds a secret, without a word of it.
+
+    Raises
+    ------
+    UserError
+        With what would be right.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UserError("model.url: it begins with http:// or https://, as in http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UserError(
+            "model.url: a key or a password does not belong into it; model.key_variable names a variable that holds one"
+        )
 
 
 def identify_backbone(settings: ModelSettings) -> Backbone:

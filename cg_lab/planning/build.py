@@ -28,7 +28,7 @@ from cg_lab.planning.plan import (
 )
 from cg_lab.planning.proof import Prover, is_askable
 from cg_lab.serialize import to_plain
-from cg_lab.study import Backbone, Study
+from cg_lab.study import AnyBackbone, Study
 
 ARMLESS = "it offers none of the arms that are asked for"
 MOST_TOLD = 20
@@ -43,7 +43,7 @@ class Run:
     """What tells it from the others; empty for the only one."""
     study: Study
     catalog: Catalog
-    backbone: Backbone
+    backbone: AnyBackbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

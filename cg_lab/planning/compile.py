@@ -9,6 +9,7 @@ from typing import get_args
 
 from cg_lab.arms import Arm, Model
 from cg_lab.catalog import Catalog
+from cg_lab.endpoint_settings import ServedModel
 from cg_lab.errors import UnaskableError, UserError, suggest
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.budget import Candidate, Cost
@@ -21,7 +22,7 @@ from cg_lab.planning.proof import Proof, Prover, Split
 from cg_lab.planning.study_power import FEWEST_TARGETS, Allocation, foresee_gain
 from cg_lab.planning.validity import Declaration, check_proof
 from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart, Parts, Protocol
-from cg_lab.study import Backbone, Study
+from cg_lab.study import AnyBackbone, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +73,21 @@ class _Asked:
 class Compiler:
     """Compiles held-out questions of one run to cells and jobs."""
 
-    def __init__(self, study: Study, catalog: Catalog, graph: MatGraph, prover: Prover, backbone: Backbone) -> None:
+    def __init__(self, study: Study, catalog: Catalog, graph: MatGraph, prover: Prover, backbone: AnyBackbone) -> None:
         self._graph = graph
         self._seeds = study.planned_seeds
         self._level = 1 - study.rule.confidence
         self._num_seeds = {arm: arm.traits.num_seeds or len(self._seeds) for arm in Arm} | (study.arm_seeds or {})
-        self._arms = frozenset(Arm) if study.arms is None else frozenset(study.arms)
+        self._arms = (
+            frozenset(arm for arm in Arm if not arm.traits.is_optional) if study.arms is None else frozenset(study.arms)
+        )
         self._by_model = {
             model: [arm for arm in Arm if arm in self._arms and arm.traits.model == model] for model in get_args(Model)
         }
         self._epochs = study.finetune.epochs
         self._gpu_samples_per_s = study.model.train_samples_per_s / study.model.rate_gpus
         self._evaluation = study.evaluation
+        self._backbone = backbone
         self._jobs = JobFactory(catalog.data, backbone, study.finetune)
         self._prover = prover
         self._filler = _find_filler(study, catalog)
@@ -114,6 +118,8 @@ class Compiler:
 
         """
         question = self._open(contrast)
+        if isinstance(self._backbone, ServedModel) and question.target.kind is Kind.DETECTION:
+            raise UnaskableError("of a served model it is not known how it writes boxes")
         if question.target_examples > question.target.num_train:
             raise UnaskableError(
                 f"{contrast.protocol.shots} examples for each label are {question.target_examples}, and it has "
@@ -204,6 +210,11 @@ class Compiler:
         ]
 
     def _make_finetune(self, training: Training, target: Subset, seed: int) -> FinetuneJob:
+        if isinstance(self._backbone, ServedModel):
+            raise UserError(
+                f"model=endpoint: '{self._backbone.served}' is asked, not trained, and the arm {training.arm} would "
+                "train it; take arms=[zero_shot,zero_shot_blind], or a model whose weights you have"
+            )
         mixture = self._spreader.build_mixture(
             training.subsets,
             training.num_samples,

@@ -23,7 +23,7 @@ from cg_lab.planning.work import (
     mark_changes,
 )
 from cg_lab.serialize import ID_LENGTH, canonical_json, omit_defaults
-from cg_lab.study import Backbone, Recipe
+from cg_lab.study import AnyBackbone, Backbone, Recipe
 
 
 class JobFactory:
@@ -33,7 +33,7 @@ class JobFactory:
     some thirty times as fast as writing it whole (a test compares the two).
     """
 
-    def __init__(self, data: DataRef, backbone: Backbone, recipe: Recipe) -> None:
+    def __init__(self, data: DataRef, backbone: AnyBackbone, recipe: Recipe) -> None:
         self._data, self._backbone, self._recipe = data, backbone, recipe
         shared = [canonical_json(omit_defaults(part)) for part in (backbone, data, recipe)]
         self._tune_head = f'{{"kind":"finetune","schema":{JOB_SCHEMA},"value":{{'
@@ -51,6 +51,7 @@ class JobFactory:
 
     def make_finetune(self, mixture: Mixture, seed: int) -> FinetuneJob:
         """Make a fine-tune whose id is known."""
+        assert isinstance(self._backbone, Backbone)
         job = FinetuneJob(data=self._data, backbone=self._backbone, mixture=mixture, recipe=self._recipe, seed=seed)
         written = _write_mixture(mixture, self._write_parts(mixture.parts))
         num_samples = mixture.num_samples
@@ -109,9 +110,9 @@ class JobFactory:
 
 def share_parts(plan: Plan) -> Plan:
     """Give a plan that was read from a file what a made one has: jobs that share equal parts and know their ids."""
-    factories: dict[tuple[DataRef, Backbone, Recipe], JobFactory] = {}
+    factories: dict[tuple[DataRef, AnyBackbone, Recipe], JobFactory] = {}
 
-    def find_factory(data: DataRef, backbone: Backbone, recipe: Recipe) -> JobFactory:
+    def find_factory(data: DataRef, backbone: AnyBackbone, recipe: Recipe) -> JobFactory:
         key = (data, backbone, recipe)
         if key not in factories:
             factories[key] = JobFactory(*key)

@@ -17,7 +17,7 @@ from cg_lab.planning.plan_tables import BY_NUMBER, Names, PlanTables, StoredSet
 from cg_lab.planning.proof import Proof
 from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, Mixture, Protocol
 from cg_lab.serialize import ID_LENGTH, dump_json, parse
-from cg_lab.study import Backbone, Recipe, Rule
+from cg_lab.study import AnyBackbone, Recipe, Rule
 
 PLAN_SCHEMA = 3
 """Of plan.json; raised when a reader of older plans would misread a new one."""
@@ -189,7 +189,7 @@ class Setting:
     """What tells it from the others; empty in a single run."""
     catalog: int
     """Position in the plan's catalogues."""
-    backbone: Backbone
+    backbone: AnyBackbone
     recipe: Recipe
     design: dict[str, JsonValue]
     """The design's settings by name."""
@@ -313,7 +313,7 @@ class Plan:
         """Give the catalogue with the given data."""
         return next(catalog for catalog in self.catalogs if catalog.data == data)
 
-    def find_rates(self, backbone: Backbone) -> Rates:
+    def find_rates(self, backbone: AnyBackbone) -> Rates:
         """Give what work takes with a backbone."""
         return next(setting.rates for setting in self.settings if setting.backbone == backbone)
 
@@ -323,7 +323,7 @@ class Plan:
         return tuple(dict.fromkeys(str(setting.design["name"]) for setting in self.settings))
 
     @property
-    def backbones(self) -> tuple[Backbone, ...]:
+    def backbones(self) -> tuple[AnyBackbone, ...]:
         """The distinct backbones, in order."""
         return tuple(dict.fromkeys(setting.backbone for setting in self.settings))
 

@@ -14,7 +14,7 @@ from cg_lab.planning.members import Members, pick
 from cg_lab.planning.plan_tables import Names, PlanTables
 from cg_lab.planning.schedule import has_changed
 from cg_lab.serialize import content_id, omit_defaults
-from cg_lab.study import AnsweredBy, Backbone, Recipe, Rotations
+from cg_lab.study import AnsweredBy, AnyBackbone, Backbone, Recipe, Rotations
 
 JOB_SCHEMA = 1
 """Part of every job id; raised when the same fields come to mean other work."""
@@ -212,7 +212,7 @@ class EvalJob:
     """One distinct scoring of one checkpoint on one subset's test questions."""
 
     data: DataRef
-    backbone: Backbone
+    backbone: AnyBackbone
     target: str
     checkpoint_of: str | None
     """Id of the fine-tune to score; None scores the untouched backbone."""

@@ -14,7 +14,7 @@ from cg_lab.recommendation.calibration import Calibration, calibrate
 from cg_lab.recommendation.finished_answers import Evidence
 from cg_lab.recommendation.mixture_search import MixtureSearch, ScoredMixture
 from cg_lab.recommendation.subset_relations import FloatArray, SubsetRelations, relate_subsets
-from cg_lab.recommendation.transfer_model import TransferModel, describe_mixtures
+from cg_lab.recommendation.transfer_model import FEATURES, TransferModel, describe_mixtures
 
 SCHEMA = 1
 """Of what `--json` prints; raised when a field goes or changes its meaning."""
@@ -191,16 +191,15 @@ def _open_search(
         targets_M = np.full(len(counts_MS), place)
         if model is not None:
             return model.predict(relations, counts_MS, targets_M)
-        return _score_structure(describe_mixtures(relations, counts_MS, targets_M), len(relations.graph.factors))
+        return score_structure(describe_mixtures(relations, counts_MS, targets_M))
 
     return MixtureSearch(relations, num_samples, score)
 
 
-def _score_structure(described_MD: FloatArray, num_factors: int) -> FloatArray:
-    """Put first what shows all elements, then what shows most of them in most samples, with the target's labels."""
-    shares, shown = described_MD[:, :num_factors], described_MD[:, num_factors : 2 * num_factors]
-    labels, subsets = described_MD[:, -4], described_MD[:, -2]
-    return shown.sum(axis=1) + shares.mean(axis=1) + labels - subsets / 10
+def score_structure(described_MD: FloatArray) -> FloatArray:
+    """Put first what shows most of the elements, then what shows most in its samples, with the target's labels."""
+    column = {name: described_MD[:, place] for place, name in enumerate(FEATURES)}
+    return 3 * column["shown"] + column["shared"] + column["labels"] - column["subsets"] / 10
 
 
 def _describe(

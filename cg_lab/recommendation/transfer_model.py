@@ -13,6 +13,9 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from cg_lab.recommendation.subset_relations import BoolArray, FloatArray, SubsetRelations
 
+FEATURES = ("shared", "shown", "shows_all", "near", "labels", "subsets", "samples")
+"""What a mixture is described by, for a target."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observations:
@@ -65,9 +68,10 @@ def describe_mixtures(
 
     Returns
     -------
-    For each: by factor the share of samples that show the target's element, and whether any does; whether all elements
-    are shown; the share that shows all but one of them; the share of samples with the target's labels, and the most
-    that any subset has of them; logarithms of the effective number of subsets and of the number of samples.
+    The columns that `FEATURES` names: the mean share of samples that show an element of the target, the share of its
+    elements that any sample shows, whether that is all, the share of samples that show all but one or more, the mean
+    overlap of labels, and logarithms of the effective number of subsets and of the number of samples. Few enough that
+    a dozen targets can tell them apart; finer ones, by factor, did no better on phantoms.
 
     """
     samples_N = counts_NS.sum(axis=1)
@@ -79,12 +83,11 @@ def describe_mixtures(
     is_near_NS = shared_NSF.sum(axis=2) >= shared_NSF.shape[2] - 1
     described_ND: FloatArray = np.column_stack(
         [
-            np.einsum("ns,nsf->nf", shares_NS, shared_NSF),
-            shown_NF,
+            np.einsum("ns,nsf->nf", shares_NS, shared_NSF).mean(axis=1),
+            shown_NF.mean(axis=1),
             shown_NF.all(axis=-1),
             (shares_NS * is_near_NS).sum(axis=1),
             (shares_NS * labels_NS).sum(axis=1),
-            np.where(is_in_NS, labels_NS, 0).max(axis=1),
             -np.log(np.square(shares_NS).sum(axis=1)),
             np.log2(samples_N),
         ]

@@ -30,6 +30,10 @@ MEANINGS = {
     ),
     "written_accuracy": ("as written", "accuracy of what the model wrote, with what can't be parsed as wrong"),
     "agreement": ("agreement", "questions for which the option written is the likeliest one"),
+    "scored_share": (
+        "by log-probability",
+        "questions that count by the log-probabilities that a server gave to letters, the others as written",
+    ),
     "parse_failures": ("not parsed", "answers in which no option, or no box, could be found"),
     "ciou": ("cIoU", "all intersections of found and true boxes over all unions"),
     "map50": ("mAP 0.5", "average precision of boxes at an intersection over union of 0.5, averaged over labels"),

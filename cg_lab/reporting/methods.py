@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from types import MappingProxyType
 
 from cg_lab.catalog import UNGROUPED
+from cg_lab.endpoint_settings import ServedModel
 from cg_lab.mat import Kind
 from cg_lab.planning.plan import Plan
 from cg_lab.study import Recipe
@@ -13,8 +17,17 @@ MOST_SETTINGS = 24
 """That are described one by one; of more, the first stands for all."""
 
 
-def explain_methods(plan: Plan) -> tuple[str, ...]:
-    """Write the methods section of a report from its plan, a paragraph each."""
+def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({})) -> tuple[str, ...]:
+    """Write the methods section of a report from its plan, a paragraph each.
+
+    Parameters
+    ----------
+    plan
+        What was done.
+    metrics
+        By id of the evaluation; they say how a served model's answers could be read.
+
+    """
     seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None})
     trained = sorted({contrast.main.num_samples for contrast in plan.contrasts if contrast.main})
     size = "" if not trained else f" ({trained[0]})" if len(trained) == 1 else f" ({trained[0]} to {trained[-1]})"
@@ -31,12 +44,16 @@ def explain_methods(plan: Plan) -> tuple[str, ...]:
         recipe, backbone = setting.recipe, setting.backbone
         form = "the option's letter" if backbone.answer == "letter" else "the option's text"
         name = f"Model ({setting.name})" if setting.name else "Model"
+        if isinstance(backbone, ServedModel):
+            read = [metrics[job.id] for job in plan.evals if job.backbone == backbone and job.id in metrics]
+            paragraphs.append(f"{name}: {_tell_served(backbone, form, read)}")
+            continue
         paragraphs.append(
             f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned {_tell_trainer(recipe)}, learning rate "
             f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; {_tell_loss(recipe)}. Questions are single-choice with up to four options in random order; the model answers with {form}."
         )
     paragraphs += _tell_groups(plan)
-    paragraphs.append(_tell_reading(plan))
+    paragraphs += filter(None, [_tell_reading(plan)])
     if plan.comparisons:
         paragraphs.append(f"Compared: {'; '.join(plan.comparisons)}. All else is exploratory.")
     paragraphs.append(
@@ -46,6 +63,25 @@ def explain_methods(plan: Plan) -> tuple[str, ...]:
         f"intervals in effects.csv from {plan.rule.resamples:,} draws."
     )
     return tuple(paragraphs)
+
+
+def _tell_served(model: ServedModel, form: str, read: Sequence[Mapping[str, float]]) -> str:
+    """Say how a served model was asked, and by what its answers count."""
+    size = "as they are" if model.longest_side is None else f"with at most {model.longest_side} pixels a side"
+    mark = f" ({model.revision})" if model.revision else ""
+    shares = [found["scored_share"] for found in read if "scored_share" in found]
+    unlisted = [found["unlisted_letters"] for found in read if "unlisted_letters" in found]
+    counted = "all answers count as written and parsed."
+    if any(shares):
+        counted = (
+            f"{fmean(shares):.0%} of the answers count by the log-probabilities that it gives to the options' letters among its likeliest tokens, "
+            f"the others as written and parsed; {fmean(unlisted):.0%} of these letters were not among them and have the least log-probability listed, "
+            f"which theirs can't exceed."
+        )
+    return (
+        f"{model.name}, asked at a server as '{model.served}'{mark}, never trained; each request says {model.request}, and images travel {size}, "
+        f"without loss. Questions are single-choice with options in random order; the model answers with {form}; {counted}"
+    )
 
 
 def _tell_groups(plan: Plan) -> list[str]:
@@ -63,17 +99,18 @@ def _tell_groups(plan: Plan) -> list[str]:
 def _tell_reading(plan: Plan) -> str:
     """Say how answers become scores."""
     said: list[str] = []
-    tuned = [job.protocol for job in plan.evals if job.checkpoint_of] or [job.protocol for job in plan.evals]
-    untouched = [job.protocol for job in plan.evals if not job.checkpoint_of]
+    asked = [job for job in plan.evals if not isinstance(job.backbone, ServedModel)]
+    tuned = [job.protocol for job in asked if job.checkpoint_of] or [job.protocol for job in asked]
+    untouched = [job.protocol for job in asked if not job.checkpoint_of]
     written = "what the model writes is parsed, and what names no option counts as wrong"
     if any(protocol.by == "generation" for protocol in tuned):
         said.append(f"Answers: {written}.")
-    else:
+    elif tuned:
         said.append("Answers: the option with the highest likelihood counts.")
     if any(protocol.by == "both" for protocol in (*tuned, *untouched)):
         whose = "all models" if any(protocol.by == "both" for protocol in tuned) else "the untouched model"
         said.append(f"Of {whose} it was also recorded what it writes.")
-    if any(protocol.rotations == "all" for protocol in tuned):
+    if any(job.protocol.rotations == "all" for job in plan.evals):
         said.append(
             "Each question is asked with its options in every cyclic order, and an option's share of the likelihood is averaged."
         )

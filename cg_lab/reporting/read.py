@@ -26,6 +26,7 @@ COLUMNS = pa.schema(
         "score": pa.float64(),
         "correct": pa.bool_(),
         "log_probs": pa.list_(pa.float64()),
+        "choice": pa.int32(),
     }
 )
 """What is read of predictions.parquet; older versions wrote no score, and no likelihoods of some answers."""
@@ -41,6 +42,8 @@ class Readings:
     """Beside accuracy, by name; empty for results that older versions wrote."""
     confidences: dict[str, FloatArray]
     """Probability of the option that was chosen, among those offered, for each question; not of written answers."""
+    choices: dict[str, np.ndarray]
+    """Position of the option that was chosen, for each question; -1 where no option was."""
 
 
 def read_scores(plan: Plan, layout: Layout) -> Readings:
@@ -48,7 +51,7 @@ def read_scores(plan: Plan, layout: Layout) -> Readings:
     done = layout.list_done()
     jobs = [job for job in plan.evals if job.id in done]
     reasons = {job.id: _explain(job, layout) for job in plan.evals if job.id not in done}
-    found = Readings(scores={}, reasons=reasons, metrics={}, confidences={})
+    found = Readings(scores={}, reasons=reasons, metrics={}, confidences={}, choices={})
     asked: dict[str, _Asked] = {}
     for start in range(0, len(jobs), AT_ONCE):
         files: list[tuple[EvalJob, _File]] = []
@@ -58,12 +61,14 @@ def read_scores(plan: Plan, layout: Layout) -> Readings:
             except (OSError, pa.ArrowInvalid) as error:
                 reasons[job.id] = f"predictions.parquet of job {job.id} can't be read ({_first_line(str(error))})"
         answers = _split_answers([file.table for _, file in files])
-        for (job, file), (right_Q, sure_Q) in zip(files, answers, strict=True):
+        for (job, file), (right_Q, sure_Q, choice_Q) in zip(files, answers, strict=True):
             known = asked[job.target] = _find_asked(file.table, asked.get(job.target))
             found.scores[job.id] = Scores(questions=known.questions, groups=known.groups, correct_SQ=right_Q[None])
             found.metrics[job.id] = file.metrics
             if len(sure_Q) and not np.isnan(sure_Q).any():
                 found.confidences[job.id] = sure_Q
+            if "choice" in file.table.schema.names:
+                found.choices[job.id] = choice_Q
     return found
 
 
@@ -102,8 +107,8 @@ def _find_asked(table: pa.Table, last: _Asked | None) -> _Asked:
     return _Asked(columns=columns, questions=questions, groups=tuple(group or question for group, question in groups))
 
 
-def _split_answers(tables: Sequence[pa.Table]) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Give for each file how right each answer is, and how sure: NaN where there are no likelihoods."""
+def _split_answers(tables: Sequence[pa.Table]) -> Iterator[tuple[FloatArray, FloatArray, np.ndarray]]:
+    """Give for each file how right each answer is, how sure, NaN where there are no likelihoods, and what it chose."""
     whole = pa.concat_tables([COLUMNS.empty_table(), *tables], promote_options="permissive")
     score_A, correct_A = (whole[name].cast(pa.float64()).to_numpy() for name in ("score", "correct"))
     right_A = np.where(np.isnan(score_A), correct_A, score_A)
@@ -112,8 +117,9 @@ def _split_answers(tables: Sequence[pa.Table]) -> Iterator[tuple[FloatArray, Flo
     sure_A = np.full(len(right_A), np.nan)
     if is_given_A.any():
         sure_A[is_given_A] = to_shares(log_probs.filter(pa.array(is_given_A))).max(axis=1)
+    choice_A = pc.fill_null(whole["choice"], -1).to_numpy().astype(np.int16)
     for start, end in pairwise(np.cumsum([0, *map(len, tables)])):
-        yield right_A[start:end], sure_A[start:end]
+        yield right_A[start:end], sure_A[start:end], choice_A[start:end]
 
 
 def to_shares(log_probs: pa.ListArray) -> FloatArray:

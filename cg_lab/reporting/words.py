@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from statistics import median
+from types import MappingProxyType
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
@@ -29,14 +30,17 @@ class Story:
     methods: tuple[str, ...]
 
 
-def tell_story(effects: StudyEffects) -> Story:
-    """Put a study in words: what was asked, what was and was not found, and how far it reaches."""
+def tell_story(effects: StudyEffects, metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({})) -> Story:
+    """Put a study in words: what was asked, what was and was not found, and how far it reaches.
+
+    `metrics` are those of its evaluations, by their ids.
+    """
     return Story(
         question=_ask(effects.plan),
         answer=_answer(effects),
         findings=_tell_contrasts(effects),
         limits=_limit(effects),
-        methods=explain_methods(effects.plan),
+        methods=explain_methods(effects.plan, metrics),
     )
 
 

@@ -16,6 +16,7 @@ from cg_lab.errors import UserError
 from cg_lab.planning.criterion import CRITERION
 from cg_lab.planning.plan import Plan
 from cg_lab.registration import read_registration
+from cg_lab.reporting.answer_pages import write_answer_pages
 from cg_lab.reporting.answers import list_answers
 from cg_lab.reporting.beside import list_beside
 from cg_lab.reporting.examples import spread
@@ -68,7 +69,7 @@ class ReportFiles:
 
 
 def write_report(layout: Layout, study: str, *, images: bool = True, folder: Path | None = None) -> ReportFiles:
-    """Write effects.csv, cells.csv, report.md, report.html and the figures of a planned study.
+    """Write effects.csv, cells.csv, report.md, report.html, figures and the answers to browse, of a planned study.
 
     What is missing is listed with its reason; what is there is reported.
 
@@ -116,9 +117,11 @@ def write_report(layout: Layout, study: str, *, images: bool = True, folder: Pat
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
     content = _gather(effects, explored, figures, folder)
     content |= {
+        "story": tell_story(effects, readings.metrics),
         "answers": list_answers(plan, readings.metrics, {part.contrast.id for part in content["shown"]}),
         "examples": illustrate(plan, layout, readings.scores, images=images),
         "registered": tell_registration(plan, registration),
+        "pages": write_answer_pages(plan, layout, readings, open_templates(), folder, images=images),
     }
     write_text(files.markdown, open_templates().get_template("report.md.j2").render(content))
     write_text(files.html, open_templates().get_template("report.html.j2").render(content))
@@ -169,7 +172,6 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
     return {
         "effects": effects,
         "plan": effects.plan,
-        "story": tell_story(effects),
         "figures": figures,
         "rule": CRITERION,
         "words": tuple(map(str, Verdict)),

@@ -13,6 +13,7 @@ from cg_lab.data.archives import unpack
 from cg_lab.errors import UserError
 from cg_lab.passwords import hide_passwords
 from cg_lab.registration import REGISTERED, read_registration
+from cg_lab.reporting.answer_pages import FOLDER as ANSWERS_FOLDER
 from cg_lab.reporting.registered_family import find_earlier
 from cg_lab.reporting.write import write_report
 from cg_lab.results import Layout, open_results, read_plan, write_plan
@@ -28,6 +29,7 @@ from cg_lab.studies.results_union import (
 )
 
 SHOWS_IMAGES = "report.html"
+"""And so do the pages of answers beside it."""
 TOLD = frozenset({"config.yaml", "provenance.json", "journal.jsonl", "failure.json"})
 """Files with words of the user's, or of libraries, in which a password may stand."""
 MOST_WEIGHTS_BYTES = 200_000_000_000
@@ -35,6 +37,7 @@ MOST_WEIGHTS_BYTES = 200_000_000_000
 WANTED = re.compile(
     r"schema\.json"
     r"|(?:studies|removed)/[A-Za-z0-9][A-Za-z0-9._-]*/(?:figures/)?[A-Za-z0-9_]+\.(?:json|yaml|csv|md|html|svg)"
+    r"|studies/[A-Za-z0-9][A-Za-z0-9._-]*/answers/(?:index\.html|[a-z0-9-]+\.js)"
     r"|jobs/[0-9a-f]{16}/(?:(?:result|failure)\.json|journal\.jsonl|predictions\.parquet)"
     r"|jobs/[0-9a-f]{16}/model/[A-Za-z0-9_-][A-Za-z0-9._-]*\.(?:safetensors|json|txt|jinja|model|md)"
 )
@@ -90,7 +93,7 @@ def write_bundle(layout: Layout, study: str, path: Path, *, weights: bool = Fals
 def _fill(layout: Layout, study: str, inside: Layout, *, weights: bool) -> int:
     plan, registration = read_plan(layout.plan(study)), read_registration(layout, study)
     for file in list_study_files(layout, study):
-        if file.name != SHOWS_IMAGES:
+        if file.name != SHOWS_IMAGES and file.parent.name != ANSWERS_FOLDER:
             _copy_text(file, inside.study(study) / file.relative_to(layout.study(study)))
     earlier = find_earlier(layout, plan, registration) if registration else None
     names = {job.id for job in (*plan.finetunes, *plan.evals)}

@@ -258,6 +258,7 @@ def list_study_files(layout: Layout, name: str) -> Iterator[Path]:
     """List the files of a study that are passed on; what says that the study is complete comes last."""
     folder = layout.study(name)
     yield from sorted(folder.glob("figures/*.svg"))
+    yield from sorted(path for path in folder.glob("answers/*") if path.suffix in {".html", ".js"})
     yield from (folder / file for file in reversed(STUDY_FILES) if (folder / file).exists())
 
 

@@ -263,6 +263,7 @@ def test_a_bundle_opens_elsewhere_as_the_same_study(root: Path, tmp_path: Path, 
     assert Layout(there).list_done() == Layout(root).list_done()
     assert (there / "studies/s/effects.csv").read_bytes() == (root / "studies/s/effects.csv").read_bytes()
     assert (there / "studies/s/plan.json").read_bytes() == (root / "studies/s/plan.json").read_bytes()
+    assert (there / "studies/s/answers/index.html").exists()
     assert not list(there.rglob("model"))
     assert not (there / ".opened").exists()
     if name == "b.zip":  # and says the same when it is reported there
@@ -275,6 +276,8 @@ def test_a_bundle_shows_no_image_and_no_password_and_has_weights_only_if_asked(r
     write_text(root / "studies/s/config.yaml", "tracking:\n  uri: http://me:hunter22@host\n")
     assert do(root, "bundle", "s", str(tmp_path / "b")) == 0
     assert "data:image" not in (tmp_path / "b/studies/s/report.html").read_text()
+    assert list((tmp_path / "b/studies/s/answers").glob("piece-*.js"))
+    assert not any(b"data:image" in content for content in list_files(tmp_path / "b").values())
     assert not any(b"hunter22" in content for content in list_files(tmp_path / "b").values())
     assert not list((tmp_path / "b").rglob("model"))
     weights = Layout(root).weights(read_plan(Layout(root).plan("s")).finetunes[0].id)

@@ -17,7 +17,8 @@ from cg_lab.config import read_study
 from cg_lab.data.asking import pose_test, pose_training
 from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.evaluation import evaluate
-from cg_lab.evaluation.evaluate import Asked, run_eval
+from cg_lab.evaluation.evaluate import run_eval
+from cg_lab.evaluation.predictions import Asked
 from cg_lab.execution.bench import giving_signs
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example

@@ -129,7 +129,9 @@ def test_a_command_leaves_a_result_and_a_model_as_cg_labs_own_training_does(
     assert [event["event"] for event in lab.events] == ["started", "command", "checked", "done"]
     assert "I was given" in capsys.readouterr().out
     model = lab.layout.weights(lab.job.id)
-    assert {"config.json", "tokenizer.json", "chat_template.jinja", "processor_config.json"} <= set(os.listdir(model))
+    assert {"config.json", "tokenizer.json", "chat_template.jinja", "processor_config.json"} <= {
+        path.name for path in model.iterdir()
+    }
     assert "by mine 1" in (model / "README.md").read_text()
     assert not lab.layout.checkpoints(lab.job.id).exists()
 

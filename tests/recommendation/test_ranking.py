@@ -146,7 +146,7 @@ def test_features_of_a_mixture_are_what_one_counts_by_hand() -> None:
     described = describe_mixtures(RELATIONS, counts_NS, np.array([names["a-x-k"]]))[0]
     modality, area, task = 0.75, 0.25, 0.75
     effective = -math.log(0.75**2 + 0.25**2)
-    expected = [modality, area, task, 1, 1, 1, 1, 0.75, 1, 1, effective, 5]
+    expected = [(modality + area + task) / 3, 1, 1, 0.75, 1, effective, 5]
     assert described.tolist() == pytest.approx(expected)
 
 

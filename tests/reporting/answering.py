@@ -15,7 +15,7 @@ from cg_lab.arms import Arm
 from cg_lab.config import read_study
 from cg_lab.data.asking import pose_test
 from cg_lab.data.sources import open_source, read_catalog
-from cg_lab.evaluation.evaluate import PREDICTIONS
+from cg_lab.evaluation.predictions import PREDICTIONS
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Cell, Plan

@@ -1,4 +1,4 @@
-"""Take the pictures of docs/report.md: python -m tests.reporting.photograph REPORT.HTML."""
+"""Take the pictures of docs/report.md and docs/browse.md: python -m tests.reporting.photograph REPORT.HTML."""
 
 from __future__ import annotations
 
@@ -34,3 +34,6 @@ if __name__ == "__main__":
         keep(page, "report", size=(1100, 1200))
         keep(page, "report-dark", size=(1100, 1200), scheme="dark", heading="Gains of related training")
         keep(page, "report-phone", size=(390, 844), heading="CT Brain Mass")
+        page.open((Path(sys.argv[1]).resolve().parent / "answers" / "index.html").as_uri() + "#result-2-0=mixed")
+        page.wait("document.querySelector('tbody img')")
+        keep(page, "answers", size=(1400, 800))

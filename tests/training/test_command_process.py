@@ -79,9 +79,9 @@ def test_no_password_gets_into_the_log_or_the_message(
 
 def test_asked_to_stop_a_command_may_save_and_its_children_go_with_it(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    code = f"import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(0)))\n{PARENT_AND_CHILD}"
+    saving = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(0)))\n"
     with pytest.raises(InterruptedByUserError):
-        run(code, lambda **_: len(read_pids(pids)) == 2, str(pids))
+        run(saving + PARENT_AND_CHILD, lambda **_: len(read_pids(pids)) == 2, str(pids))
     assert wait_for(lambda: not any(map(is_alive, read_pids(pids))))
 
 

@@ -108,7 +108,7 @@ def import_reader(name: str) -> Any:
     try:
         return import_module(name)
     except Exception as error:  # noqa: BLE001 - whatever it is that its surroundings lack
-        pytest.skip(f"{name.split('.')[0]} can't be imported here: {error}")
+        pytest.skip(f"{name.partition('.')[0]} can't be imported here: {error}")
 
 
 @pytest.mark.slow

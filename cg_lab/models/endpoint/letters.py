@@ -1,0 +1,43 @@
+"""Log-probabilities of options' letters among the likeliest tokens that a server lists; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cg_lab.questions import LETTERS
+
+BEFORE = " \t\r\n\u0120\u2581"
+"""What stands before a letter in tokens, as text or as tokenizers write a blank."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterScores:
+    """Log-probabilities of a question's letters."""
+
+    log_probs: tuple[float, ...]
+    num_unlisted: int
+    """Letters that are not among the tokens listed: they have the least log-probability listed, which theirs can't
+    exceed."""
+
+
+def score_letters(tops: Sequence[tuple[str, float]], num_options: int) -> LetterScores | None:
+    """Score letters by the likelier of their spellings, with or without a blank; None if none is listed.
+
+    >>> score_letters([("B", -0.1), (" B", -3.0), ("The", -4.0)], 2)
+    LetterScores(log_probs=(-4.0, -0.1), num_unlisted=1)
+    >>> score_letters([("I", -0.1), ("Sorry", -3.0)], 2) is None
+    True
+    """
+    found: dict[str, float] = {}
+    for token, log_prob in tops:
+        letter = token.strip(BEFORE)
+        if len(letter) == 1 and letter in LETTERS[:num_options]:
+            found[letter] = max(log_prob, found.get(letter, log_prob))
+    if not found:
+        return None
+    least = min(log_prob for _, log_prob in tops)
+    return LetterScores(
+        log_probs=tuple(found.get(letter, least) for letter in LETTERS[:num_options]),
+        num_unlisted=num_options - len(found),
+    )

@@ -1,0 +1,87 @@
+"""Plans of served models: made without the server, never training, named by what is declared."""
+
+from __future__ import annotations
+
+import pytest
+
+from cg_lab.arms import Arm
+from cg_lab.config import read_study
+from cg_lab.data.sources import read_catalog
+from cg_lab.errors import UserError
+from cg_lab.models.identity import identify_model
+from cg_lab.planning.build import Run, build_plan
+from cg_lab.planning.plan import Plan, parse_plan
+
+SERVED = ("model=endpoint", "model.url=http://localhost:9/v1", "model.served=tiny", "targets=[ct-brain-mass]")
+
+
+def plan(*overrides: str) -> Plan:
+    study = read_study([*SERVED, *overrides])
+    return build_plan(
+        [Run(name="", study=study, catalog=read_catalog(study.data), backbone=identify_model(study.model))]
+    )
+
+
+def list_ids(*overrides: str) -> list[str]:
+    return [job.id for job in plan("arms=[zero_shot]", *overrides).evals]
+
+
+def test_the_untouched_model_is_asked_with_images_and_without() -> None:
+    made = plan("arms=[zero_shot,zero_shot_blind]")
+    assert [(cell.arm, cell.finetune_job) for cell in made.cells] == [
+        (Arm.ZERO_SHOT, None), (Arm.ZERO_SHOT_BLIND, None)
+    ]  # fmt: skip
+    assert sorted(job.protocol.image for job in made.evals) == ["blank", "original"]
+
+
+def test_examples_stand_in_prompts() -> None:
+    made = plan("arms=[zero_shot]", "design=few_shot", "design.shots=[0,2]")
+    assert sorted({job.protocol.shots for job in made.evals}) == [0, 2]
+
+
+def test_what_would_train_it_is_refused_in_one_line() -> None:
+    with pytest.raises(UserError, match=r"'tiny' is asked, not trained.*arms=\[zero_shot,zero_shot_blind\]") as told:
+        plan()
+    assert "\n" not in str(told.value)
+
+
+def test_the_server_is_no_part_of_an_id_and_what_changes_answers_is() -> None:
+    ids = list_ids()
+    assert ids == ["a3d4c72905da7003"]
+    same = ("model.url=https://other/v1", "model.concurrency=1", "model.key_variable=KEY", "model.max_requests=5")
+    assert list_ids(*same) == ids
+    for changed in (
+        "model.served=other", "model.revision=new", "model.name=n", "model.answer=text", "model.request.max_tokens=8",
+        "model.longest_side=64",
+    ):  # fmt: skip
+        assert list_ids(changed) != ids
+
+
+def test_a_plan_of_it_is_read_as_it_was_written() -> None:
+    import json
+
+    made = plan("arms=[zero_shot]")
+    again = parse_plan(json.loads("".join(made.write_lines())), where="here")
+    assert again == made
+    assert again.backbones[0] == made.backbones[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("model.url=localhost:8000", "begins with http"),
+        ("model.url=http://me:secret@host/v1", "model.key_variable"),
+        ("model.url='http://host/v1?api_key=secret'", "model.key_variable"),
+        ("model.format=nothing", "model.format: no module 'nothing'"),
+        ("+model.path=x", "model.path: unknown key"),
+    ],
+)
+def test_what_is_wrong_is_told_by_its_setting(given: str, told: str) -> None:
+    with pytest.raises(UserError, match=told) as error:
+        plan("arms=[zero_shot]", given)
+    assert "secret" not in str(error.value)
+
+
+def test_a_setting_of_a_server_is_none_of_weights() -> None:
+    with pytest.raises(UserError, match="unknown key"):
+        read_study(["+model.url=http://host/v1"])
