@@ -21,7 +21,8 @@ from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.execution.bench import Conduct, ModelBench, Surface
 from cg_lab.execution.packs import Order, Submission, path_of, write_submission
-from cg_lab.execution.run import freeze
+from cg_lab.execution.run import freeze, run_plan
+from cg_lab.execution.slurm_commands import list_tasks
 from cg_lab.execution.team import SOLO, Team
 from cg_lab.execution.trainer_run import OF_A_TEAM
 from cg_lab.execution.worker import run_pack
@@ -210,6 +211,18 @@ def test_a_command_is_ended_when_its_job_is_cancelled(make_lab: Callable[[str], 
     lab.run()
     assert time.monotonic() - began < 40
     assert [event.get("kind") for event in lab.events][-1] == "cancelled"
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.skipif(list_tasks("none") is None, reason="no Slurm answers here; `make slurm` installs and starts one")
+def test_a_command_runs_as_a_task_of_slurm(make_lab: Callable[[str], Lab]) -> None:
+    lab = make_lab("train")
+    slurm = read_study(["cluster=slurm", "cluster.slots=1", "cluster.timeout_min=10"]).cluster
+    outcome = run_plan(lab.plan, replace(lab.order, cluster=slurm), lab.layout, lambda _: None)
+    assert (outcome.num_done, outcome.num_failed) == (2, 0)
+    assert lab.events[0]["task"].startswith("slurm ")
+    assert (lab.layout.root / lab.events[0]["log"]).read_text().count("I was given") == 1
 
 
 def test_one_of_several_processes_runs_no_command(make_lab: Callable[[str], Lab]) -> None:

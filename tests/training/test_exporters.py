@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields
+import shutil
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from PIL import Image
 from pyarrow import parquet
 
 from cg_lab.errors import UserError
+from cg_lab.models.backbone import LoadedBackbone
+from cg_lab.models.batches import IGNORED
+from cg_lab.models.encoding import encode_questions
+from cg_lab.models.tiny_llava import WEIGHTS
+from cg_lab.questions import AnswerForm, Question, format_question
 from cg_lab.study import Lora
 from cg_lab.training.exporters import llama_factory, load_exporter, ms_swift, trl
 from tests.training.trainer_tasks import make_recipe, make_task
@@ -61,6 +67,14 @@ def test_trl_reads_prompts_and_completions_with_images_by_path(tmp_path: Path) -
     assert told["max_length"] is None
 
 
+def test_trl_refuses_a_template_by_which_it_would_train_other_tokens(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(WEIGHTS, base)
+    (base / "chat_template.jinja").write_text((WEIGHTS / "chat_template.jinja").read_text().replace("<eos>", ""))
+    with pytest.raises(UserError, match="does not go on from its own prompt to an end"):
+        trl.export(make_task(tmp_path, make_recipe("trl"), base=str(base)))
+
+
 def test_trl_refuses_a_part_that_its_command_can_not_choose(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a script of your own"):
         export("trl", tmp_path, trainable="projector")
@@ -94,8 +108,6 @@ def test_ms_swift_reads_messages_with_images(tmp_path: Path) -> None:
 
 
 def test_a_question_that_has_the_mark_of_an_image_in_it_is_refused(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     task = make_task(tmp_path, make_recipe("ms_swift"))
     marked = replace(task, samples=(replace(task.samples[0], question="Is <image> a word?"),))
     with pytest.raises(UserError, match="stands for an image"):
@@ -146,3 +158,26 @@ def test_ms_swifts_own_arguments_have_every_key(tmp_path: Path) -> None:
     arguments = import_reader("swift.arguments")
     config = read_config(ms_swift.export(make_task(tmp_path, make_recipe("ms_swift", lora=LORA, trainable="all"))))
     assert set(config) <= {field.name for field in fields(arguments.SftArguments)}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_trl_takes_its_loss_at_the_very_tokens_that_cg_lab_does(backbone: LoadedBackbone, tmp_path: Path) -> None:
+    trainer = import_reader("trl.trainer.sft_trainer")
+    task = make_task(tmp_path, make_recipe("trl"))
+    trl.export(task)
+    rows = parquet.read_table(task.data / "samples" / "train.parquet").to_pylist()
+    question = Question(text="Which?", options=("mass", "cyst"), answer=0)
+    rows = [
+        {**row, "prompt": [{"role": "user", "content": format_question(question, AnswerForm.LETTER)}]} for row in rows
+    ]
+    images = [Image.open(row["images"][0]["path"]) for row in rows]
+    collate = trainer.DataCollatorForVisionLanguageModeling(backbone.processor, completion_only_loss=True)
+    batch = collate([{**row, "images": [image]} for row, image in zip(rows, images, strict=True)])
+    asked = [replace(question, answer=number % 2) for number in range(3)]
+    lettered = replace(backbone, identity=replace(backbone.identity, answer=AnswerForm.LETTER))
+    for place, example in enumerate(encode_questions(lettered, asked, images)):
+        answer = list(example.options[example.answer])
+        wanted = [*example.prompt, *answer]
+        assert batch["input_ids"][place][batch["attention_mask"][place] == 1].tolist() == wanted
+        assert batch["labels"][place][batch["labels"][place] != IGNORED].tolist() == answer

@@ -21,9 +21,19 @@ def export(task: TrainerTask) -> Path:
     Raises
     ------
     UserError
-        If the recipe trains a part of the model, which TRL's command can't.
+        If the recipe trains a part of the model, which TRL's command can't, or TRL would train other tokens than the
+        model is asked for.
 
     """
+    from cg_lab.models.chat_prompts import continues_as_asked
+    from cg_lab.models.processors import load_processor
+
+    if not continues_as_asked(load_processor({"pretrained_model_name_or_path": task.base}), task.base):
+        raise UserError(
+            f"finetune.exporter: TRL trains what the chat template of '{task.base}' writes of an answered question, "
+            "which does not go on from its own prompt to an end; put a chat_template.jinja of your own beside its "
+            "weights, or let cg_lab train"
+        )
     if task.recipe.trainable != "all":
         raise UserError(
             f"finetune.trainable: TRL's own command trains every part, not {task.recipe.trainable}; give "
