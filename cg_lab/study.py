@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count, islice, pairwise
 from typing import Annotated, Any, Literal
 
@@ -197,8 +197,10 @@ def _write_settings(given: Any) -> Any:  # noqa: ANN401 - what a person gave
     return json.dumps(given or {}, sort_keys=True, ensure_ascii=False)
 
 
-Ours = Field(exclude_if=lambda given: given in {None, "{}", "cg_lab"})
+OfCommand = Field(exclude_if=lambda given: given in {None, "{}", "cg_lab"})
 """Of a field that plan.json leaves out where cg_lab trains itself."""
+OF_COMMAND = ("by", "command", "exporter", "settings", "version", "files")
+"""Fields of a recipe that say something only where a command trains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,18 +223,23 @@ class Recipe:
     """Compute activations twice to save memory: always, or only where not one sample fits otherwise."""
     fuse: Literal["auto", "never"] = "auto"
     """Train adapters of several jobs side by side where one job does not fill the device."""
-    by: Annotated[Literal["cg_lab", "command"], Ours] = "cg_lab"
+    by: Annotated[Literal["cg_lab", "command"], OfCommand] = "cg_lab"
     """Who trains: cg_lab, or a command that is run for each fine-tune."""
-    command: Annotated[NonEmptyText | None, AfterValidator(_check_command), Ours] = None
+    command: Annotated[NonEmptyText | None, AfterValidator(_check_command), OfCommand] = None
     """Of the trainer, with `PLACES` in braces."""
-    exporter: Annotated[NonEmptyText | None, Ours] = None
+    exporter: Annotated[NonEmptyText | None, OfCommand] = None
     """Writes what the trainer reads: a module of `cg_lab.training.exporters`, or a dotted one of one's own."""
-    settings: Annotated[str, BeforeValidator(_write_settings), Ours] = "{}"
+    settings: Annotated[str, BeforeValidator(_write_settings), OfCommand] = "{}"
     """JSON of what goes into the trainer's own configuration as it is, over what the exporter writes."""
-    version: Annotated[NonEmptyText | None, Ours] = None
+    version: Annotated[NonEmptyText | None, OfCommand] = None
     """Name and version of the trainer; found by the command's program where none is given."""
-    files: Annotated[str | None, Ours] = None
+    files: Annotated[str | None, OfCommand] = None
     """Exporter, and files that the command names, with their hashes; found when a study is planned, never given."""
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Names of the fields that say something."""
+        return tuple(field.name for field in fields(self) if self.by == "command" or field.name not in OF_COMMAND)
 
     @property
     def is_tower_frozen(self) -> bool:

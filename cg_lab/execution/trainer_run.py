@@ -189,7 +189,9 @@ class TrainerRun:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in OF_A_TEAM}
-        return kept | {"PATH": find_path(), "OMP_NUM_THREADS": str(self.threads), "PYTHONUNBUFFERED": "1"}
+        cache = str(self.data / "cache")  # so that what `datasets` makes of the samples goes with the job
+        given = {"OMP_NUM_THREADS": str(self.threads), "PYTHONUNBUFFERED": "1", "HF_DATASETS_CACHE": cache}
+        return kept | given | {"PATH": find_path()}
 
 
 def find_base(job: FinetuneJob) -> str:

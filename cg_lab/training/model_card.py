@@ -86,7 +86,9 @@ def write_card(job: FinetuneJob, plan: str, kind: Kind) -> str:
     """Write a model card in the hub's form: where a model comes from, and how to open it."""
     base, is_adapter = job.backbone, kind != "whole"
     mixture = "\n".join(f"| {part.subset} | {part.count} |" for part in job.mixture.parts)
-    recipe = "\n".join(f"| {name} | {value} |" for name, value in to_plain(job.recipe).items())
+    recipe = "\n".join(
+        f"| {name} | {value} |" for name, value in to_plain(job.recipe).items() if name in job.recipe.said
+    )
     head = "" if base.path in PACKAGED else f"base_model: {base.path}\n"
     return f"""---
 library_name: {"peft" if is_adapter else "transformers"}

@@ -14,7 +14,8 @@ from cg_lab.planning.jobs import JobFactory
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm
 from cg_lab.serialize import dump_json, omit_defaults
-from cg_lab.study import Backbone, Recipe
+from cg_lab.study import OF_COMMAND, Backbone, Recipe
+from cg_lab.tracking.record import tell_recipe
 from cg_lab.training import trainer_identity
 from cg_lab.training.trainer_identity import check_unchanged, find_version, identify_trainer
 
@@ -35,10 +36,12 @@ def name_job(recipe: Recipe) -> str:
 
 def test_where_cg_lab_trains_nothing_of_a_trainer_is_in_ids_or_plans() -> None:
     recipe = read_study([]).finetune
-    named = {"by", "command", "exporter", "settings", "version", "files"}
+    named = set(OF_COMMAND)
     assert not named & set(omit_defaults(recipe))
     assert not any(f'"{name}"' in dump_json((recipe,))[0] for name in named)
     assert identify_trainer(recipe) is recipe
+    assert not named & set(tell_recipe(recipe))
+    assert named <= set(tell_recipe(make_recipe()))
 
 
 def test_command_exporter_settings_and_versions_are_each_part_of_an_id() -> None:
