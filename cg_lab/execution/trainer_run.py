@@ -89,7 +89,8 @@ class TrainerRun:
         state = read_state(self.output)
         losses = [float(point["loss"]) for point in state.curve]
         for point in state.curve:
-            conduct.event("log", step=point["step"], loss=point["loss"], learning_rate=point.get("learning_rate"))
+            told = {name: point[name] for name in ("step", "loss", "learning_rate") if name in point}
+            conduct.event("log", **told)
         count = self.job.mixture.num_samples
         return Training(
             steps=state.steps,

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from cg_lab.cli.progress import _measure_speed
 from cg_lab.config import read_study
 from cg_lab.data.samples import draw_mixture
 from cg_lab.data.sources import open_source, read_catalog
@@ -26,11 +27,12 @@ from cg_lab.execution.slurm_commands import list_tasks
 from cg_lab.execution.team import SOLO, Team
 from cg_lab.execution.trainer_run import OF_A_TEAM
 from cg_lab.execution.worker import run_pack
-from cg_lab.journal import now, read_events
+from cg_lab.journal import append_event, now, read_events
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Failure, Layout, read_failure, read_finetune_result, write_failure
+from cg_lab.tracking.jobs import read_curve
 from cg_lab.training.trainer_identity import identify_trainer
 
 TRAINER = """
@@ -190,6 +192,14 @@ def test_an_interrupted_command_goes_on_from_its_checkpoint_and_its_state_is_rea
     result = read_finetune_result(lab.layout, lab.job.id)
     assert result is not None
     assert (result.steps, result.samples, result.loss_first, result.loss_last) == (4, 16, 4.0, 1.0)
+
+
+def test_a_loss_without_a_speed_is_drawn_and_stops_no_progress(make_lab: Callable[[str], Lab]) -> None:
+    """What is read of a trainer's state is the last line of its journal for a moment."""
+    lab = make_lab("train")
+    append_event(lab.layout.journal(lab.job.id), "log", step=1, loss=4.0)
+    assert _measure_speed((lab.job.id,), lab.layout) == 0
+    assert [(point.key, point.value) for point in read_curve(lab.events)] == [("loss", 4.0)]
 
 
 def test_a_command_is_ended_when_its_job_is_cancelled(make_lab: Callable[[str], Lab]) -> None:
