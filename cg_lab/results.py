@@ -28,14 +28,14 @@ class FinetuneResult:
 
     job: FinetuneJob
     state: Literal["done"] = "done"
-    steps: int
-    samples: int
-    """Samples seen over all epochs."""
-    loss_first: float
-    loss_last: float
+    steps: int | None
+    samples: int | None
+    """Samples seen over all epochs; this and what is beside it is None where a trainer's command does not say it."""
+    loss_first: float | None
+    loss_last: float | None
     """Mean training loss of the first and of the last logged steps."""
     seconds: float
-    """Wall clock of the training alone, loading left out."""
+    """Wall clock of the training alone, loading left out; of a trainer's command, all of it."""
     host: str
     started: str
     """UTC, ISO 8601."""
@@ -46,8 +46,10 @@ class FinetuneResult:
     None if it could not be read, and if several processes took part."""
 
     @property
-    def samples_per_s(self) -> float:
-        """Mean speed."""
+    def samples_per_s(self) -> float | None:
+        """Mean speed; None if the samples are not known."""
+        if self.samples is None:
+            return None
         return self.samples / self.seconds if self.seconds else 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import Run, build_plan
-from cg_lab.results import Layout
+from cg_lab.results import Layout, read_finetune_result, read_plan
 from tests.cli.test_looks import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +62,11 @@ def write_files(page: str, folder: Path) -> list[str]:
     return [name for name, _ in files]
 
 
+def list_plain_commands(page: str) -> list[list[str]]:
+    """List what a page has typed for cg_lab without a folder of one's own."""
+    return [shlex.split(line) for line in re.findall(r"^\$ python -m cg_lab (.*)$", page, re.MULTILINE)]
+
+
 def list_commands(page: str) -> list[str]:
     return re.findall(r"^\$ PYTHONPATH=\. python -m cg_lab (.*)$", page, re.MULTILINE)
 
@@ -91,6 +98,11 @@ def run(folder: Path, *arguments: str, status: int = 0) -> str:
     )
     assert done.returncode == status, done.stderr
     return done.stdout + done.stderr
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def read_rows(text: str, head: str) -> list[str]:
@@ -217,3 +229,61 @@ def test_the_readme_names_the_arms_of_the_default_study() -> None:
     planned = {cell.arm for cell in build_plan([run]).cells}
     rows = read_rows((ROOT / "README.md").read_text(encoding="utf-8"), "| arm | what the model was trained on |")
     assert [row.split(" | ")[0] for row in rows] == [f"| {arm.traits.words}" for arm in Arm if arm in planned]
+
+
+def test_the_page_on_ones_own_trainer_plans_what_it_says(tmp_path: Path) -> None:
+    page = (DOCS / "own_trainer.md").read_text(encoding="utf-8")
+    assert write_files(page, tmp_path) == ["my_trainers/lines.py", "my_trainers/loop.py", "my_conf/trainer/loop.yaml"]
+    (command,) = list_commands(page)
+    run(tmp_path, "-m", "cg_lab", "plan", *shlex.split(command)[1:])
+    plan = (tmp_path / "results/studies/by_loop/plan.json").read_text(encoding="utf-8")
+    assert "my_trainers.lines 1@" in plan
+    assert "my_trainers/loop.py@" in plan
+
+
+def test_the_page_on_ones_own_trainer_lists_the_choices_as_they_are() -> None:
+    rows = read_rows(
+        (DOCS / "own_trainer.md").read_text(encoding="utf-8"), "| `trainer=` | `finetune.command` | writes | shown |"
+    )
+    for row in rows:
+        name, command = (cell.strip("` ") for cell in row.split("|")[1:3])
+        recipe = read_study([f"trainer={name.partition('`')[0]}"]).finetune
+        assert (recipe.command or "") == command
+        assert recipe.exporter in {None, name}
+
+
+@pytest.mark.slow
+def test_the_page_on_ones_own_trainer_works_as_written(tmp_path: Path) -> None:
+    page = (DOCS / "own_trainer.md").read_text(encoding="utf-8")
+    write_files(page, tmp_path)
+    (command,) = list_commands(page)
+    printed = run(tmp_path, "-m", "cg_lab", *shlex.split(command))
+    assert "3 jobs done, 0 failed" in printed
+    rows = read_csv(tmp_path / "results/studies/by_loop/effects.csv")
+    (related,) = (row for row in rows if row["arm"] == "related")
+    assert float(related["accuracy"]) > 0.6
+
+
+@pytest.mark.slow
+def test_a_study_is_trained_by_trl_as_the_page_says(tmp_path: Path) -> None:
+    """All commands of its first section, with fewer samples: a process of TRL's takes most of a minute to start."""
+    pytest.importorskip("trl", reason="TRL is not installed: pip install 'cg_lab[peers]'")
+    page = (DOCS / "own_trainer.md").read_text(encoding="utf-8")
+    *sweeps, compare = list_plain_commands(page)
+    assert len(sweeps) == 2
+    for words in sweeps:
+        assert "16 jobs done, 0 failed" in run(tmp_path, "-m", "cg_lab", *words, "design.max_samples=192")
+    assert "by_cg_lab: gain" in run(tmp_path, "-m", "cg_lab", *compare)
+    trl, ours = (
+        {row["arm"]: row for row in read_csv(tmp_path / f"results/studies/{name}/effects.csv")}
+        for name in ("by_trl", "by_cg_lab")
+    )
+    assert trl.keys() == ours.keys() == {"zero_shot", "unrelated", "related", "blind", "ceiling"}
+    assert trl["zero_shot"]["accuracy"] == ours["zero_shot"]["accuracy"]
+    plan = read_plan(Layout(tmp_path / "results").plan("by_trl"))
+    assert {job.recipe.version for job in plan.finetunes} == {f"trl {version('trl')}"}
+    for job in plan.finetunes:
+        result = read_finetune_result(Layout(tmp_path / "results"), job.id)
+        assert result is not None
+        assert (result.samples, result.steps) == (192, 6)
+        assert result.loss_last < result.loss_first

@@ -16,6 +16,7 @@ from cg_lab.doctor.machine import check_devices, check_versions
 from cg_lab.doctor.model_files import check_beside_weights, check_model_files, find_files
 from cg_lab.doctor.places import check_disk, check_mlflow, check_results, check_slurm
 from cg_lab.doctor.room import check_room, count_trained, find_devices
+from cg_lab.doctor.trainer import UNKNOWN_MEMORY, check_trainer
 from cg_lab.doctor.training_data import Lesson, find_lesson
 from cg_lab.due_seeds import find_due
 from cg_lab.endpoint_settings import EndpointSettings
@@ -75,6 +76,9 @@ def list_checks(study: Study, *, quick: bool) -> Iterator[CheckResult]:
     yield check_results(layout)
     yield check_mlflow(study.tracking, layout)
     yield check_slurm(study.cluster)
+    study, trainer = check_trainer(study)
+    if trainer is not None:
+        yield trainer
     if isinstance(study.model, EndpointSettings):
         yield from _list_served(study, study.model, layout, quick=quick)
         return
@@ -92,7 +96,8 @@ def list_checks(study: Study, *, quick: bool) -> Iterator[CheckResult]:
     yield check_disk(study, lesson.plan, pending, layout)
     if folder is None or backbone is None or find_worst(files) is Status.FAULT:
         return
-    room = check_room(count_trained(backbone, study.finetune), devices)
+    is_ours = study.finetune.by == "cg_lab"
+    room = check_room(count_trained(backbone, study.finetune), devices) if is_ours else UNKNOWN_MEMORY
     yield room
     if not quick:
         yield from _list_loaded(study, backbone, folder, lesson, room)
@@ -119,7 +124,7 @@ def _list_loaded(
     yield architecture
     frame = check_frame(backbone, folder, lesson.question)
     yield frame
-    if find_worst((architecture, frame)) is not Status.OK:
+    if find_worst((architecture, frame)) is not Status.OK or study.finetune.by == "command":
         return
     if room.status is not Status.OK or not lesson.questions:
         why = "training has no room here" if lesson.questions else "there are no images to train on"

@@ -65,7 +65,8 @@ def _show_memory(console: Console, plan: Plan, study: Study) -> None:
     device = min(devices, key=lambda one: one.memory)
     numbers = ("trained", *HELD, "in all")
     table = open_table("memory, without activations", "where", *numbers, right=numbers)
-    for backbone, recipe in list(dict.fromkeys((job.backbone, job.recipe) for job in plan.finetunes))[:MOST_ROWS]:
+    trained = dict.fromkeys((job.backbone, job.recipe) for job in plan.finetunes if job.recipe.by == "cg_lab")
+    for backbone, recipe in list(trained)[:MOST_ROWS]:
         counts = count_trained(backbone, recipe)
         for way in list_ways(counts, device, loaded=device.loaded) if counts else ():
             if device.memory and not has_room(way, device):

@@ -89,5 +89,5 @@ def _measure_speed(running: tuple[str, ...], layout: Layout) -> float:
     speeds: list[float] = []
     for job_id in running[:MOST_TIMED]:
         events = read_events(layout.journal(job_id))
-        speeds += [event["samples_per_s"] for event in events[-1:] if event["event"] == "log"]
+        speeds += [event["samples_per_s"] for event in events[-1:] if "samples_per_s" in event]
     return sum(speeds) * len(running) / min(len(running), MOST_TIMED) if speeds else 0.0

@@ -17,6 +17,7 @@ from cg_lab.planning.build import Run
 from cg_lab.results import Layout
 from cg_lab.serialize import canonical_json
 from cg_lab.study import AnyBackbone, Study
+from cg_lab.training.trainer_identity import identify_trainer
 
 SHARED = ("results_dir", "cluster", "tracking", "rule", "looks", "budget", "report_images")
 """Settings of a study as a whole, which the runs of a multirun can't vary."""
@@ -82,7 +83,11 @@ def open_runs(
         runs.append(
             PlannedRun(
                 name=part.name,
-                study=replace(part.study, study=title),
+                study=replace(
+                    part.study,
+                    study=title,
+                    finetune=identify_trainer(part.study.finetune) if with_catalog else part.study.finetune,
+                ),
                 catalog=catalogs.get(data),
                 backbone=backbones.get(model),
             )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob
 from cg_lab.results import EvalResult, FinetuneResult, Layout, ServedFacts, write_result
 from cg_lab.serialize import content_id, omit_defaults
-from cg_lab.study import SlurmSettings
+from cg_lab.study import Recipe, SlurmSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,8 +55,9 @@ class Conduct:
 
     event: Callable[..., None]
     """Takes an event's name and its facts; writes a line of the job's journal."""
-    is_stopping: Callable[[], bool]
-    """Asked after each step and before each batch of an evaluation; each time is a sign of life."""
+    is_stopping: Callable[..., bool]
+    """Asked after each step and before each batch of an evaluation; each time is a sign of life, unless it is called
+    with `gives_sign=False`."""
     parts: int
     """Forward passes that each batch is split over."""
 
@@ -90,22 +93,42 @@ class ModelBench:
             If it was asked to stop; a checkpoint is left.
 
         """
-        if isinstance(job, EvalJob) and isinstance(job.backbone, ServedModel):
-            self._ask_server(job, job.backbone, conduct)
-            return
+        match job:
+            case FinetuneJob(recipe=Recipe(by="command")):
+                self._run_command(job, conduct)
+            case FinetuneJob():
+                self._run_finetune(job, self._open(job), conduct)
+            case EvalJob(backbone=ServedModel() as model):
+                self._ask_server(job, model, conduct)
+            case EvalJob():
+                self._run_eval(job, self._open(job), conduct)
+            case _:
+                assert_never(job)
+
+    def _open(self, job: Job) -> Workset:
+        """Load what a job is worked on with, unless it is there."""
         from cg_lab.execution.workset import open_workset
 
         surface = self._surface
         if self._set is None or (self._set.job.backbone, self._set.job.data) != (job.backbone, job.data):
             self._set = None  # so that two models are never held at once
             self._set = open_workset(job, surface.plan, surface.order, surface.layout, surface.threads)
-        match job:
-            case FinetuneJob():
-                self._run_finetune(job, self._set, conduct)
-            case EvalJob():
-                self._run_eval(job, self._set, conduct)
-            case _:
-                assert_never(job)
+        return self._set
+
+    def _run_command(self, job: FinetuneJob, conduct: Conduct) -> None:
+        """Run a trainer that is not ours, with no model held beside it, and check what it leaves."""
+        from cg_lab.execution.trainer_run import TrainerRun, tell_refusal
+
+        surface = self._surface
+        if surface.team.size > 1:
+            raise UserError(tell_refusal(surface.team.size))
+        self._set = None
+        free_memory()
+        started = now()
+        run = TrainerRun(job=job, plan=surface.plan, layout=surface.layout, threads=surface.threads)
+        done = run.run(conduct)
+        run.take(self._open(job).backbone, conduct)
+        self._write(job, done, started)
 
     def _run_finetune(self, job: FinetuneJob, shared: Workset, conduct: Conduct) -> None:
         from cg_lab.training.finetune import run_finetune
@@ -296,6 +319,14 @@ def giving_signs(model: PreTrainedModel, is_stopping: Callable[[], bool]) -> Ite
         yield
     finally:
         hook.remove()
+
+
+def free_memory() -> None:
+    """Give back what is held no more, also on a GPU."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _is_taken(layout: Layout, job_id: str) -> bool:

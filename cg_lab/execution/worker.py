@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -18,7 +17,7 @@ from typing import Any, Literal
 
 from cg_lab.errors import InterruptedByUserError, UserError, is_disk_trouble
 from cg_lab.execution.attempts import Next, decide, read_attempts
-from cg_lab.execution.bench import Bench, Conduct, Job, ModelBench, OpenBench, Surface
+from cg_lab.execution.bench import Bench, Conduct, Job, ModelBench, OpenBench, Surface, free_memory
 from cg_lab.execution.heartbeat import beat
 from cg_lab.execution.packs import lock_of, read_order, read_submission, trace_of
 from cg_lab.execution.team import Team, joining
@@ -275,7 +274,7 @@ class _Shift:
             return self._wait_for_disk(job)
         if kind == "crash":
             return "failed" if isinstance(self._look(job), str) else "left"  # a fresh process tries again
-        _free_memory()
+        free_memory()
         return None
 
     def _wait_for_disk(self, job: Job) -> Standing | None:
@@ -302,14 +301,16 @@ class _Shift:
 
     def _is_stopping_check(self, job_id: str) -> Any:
         failure = self.layout.failure(job_id)
-        looked_at = time.monotonic()
+        looked_at, has_sign = time.monotonic(), False
 
-        def is_stopping() -> bool:
-            nonlocal looked_at
+        def is_stopping(*, gives_sign: bool = True) -> bool:
+            nonlocal looked_at, has_sign
+            has_sign = has_sign or gives_sign
             if time.monotonic() - looked_at > POLL_S:
                 looked_at = time.monotonic()
-                if self.team.is_first:
+                if has_sign and self.team.is_first:
                     beat(self.trace)
+                has_sign = False
                 if failure.exists():
                     return True
             return self.stop.requested
@@ -337,13 +338,17 @@ def _bearing_full_disks() -> Iterator[None]:
             raise
 
 
+OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "not enough memory", "CUDA out of memory")
+"""How torch tells of it on a CPU, where it has no exception of its own for it, and in another process's last lines."""
+
+
 def classify(error: Exception) -> FailureKind:
     """Say which kind of failure an exception is."""
     name = type(error).__name__
     if name == "OutOfMemoryError" or isinstance(error, MemoryError):
         return "out_of_memory"
-    if "DefaultCPUAllocator: can't allocate memory" in str(error) or "not enough memory" in str(error):
-        return "out_of_memory"  # torch on a CPU has no exception of its own for it
+    if any(words in str(error) for words in OUT_OF_MEMORY):
+        return "out_of_memory"
     if name in NAMED:
         return NAMED[name]
     if is_disk_trouble(error):
@@ -356,13 +361,6 @@ def _guess_death() -> dict[str, str]:
     if int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0:
         return {"kind": "lost", "message": "its task was taken away and queued again"}
     return {"kind": "died", "message": "its process ended without a word, as after kill -9 or a segmentation fault"}
-
-
-def _free_memory() -> None:
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _find_place(layout: Layout) -> _Place:

@@ -111,6 +111,21 @@ def _read_past(processor: Any, asked: list[Message]) -> str:
     return ""
 
 
+def continues_as_asked(processor: Any, name: str) -> bool:
+    """Tell whether an answered question is written as its prompt, the answer and an end, as trainers take it to be.
+
+    Raises
+    ------
+    UserError
+        As of `read_frame`.
+
+    """
+    frame = read_frame(processor, name)
+    past = _read_past(processor, [make_turn("user", QUESTION)])
+    begun = past.startswith(f"{frame.before}{QUESTION}{frame.between}")
+    return begun and not frame.thought and bool(frame.after.strip())
+
+
 def _find_open_thought(between: str) -> str:
     """Give the tag of a thought that is open at the end of a text."""
     for start, end in THOUGHT_TAGS:

@@ -49,9 +49,8 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
             paragraphs.append(f"{name}: {_tell_served(backbone, form, read)}")
             continue
         paragraphs.append(
-            f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned with AdamW, learning rate "
-            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; the loss is taken "
-            f"at the answer. Questions are single-choice with up to four options in random order; the model answers with {form}."
+            f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned {_tell_trainer(recipe)}, learning rate "
+            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; {_tell_loss(recipe)}. Questions are single-choice with up to four options in random order; the model answers with {form}."
         )
     paragraphs += _tell_groups(plan)
     paragraphs += filter(None, [_tell_reading(plan)])
@@ -121,6 +120,19 @@ def _tell_reading(plan: Plan) -> str:
             "the boxes found and the true ones."
         )
     return " ".join(said)
+
+
+def _tell_trainer(recipe: Recipe) -> str:
+    if recipe.by == "cg_lab":
+        return "with AdamW"
+    further = "" if recipe.settings == "{}" else f", with {recipe.settings}"
+    return f"by {recipe.version} ({recipe.command}; {recipe.files}{further}), which was told AdamW"
+
+
+def _tell_loss(recipe: Recipe) -> str:
+    if recipe.by == "cg_lab":
+        return "the loss is taken at the answer"
+    return "what the trainer made of that, its loss and the order of samples were its own"
 
 
 def _tell_trained(recipe: Recipe) -> str:

@@ -134,4 +134,4 @@ def identify_catalogs(plan: Plan) -> dict[DataRef, str]:
 
 def tell_recipe(recipe: Recipe) -> dict[str, str]:
     """Give a recipe's fields as text."""
-    return {name: str(value) for name, value in to_plain(recipe).items()}
+    return {name: str(value) for name, value in to_plain(recipe).items() if name in recipe.said}

@@ -174,4 +174,5 @@ def _find_weights(layout: Layout, job: FinetuneJob) -> str:
 
 def _measure_training(result: FinetuneResult) -> dict[str, float]:
     energy = {} if result.energy_joules is None else {"energy_joules": result.energy_joules}
-    return {"seconds": result.seconds, "mean_samples_per_s": result.samples_per_s, **energy}
+    speed = {} if result.samples_per_s is None else {"mean_samples_per_s": result.samples_per_s}
+    return {"seconds": result.seconds, **speed, **energy}

@@ -53,10 +53,11 @@ class NotFiniteError(Exception):
 class Training:
     """What a finished fine-tune did."""
 
-    steps: int
-    samples: int
-    loss_first: float
-    loss_last: float
+    steps: int | None
+    samples: int | None
+    loss_first: float | None
+    loss_last: float | None
+    """None where a trainer that is not ours does not say it."""
     seconds: float
     gpu: str = ""
     """Name; empty where there is none."""

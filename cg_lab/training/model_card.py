@@ -37,7 +37,7 @@ def complete_checkpoint(folder: Path, job: FinetuneJob, plan: str) -> None:
         Name and id of the plan that it was trained for.
 
     """
-    source = find_local_folder(job.backbone.path) or _find_snapshot(job.backbone)
+    source = find_local_folder(job.backbone.path) or find_snapshot(job.backbone)
     has_grids = False
     if source is not None:
         _copy_read_files(source, folder)
@@ -73,7 +73,7 @@ def _write_image_limits(backbone: Backbone, source: Path, folder: Path) -> bool:
     return GRIDS in changed
 
 
-def _find_snapshot(backbone: Backbone) -> Path | None:
+def find_snapshot(backbone: Backbone) -> Path | None:
     """Find the folder of the hub's cache that a model was loaded from; None for one that was made in memory."""
     try:  # the hub itself is not asked: compute nodes seldom reach it
         found = cached_file(backbone.path, "config.json", revision=backbone.revision, local_files_only=True)
@@ -86,7 +86,9 @@ def write_card(job: FinetuneJob, plan: str, kind: Kind) -> str:
     """Write a model card in the hub's form: where a model comes from, and how to open it."""
     base, is_adapter = job.backbone, kind != "whole"
     mixture = "\n".join(f"| {part.subset} | {part.count} |" for part in job.mixture.parts)
-    recipe = "\n".join(f"| {name} | {value} |" for name, value in to_plain(job.recipe).items())
+    recipe = "\n".join(
+        f"| {name} | {value} |" for name, value in to_plain(job.recipe).items() if name in job.recipe.said
+    )
     head = "" if base.path in PACKAGED else f"base_model: {base.path}\n"
     return f"""---
 library_name: {"peft" if is_adapter else "transformers"}
@@ -98,7 +100,7 @@ pipeline_tag: image-text-to-text
 # {base.name}, fine-tuned: job {job.id}
 
 {"Low-rank adapters for" if is_adapter else "Weights of"} `{base.path}` at revision `{base.revision}`,
-trained to answer with {base.answer.value}s, for the plan {plan or "of one job"}.
+trained to answer with {base.answer.value}s{_tell_trainer(job)}, for the plan {plan or "of one job"}.
 
 ```python
 {_write_lines(base.path, kind)}
@@ -123,6 +125,10 @@ trained with seed {job.seed}.
 
 cg_lab {__version__}, torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}.
 """
+
+
+def _tell_trainer(job: FinetuneJob) -> str:
+    return "" if job.recipe.by == "cg_lab" else f" by {job.recipe.version}"
 
 
 def _write_lines(path: str, kind: Kind) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments
 
-from cg_lab.errors import UserError
 from cg_lab.models.precision import Device
 from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.planning.work import FinetuneJob
+from cg_lab.training.batch_split import split_batch
 from cg_lab.training.memory import Fit
 
 LOADERS = 2
@@ -86,24 +86,3 @@ def build_arguments(job: FinetuneJob, num_examples: int, surroundings: Surroundi
         fsdp="full_shard auto_wrap" if surroundings.is_sharded else "",
         fsdp_config={"version": 2, "state_dict_type": "FULL_STATE_DICT"} if surroundings.is_sharded else None,
     )
-
-
-def split_batch(batch_size: int, num_processes: int, parts: int) -> int:
-    """Give the forward passes that each process splits its share of a batch over: all equal, and at least `parts`.
-
-    >>> split_batch(16, 1, 1), split_batch(16, 2, 4), split_batch(6, 1, 4)
-    (1, 4, 6)
-
-    Raises
-    ------
-    UserError
-        If the processes can't have equal shares.
-
-    """
-    share, left = divmod(batch_size, num_processes)
-    if left or not share:
-        raise UserError(
-            f"finetune.batch_size: {batch_size} can't be split evenly over {num_processes} processes "
-            "(cluster.nodes x cluster.gpus); choose a multiple"
-        )
-    return next(number for number in range(min(parts, share), share + 1) if share % number == 0)

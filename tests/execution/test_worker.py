@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import threading
 import time
@@ -18,7 +19,8 @@ from cg_lab.data.sources import read_catalog
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.execution import worker
 from cg_lab.execution.bench import Conduct, ModelBench, Surface
-from cg_lab.execution.packs import Order, Submission, path_of, trace_of, write_submission
+from cg_lab.execution.heartbeat import read_beat
+from cg_lab.execution.packs import Order, Submission, path_of, read_submission, trace_of, write_submission
 from cg_lab.execution.team import Team
 from cg_lab.execution.worker import classify, run_pack
 from cg_lab.execution.workset import Workset
@@ -326,3 +328,20 @@ def test_one_of_several_adapters_that_diverges_takes_no_other_with_it(
     assert read_finetune_result(layout, first.id) is not None
     with pytest.raises(NotFiniteError):
         bench.run(second, conduct)
+
+
+def test_a_look_that_is_no_sign_of_life_sets_no_trace(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "POLL_S", -1)
+    heard: list[bool] = []
+
+    def behave(conduct: Conduct) -> None:
+        trace = trace_of(path_of(lab.layout, submission), 0)
+        for gives_sign in (False, True):
+            os.utime(trace, (0, 0))
+            conduct.is_stopping(gives_sign=gives_sign)
+            heard.append(read_beat(trace) > 0)
+
+    submission = replace(read_submission(submit(lab, lab.finetune)), id="00001")
+    lab.bench.behaviours[lab.finetune] = [behave]
+    run(lab, lab.finetune)
+    assert heard == [False, True]

@@ -16,7 +16,7 @@ from cg_lab.errors import UserError
 from cg_lab.models import chat_prompts
 from cg_lab.models.backbone import LoadedBackbone, load_backbone
 from cg_lab.models.batches import IGNORED, collate_training
-from cg_lab.models.chat_prompts import decode_written, list_stops, read_frame
+from cg_lab.models.chat_prompts import continues_as_asked, decode_written, list_stops, read_frame
 from cg_lab.models.contract import prove_contract
 from cg_lab.models.encoding import encode_questions, see_images
 from cg_lab.models.scoring import score_options
@@ -79,6 +79,24 @@ def with_template(loaded: LoadedBackbone, text: str | None, monkeypatch: pytest.
     if text is None:
         monkeypatch.setattr(loaded.processor.tokenizer, "chat_template", None)
     return loaded
+
+
+@pytest.mark.parametrize(
+    ("text", "is_so"),
+    [
+        (write_chatml(QWEN_IMAGE), True),
+        (STRINGS.text, True),
+        (TRIMMED.text, True),
+        (write_chatml(QWEN_IMAGE).replace("assistant\n", "assistant "), False),  # history goes on otherwise
+        (THINKING.text, False),
+        (NO_ANSWERS.text, False),
+        (LLAVA.text.replace("<image>", QWEN_IMAGE), False),  # ends no turn
+    ],
+)
+def test_a_template_whose_history_is_not_what_inference_makes_is_known(
+    text: str, is_so: bool, loaded: LoadedBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert continues_as_asked(with_template(loaded, text, monkeypatch).processor, "mine") is is_so
 
 
 @pytest.mark.parametrize("form", list(AnswerForm))

@@ -17,11 +17,12 @@ from cg_lab.errors import UserError
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm
 from cg_lab.study import Backbone
+from cg_lab.training.batch_split import split_batch
 from cg_lab.training.checkpoints import choose_interval
 from cg_lab.training.finetune import NotFiniteError, _Watcher
 from cg_lab.training.memory import Fit
 from cg_lab.training.sample_order import ByLength, list_in_seeded_order
-from cg_lab.training.trainer_arguments import Surroundings, build_arguments, split_batch
+from cg_lab.training.trainer_arguments import Surroundings, build_arguments
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
 BACKBONE = Backbone(name="tiny_llava", path="package:tiny_llava", revision="0" * 16, answer=AnswerForm.LETTER)
