@@ -50,7 +50,7 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
             continue
         paragraphs.append(
             f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned with AdamW, learning rate "
-            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; the loss is taken "
+            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s){_tell_floor(recipe)}, {recipe.batch_size} samples a step; the loss is taken "
             f"at the answer. Questions are single-choice with up to four options in random order; the model answers with {form}."
         )
     paragraphs += _tell_groups(plan)
@@ -64,6 +64,12 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
         f"intervals in effects.csv from {plan.rule.resamples:,} draws."
     )
     return tuple(paragraphs)
+
+
+def _tell_floor(recipe: Recipe) -> str:
+    return f" and at least {recipe.min_steps} steps, for which few samples are gone through again" * bool(
+        recipe.min_steps
+    )
 
 
 def _tell_served(model: ServedModel, form: str, read: Sequence[Mapping[str, float]]) -> str:
