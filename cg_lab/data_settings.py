@@ -21,6 +21,8 @@ class DataSettings:
     name: NonEmptyText
     targets: tuple[str, ...] | None
     """Held out unless the study names others."""
+    min_steps: WholeNumber = 0
+    """Optimizer steps that a fine-tune on these images takes at least, unless its recipe says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any, cast
 from cg_lab.arms import MAIN_ARMS
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import Plan, SeedDeviation, Setting
+from cg_lab.planning.schedule import fit_floor
 from cg_lab.results import Layout
 from cg_lab.serialize import parse, read_rows
 
@@ -61,7 +62,8 @@ def add_deviations(layout: Layout, plan: Plan) -> Plan:
 
 def _describe(setting: Setting) -> tuple[object, ...]:
     """Give what makes seeds of two studies alike."""
-    return setting.backbone, setting.recipe, setting.design.get("max_samples")
+    most = cast("int", setting.design.get("max_samples") or 0)
+    return setting.backbone, fit_floor(setting.recipe, most), most
 
 
 def _list_earlier(layout: Layout, plan: Plan) -> list[Path]:

@@ -223,6 +223,8 @@ class Recipe:
     """Compute activations twice to save memory: always, or only where not one sample fits otherwise."""
     fuse: Literal["auto", "never"] = "auto"
     """Train adapters of several jobs side by side where one job does not fill the device."""
+    min_steps: Annotated[int, Field(ge=0, exclude_if=lambda given: given == 0)] = 0
+    """Optimizer steps that a fine-tune takes at least: few samples are gone through more often than `epochs` says."""
     by: Annotated[Literal["cg_lab", "command"], OfCommand] = "cg_lab"
     """Who trains: cg_lab, or a command that is run for each fine-tune."""
     command: Annotated[NonEmptyText | None, AfterValidator(_check_command), OfCommand] = None

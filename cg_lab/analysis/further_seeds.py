@@ -12,6 +12,7 @@ from cg_lab.analysis.synergy import find_alone
 from cg_lab.analysis.verdict import Decision
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Contrast, Plan
+from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.planning.study_power import MOST_SEEDS, find_detectable
 
 
@@ -137,12 +138,15 @@ def _price(plan: Plan, contrast: Contrast, before: int, seeds: int, controlled: 
     control_seeds = max((part.control_seeds for part in controlled), default=0)
     if control_seeds:
         further |= {part: max(0, seeds - control_seeds) for part in contrast.trainings if part.arm is Arm.UNRELATED}
-    samples = sum((part.num_samples + part.num_target) * more for part, more in further.items())
+    samples = sum(
+        schedule_epochs(setting.recipe, part.num_samples + part.num_target).samples * more
+        for part, more in further.items()
+    )
     return FurtherSeeds(
         num_seeds=seeds,
         of_unrelated=bool(control_seeds),
         num_finetunes=sum(further.values()),
-        hours=samples * setting.recipe.epochs * setting.rates.rate_gpus / setting.rates.train_samples_per_s / 3600,
+        hours=samples * setting.rates.rate_gpus / setting.rates.train_samples_per_s / 3600,
         is_of_gpus=setting.rates.rate_gpus > 1,
     )
 

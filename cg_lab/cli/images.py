@@ -15,8 +15,10 @@ from cg_lab.cli.show import open_table, print_table
 from cg_lab.data.checking import SubsetCheck, check_subsets
 from cg_lab.data.samples import DataSource
 from cg_lab.data.sources import open_source
+from cg_lab.endpoint_settings import ServedModel
 from cg_lab.planning.build import describe
 from cg_lab.planning.plan import Plan
+from cg_lab.planning.short_training import foretell_steps
 from cg_lab.results import Layout
 from cg_lab.study import Study
 
@@ -49,12 +51,20 @@ def check_images(runs: Sequence[PlannedRun], layout: Layout) -> None:
             "most; probe: accuracy of a linear model that sees size, brightness, border and file alone, over chance",
             style="dim",
         )
+        for line in dict.fromkeys(line for run in runs for line in _foretell(run, catalog)):
+            console.print(escape(line), style="yellow" if line.startswith("note") else None, soft_wrap=True)
         for note in catalog.notes:
             examples = escape("; ".join(note.examples[:3]))
             text = escape(f"note: {note.subject}: {note.count:,} x {note.reason}") + (
                 f"; {examples}" if examples else ""
             )
             console.print(text, style="yellow", soft_wrap=True)
+
+
+def _foretell(run: PlannedRun, catalog: Catalog) -> Iterator[str]:
+    """Say how long a run's fine-tunes on a catalogue will be, if it trains any."""
+    if run.catalog == catalog and not isinstance(run.backbone, ServedModel):
+        yield from foretell_steps(run.study, catalog.subsets)
 
 
 def _list_cells(check: SubsetCheck) -> list[str]:

@@ -190,7 +190,7 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     work = tabulate(plan, slots.gpus)
     groups = group_jobs(work, [job.id for job in (*pending.finetunes, *pending.evals)])
     longest = max((sum(work.seconds[job] for job in load) for load in balance(groups, slots.num)), default=0.0)
-    samples = sum(job.mixture.num_samples * job.recipe.epochs for job in pending.finetunes)
+    samples = sum(job.schedule.samples for job in pending.finetunes)
     console.print()
     _print_line(console, "cells", f"{len(plan.cells)} ({counted})")
     _print_line(
@@ -212,6 +212,8 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
         if slots.gpus:
             told += f"; {sum(group.seconds for group in groups) * slots.gpus / 3600:,.2g} GPU hours"
         _print_line(console, "to do", told)
+        if floor := _tell_floor(pending.finetunes):
+            _print_line(console, "steps", floor)
         for rate in _tell_rates(plan, slots):
             _print_line(console, "rate", rate)
         told = _tell_disk(plan, pending.finetunes, study.cluster)
@@ -247,6 +249,19 @@ def _print_line(console: Console, name: str, text: str) -> None:
     parts = wrap(text, max(console.width - NAME_WIDTH, 20), break_long_words=False, break_on_hyphens=False)
     told = f"\n{' ' * NAME_WIDTH}".join(parts)
     console.print(f"{name:<{NAME_WIDTH}}{told}", markup=False, soft_wrap=True)
+
+
+def _tell_floor(finetunes: Sequence[FinetuneJob]) -> str:
+    """Say how often fine-tunes go through their samples to reach their floor of steps; empty if none has to."""
+    longer = [job for job in finetunes if job.recipe.min_steps]
+    if not longer:
+        return ""
+    times = sorted(job.schedule.samples / job.mixture.num_samples for job in longer)
+    floors = " and ".join(map(str, sorted({job.recipe.min_steps for job in longer})))
+    return (
+        f"{len(longer)} of {len(finetunes)} fine-tunes are lengthened to finetune.min_steps={floors}, each sample seen "
+        f"{times[0]:.3g} to {times[-1]:.3g} times"
+    )
 
 
 def _tell_rates(plan: Plan, slots: Slots) -> list[str]:

@@ -15,6 +15,7 @@ from cg_lab.cli.runs import PlannedRun
 from cg_lab.cli.show import open_console, open_table, print_table
 from cg_lab.errors import UserError
 from cg_lab.planning.build import build_graph
+from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.recommendation import RankedMixture, Recommendation, rank_mixtures
 from cg_lab.recommendation.finished_answers import read_evidence
 from cg_lab.recommendation.subset_relations import relate_subsets
@@ -77,12 +78,15 @@ def recommend(run: PlannedRun, name: str) -> Recommendation:
 
 def _count_samples(study: Study) -> int:
     """Give the samples of one fine-tune that the budget allows; without one those of the design."""
-    budget, epochs = study.budget, study.finetune.epochs
-    limits = [budget.samples / epochs] if budget.samples else []
+    budget, recipe = study.budget, study.finetune
+    limits = [float(budget.samples)] if budget.samples else []
     if budget.gpu_hours:
-        limits.append(budget.gpu_hours * 3600 * study.model.train_samples_per_s / study.model.rate_gpus / epochs)
-    most = int(min(limits, default=study.design.max_samples))
-    if most < 1:
+        limits.append(budget.gpu_hours * 3600 * study.model.train_samples_per_s / study.model.rate_gpus)
+    if not limits:
+        return study.design.max_samples
+    counts = range(int(min(limits) / recipe.epochs), 0, -1)
+    most = next((count for count in counts if schedule_epochs(recipe, count).samples <= min(limits)), 0)
+    if not most:
         raise UserError("budget: not one training sample fits; give more of budget.samples or budget.gpu_hours")
     return most
 
@@ -185,7 +189,7 @@ def _tell_next(found: Recommendation, study: Study) -> Iterator[str]:
             f"Refuted by less than {first.low:.0%}, or by less than all related subsets reach at as many samples: "
             "--confirm says how to try it."
         )
-    seconds = sum(first.samples) * study.finetune.epochs / study.model.train_samples_per_s
+    seconds = schedule_epochs(study.finetune, sum(first.samples)).samples / study.model.train_samples_per_s
     yield f"A fine-tune of {sum(first.samples):,} samples takes about {seconds:,.0f} s at the model's declared rate."
 
 

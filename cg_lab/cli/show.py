@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Plan
+from cg_lab.planning.short_training import tell_unlearned
 from cg_lab.results import Layout
 from cg_lab.serialize import read_rows
 
@@ -42,13 +44,15 @@ def show_effects(layout: Layout, plan: Plan) -> None:
     console = open_console()
     asked = {cell.contrast for cell in plan.cells if cell.arm.traits.is_main}
     targets = [contrast.target for contrast in plan.contrasts if contrast.id in asked]
-    table_rows = read_rows(layout.study(plan.study) / "effects.csv")
-    questions = (list(rows) for _, rows in groupby(table_rows, key=lambda row: row["contrast"]))
+    path = layout.study(plan.study) / "effects.csv"
+    questions = (list(rows) for _, rows in groupby(read_rows(path), key=lambda row: row["contrast"]))
     planned = {cell.arm for cell in plan.cells}
     arms = [arm for arm in Arm if arm in planned and arm.traits.is_tabulated]
     is_plain = len(set(targets)) == len(targets)
     judged = (rows for rows in questions if any(row["verdict"] for row in rows))
     shown = [_read_outcome(rows, arms, is_plain=is_plain) for rows in islice(judged, MOST_ROWS)]
+    if warning := tell_unlearned(plan, _read_ceilings(path)):
+        console.print(f"[bold yellow]{escape(warning)}[/]\n")
     table = _tabulate(shown, [arm.traits.words for arm in arms])
     explains = len(shown) <= MOST_EXPLAINED
     if console.measure(table, options=console.options.update(width=WIDEST)).maximum <= console.width:
@@ -81,6 +85,15 @@ def _read_outcome(rows: Sequence[dict[str, str]], arms: Sequence[Arm], *, is_pla
         verdict=row["verdict"],
         reason=row["verdict_reason"],
     )
+
+
+def _read_ceilings(path: Path) -> dict[str, bool]:
+    """Tell by id of the held-out questions with a ceiling whether it is surely above a guess."""
+    return {
+        row["contrast"]: float(row["accuracy_low"]) > float(row["chance"])
+        for row in read_rows(path)
+        if row["arm"] == Arm.CEILING and row.get("accuracy_low")
+    }
 
 
 def _tabulate(shown: Sequence[_Outcome], arms: Sequence[str]) -> Table:

@@ -119,7 +119,9 @@ def check_step(study: Study, backbone: Backbone, lesson: Lesson) -> CheckResult:
             loaded = load_backbone(backbone)
             examples = encode_questions(loaded, lesson.questions, lesson.images)
             batch = list(islice(cycle(examples), job.recipe.batch_size))
-            run_finetune(replace(job, recipe=replace(job.recipe, epochs=NUM_STEPS)), loaded, batch, surroundings)
+            run_finetune(
+                replace(job, recipe=replace(job.recipe, epochs=NUM_STEPS, min_steps=0)), loaded, batch, surroundings
+            )
         except _EnoughError:
             pass
         except UserError as error:

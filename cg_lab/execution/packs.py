@@ -187,7 +187,7 @@ def tabulate(plan: Plan, gpus: float = 0) -> Work:
     train = [part.train_samples_per_s * share for part, share in zip(rates, shares, strict=True)]
     evaluate = [part.eval_samples_per_s * share / max(1.0, gpus) for part, share in zip(rates, shares, strict=True)]
     num_test = [{subset.name: subset.num_test for subset in plan.catalog_of(data).subsets} for _, data in pairs]
-    seconds = {job.id: job.mixture.num_samples * job.recipe.epochs / train[kinds[job.id]] for job in plan.finetunes}
+    seconds = {job.id: job.schedule.samples / train[kinds[job.id]] for job in plan.finetunes}
     seconds |= {job.id: num_test[kinds[job.id]][job.target] / evaluate[kinds[job.id]] for job in plan.evals}
     return Work(
         seconds=seconds,

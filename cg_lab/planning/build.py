@@ -131,6 +131,11 @@ def build_plan(runs: Sequence[Run]) -> Plan:
     if not drafts:
         raise _refuse(runs, skipped)
     finetunes = {draft.finetune.id: draft.finetune for draft in drafts if draft.finetune}
+    lengthened = {
+        part.contrast.setting
+        for part in compiled
+        if any(draft.finetune and draft.finetune.recipe.min_steps for draft in part.drafts)
+    }
     cells = tuple(draft.cell for draft in drafts)
     evaluations = {draft.evaluation.id: draft.evaluation for draft in drafts}
     return Plan(
@@ -139,7 +144,7 @@ def build_plan(runs: Sequence[Run]) -> Plan:
         rule=replace(first.rule, looks=first.looks),
         criterion=CRITERION,
         comparisons=COMPARISONS,
-        settings=tuple(settings),
+        settings=tuple(part if part.name in lengthened else _lift_floor(part) for part in settings),
         catalogs=tuple(describe(catalog) for catalog in catalogs),
         contrasts=tuple(part.contrast for part in compiled),
         cells=cells,
@@ -182,6 +187,11 @@ def _compile(posed: Sequence[tuple[Contrast, Compiler]], skipped: list[Skipped])
         else:
             skipped.append(_skip(contrast, ARMLESS))
     return compiled
+
+
+def _lift_floor(setting: Setting) -> Setting:
+    """Give a setting without the floor of steps, where it lengthens none of its fine-tunes: plans stay as they were."""
+    return replace(setting, recipe=replace(setting.recipe, min_steps=0))
 
 
 def _skip(contrast: Contrast, reason: str) -> Skipped:

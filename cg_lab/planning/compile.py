@@ -84,7 +84,6 @@ class Compiler:
         self._by_model = {
             model: [arm for arm in Arm if arm in self._arms and arm.traits.model == model] for model in get_args(Model)
         }
-        self._epochs = study.finetune.epochs
         self._gpu_samples_per_s = study.model.train_samples_per_s / study.model.rate_gpus
         self._evaluation = study.evaluation
         self._backbone = backbone
@@ -194,7 +193,7 @@ class Compiler:
                 yield from (self._ask(question, arm, part, training, trained) for part in sources if part.num_test)
 
     def _cost(self, job: FinetuneJob) -> Cost:
-        samples = job.mixture.num_samples * self._epochs
+        samples = job.schedule.samples
         return Cost(samples=samples, hours=samples / self._gpu_samples_per_s / 3600)
 
     def _find_jobs(self, training: Training, target: Subset) -> dict[int, FinetuneJob]:

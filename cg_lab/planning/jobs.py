@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 
 from cg_lab.catalog import DataRef
 from cg_lab.planning.members import pick
 from cg_lab.planning.plan import Plan
+from cg_lab.planning.schedule import fit_floor
 from cg_lab.planning.work import (
     JOB_SCHEMA,
     EvalJob,
@@ -26,6 +27,16 @@ from cg_lab.serialize import ID_LENGTH, canonical_json, omit_defaults
 from cg_lab.study import AnyBackbone, Backbone, Recipe
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """What fine-tunes of equally many samples share."""
+
+    recipe: Recipe
+    head: str
+    tail: str
+    """Of the text of their ids, before and after the mixture."""
+
+
 class JobFactory:
     """Makes jobs and their ids.
 
@@ -35,34 +46,39 @@ class JobFactory:
 
     def __init__(self, data: DataRef, backbone: AnyBackbone, recipe: Recipe) -> None:
         self._data, self._backbone, self._recipe = data, backbone, recipe
-        shared = [canonical_json(omit_defaults(part)) for part in (backbone, data, recipe)]
+        shared = [canonical_json(omit_defaults(part)) for part in (backbone, data)]
         self._tune_head = f'{{"kind":"finetune","schema":{JOB_SCHEMA},"value":{{'
         self._tune_shared = f'"backbone":{shared[0]},"data":{shared[1]},'
-        self._tune_tail = f',"recipe":{shared[2]},"seed":'
         self._eval_head = f'{{"kind":"eval","schema":{JOB_SCHEMA},"value":{{"backbone":{shared[0]},"checkpoint_of":'
         self._eval_data = f',"data":{shared[1]},"protocol":'
         self._texts: dict[int, str] = {}
         self._tables: dict[tuple[int, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         """By identity of the names, which are held so that nothing else gets it, and number of samples."""
         self._kept: list[MixturePart] = []
-        self._marks: dict[int, dict[str, str]] = {}
-        """Of fine-tunes by their number of samples, the only thing of theirs that marks depend on here."""
+        self._kinds: dict[int, _Kind] = {}
+        """Of fine-tunes by their number of samples, the only thing of theirs that recipe and marks depend on here."""
         self._evals: dict[tuple[str, str | None, Protocol], EvalJob] = {}
 
     def make_finetune(self, mixture: Mixture, seed: int) -> FinetuneJob:
         """Make a fine-tune whose id is known."""
         assert isinstance(self._backbone, Backbone)
-        job = FinetuneJob(data=self._data, backbone=self._backbone, mixture=mixture, recipe=self._recipe, seed=seed)
-        written = _write_mixture(mixture, self._write_parts(mixture.parts))
         num_samples = mixture.num_samples
-        if num_samples not in self._marks:
-            self._marks[num_samples] = {key: f'"{key}":"{mark}",' for key, mark in mark_changes(job).items()}
-        marks = self._marks[num_samples]
-        job.__dict__["id"] = _hash(
-            f"{self._tune_head}{marks.get('answers', '')}{self._tune_shared}{marks.get('epochs', '')}{written}"
-            f"{self._tune_tail}{seed}}}}}"
-        )
+        kind = self._kinds.get(num_samples)
+        recipe = fit_floor(self._recipe, num_samples) if kind is None else kind.recipe
+        job = FinetuneJob(data=self._data, backbone=self._backbone, mixture=mixture, recipe=recipe, seed=seed)
+        if kind is None:
+            kind = self._kinds[num_samples] = self._find_kind(job)
+        written = _write_mixture(mixture, self._write_parts(mixture.parts))
+        job.__dict__["id"] = _hash(f"{kind.head}{written}{kind.tail}{seed}}}}}")
         return job
+
+    def _find_kind(self, job: FinetuneJob) -> _Kind:
+        marks = {key: f'"{key}":"{mark}",' for key, mark in mark_changes(job).items()}
+        return _Kind(
+            recipe=job.recipe,
+            head=f"{self._tune_head}{marks.get('answers', '')}{self._tune_shared}{marks.get('epochs', '')}",
+            tail=f',"recipe":{canonical_json(omit_defaults(job.recipe))},"seed":',
+        )
 
     def _write_parts(self, parts: Parts) -> str:
         """Write the parts of a mixture; the text of one that came before is found by its identity."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from cg_lab.planning.compare import compare_parts
 from cg_lab.planning.plan import Cell, Contrast, Plan, PlannedCatalog, Setting, count_declared
+from cg_lab.planning.schedule import fit_floor
 
 Named = TypeVar("Named")
 
@@ -73,6 +74,8 @@ def _list_conflicts(before: Plan, asked: Plan) -> Iterator[str]:
         if known is None:
             continue
         where = f"setting {setting.name}, " if setting.name else ""
+        if _share_floor((before, known), (asked, setting)):
+            known = replace(known, recipe=replace(known.recipe, min_steps=setting.recipe.min_steps))
         for name in ("backbone", "recipe", "design"):
             yield from _compare(f"{where}{name}", getattr(known, name), getattr(setting, name))
         yield from _compare(f"{where}data", before.catalogs[known.catalog].data, asked.catalogs[setting.catalog].data)
@@ -90,6 +93,23 @@ def _list_conflicts(before: Plan, asked: Plan) -> Iterator[str]:
     changed = [cell.key for cell in asked.cells if jobs.get(cell.key, cell.eval_job) != cell.eval_job]
     if changed:
         yield f"{len(changed)} cells would be other work, such as {changed[0]}"
+
+
+def _share_floor(*sides: tuple[Plan, Setting]) -> bool:
+    """Tell whether no floor of steps, which a plan has where it would change nothing, goes with the other one's."""
+    floor = max(setting.recipe.min_steps for _, setting in sides)
+    for plan, setting in sides:
+        free = replace(setting.recipe, min_steps=0)
+        counts = {
+            job.mixture.num_samples
+            for job in plan.finetunes
+            if setting.recipe == free and (job.backbone, job.recipe) == (setting.backbone, free)
+        }
+        if setting.recipe.min_steps not in {0, floor} or any(
+            fit_floor(replace(free, min_steps=floor), count).min_steps for count in counts
+        ):
+            return False
+    return True
 
 
 def _compare(path: str, first: Any, second: Any) -> Iterator[str]:  # noqa: ANN401 - parts of plans
@@ -132,7 +152,9 @@ def _unite_settings(before: Plan, asked: Plan, catalogs: Sequence[PlannedCatalog
         [replace(setting, catalog=places[plan.catalogs[setting.catalog].data]) for setting in plan.settings]
         for plan in (before, asked)
     ]
-    yield from _unite_named(moved[0], moved[1], "name")
+    for setting in _unite_named(moved[0], moved[1], "name"):
+        floor = max(part.recipe.min_steps for parts in moved for part in parts if part.name == setting.name)
+        yield replace(setting, recipe=replace(setting.recipe, min_steps=floor))
 
 
 def _unite_named(before: Sequence[Named], asked: Sequence[Named], name: str) -> tuple[Named, ...]:

@@ -1,9 +1,9 @@
-"""How many optimizer steps and samples the epochs of a recipe are."""
+"""How many optimizer steps and samples a recipe's epochs are, and its floor of steps."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cg_lab.study import Recipe
 
@@ -34,21 +34,45 @@ class Schedule:
 def schedule_epochs(recipe: Recipe, num_samples: int) -> Schedule:
     """Give as many samples as the epochs that are asked for, to the nearest sample, one at least.
 
+    Where these are fewer steps than `min_steps`, samples are gone through again, until it is just these. Smaller
+    batches would give as many steps of other, noisier gradients, for which the learning rate was not chosen.
+
     >>> from types import SimpleNamespace
-    >>> found = schedule_epochs(SimpleNamespace(epochs=2.5, batch_size=4), 10)
+    >>> found = schedule_epochs(SimpleNamespace(epochs=2.5, batch_size=4, min_steps=0), 10)
     >>> (found.whole_epochs, found.rest, found.samples, found.steps)
     (2, 5, 25, 8)
+    >>> found = schedule_epochs(SimpleNamespace(epochs=2.5, batch_size=4, min_steps=11), 10)
+    >>> (found.whole_epochs, found.rest, found.samples, found.steps)
+    (3, 8, 38, 11)
     """
     total = max(1, round(num_samples * recipe.epochs))
     whole, rest = divmod(total, num_samples) if num_samples else (0, 0)
-    return Schedule(num_samples=num_samples, batch_size=recipe.batch_size, whole_epochs=whole, rest=rest)
+    asked = Schedule(num_samples=num_samples, batch_size=recipe.batch_size, whole_epochs=whole, rest=rest)
+    if not num_samples or asked.steps >= recipe.min_steps:
+        return asked
+    whole, further = divmod(recipe.min_steps, math.ceil(num_samples / recipe.batch_size))
+    return replace(asked, whole_epochs=whole, rest=further * recipe.batch_size)
+
+
+def fit_floor(recipe: Recipe, num_samples: int) -> Recipe:
+    """Give the recipe of a fine-tune of so many samples: without a floor where its epochs are as many steps anyway.
+
+    So equal work is one job, and work that no floor changes keeps its id.
+    """
+    if not recipe.min_steps:
+        return recipe
+    free = replace(recipe, min_steps=0)
+    return recipe if schedule_epochs(free, num_samples).steps < recipe.min_steps else free
 
 
 def has_changed(recipe: Recipe, num_samples: int) -> bool:
     """Tell whether fine-tunes saw other samples while steps were counted as samples over batch size.
 
-    An epoch whose last batch is not full has more steps than that, so that the last epochs were cut off.
+    An epoch whose last batch is not full has more steps than that, so that the last epochs were cut off. No fine-tune
+    of that time had a floor of steps.
     """
+    if recipe.min_steps:
+        return False
     schedule = schedule_epochs(recipe, num_samples)
     steps = max(1, math.ceil(num_samples * recipe.epochs / recipe.batch_size))
     whole, rest = divmod(steps, max(1, math.ceil(num_samples / recipe.batch_size)))

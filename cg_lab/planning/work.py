@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, InstanceOf, PlainSerializer, Serialization
 from cg_lab.catalog import DataRef
 from cg_lab.planning.members import Members, pick
 from cg_lab.planning.plan_tables import Names, PlanTables
-from cg_lab.planning.schedule import has_changed
+from cg_lab.planning.schedule import Schedule, has_changed, schedule_epochs
 from cg_lab.serialize import content_id, omit_defaults
 from cg_lab.study import AnsweredBy, AnyBackbone, Backbone, Recipe, Rotations
 
@@ -171,6 +171,11 @@ class FinetuneJob:
     def id(self) -> str:
         """Content hash of all fields that differ from their defaults, so that a new field leaves old ids alone."""
         return content_id("finetune", JOB_SCHEMA, omit_defaults(self) | mark_changes(self))
+
+    @property
+    def schedule(self) -> Schedule:
+        """Steps and samples over all epochs."""
+        return schedule_epochs(self.recipe, self.mixture.num_samples)
 
 
 ENDLESS = "llava-hf/llava-1.5-"

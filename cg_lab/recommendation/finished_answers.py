@@ -11,6 +11,7 @@ import numpy as np
 from cg_lab.catalog import DataRef
 from cg_lab.errors import UserError
 from cg_lab.planning.plan import Cell, Plan
+from cg_lab.planning.schedule import fit_floor
 from cg_lab.planning.work import ORIGINAL, EvalJob
 from cg_lab.recommendation.subset_relations import SubsetRelations
 from cg_lab.recommendation.transfer_model import Observations
@@ -62,7 +63,8 @@ def read_evidence(
             names = {part.subset for part in mixture.parts}
             if not layout.result(job.id).exists():
                 continue
-            if (job.data, job.backbone, tune.recipe) != (data, backbone, recipe) or not names <= graph.index.keys():
+            known = (data, backbone, fit_floor(recipe, mixture.num_samples))
+            if (job.data, job.backbone, tune.recipe) != known or not names <= graph.index.keys():
                 foreign.add(job.id)
             elif job.target in hidden or not names.isdisjoint(hidden):
                 left_out.add(job.id)

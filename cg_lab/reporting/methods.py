@@ -50,7 +50,7 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
             continue
         paragraphs.append(
             f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned {_tell_trainer(recipe)}, learning rate "
-            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s), {recipe.batch_size} samples a step; {_tell_loss(recipe)}. Questions are single-choice with up to four options in random order; the model answers with {form}."
+            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s){_tell_floor(recipe)}, {recipe.batch_size} samples a step; {_tell_loss(recipe)}. Questions are single-choice with up to four options in random order; the model answers with {form}."
         )
     paragraphs += _tell_groups(plan)
     paragraphs += filter(None, [_tell_reading(plan)])
@@ -63,6 +63,12 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
         f"intervals in effects.csv from {plan.rule.resamples:,} draws."
     )
     return tuple(paragraphs)
+
+
+def _tell_floor(recipe: Recipe) -> str:
+    return f" and at least {recipe.min_steps} steps, for which few samples are gone through again" * bool(
+        recipe.min_steps
+    )
 
 
 def _tell_served(model: ServedModel, form: str, read: Sequence[Mapping[str, float]]) -> str:

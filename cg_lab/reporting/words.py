@@ -14,6 +14,7 @@ from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import CONTROLS, Arm
 from cg_lab.planning.criterion import CRITERION
 from cg_lab.planning.plan import Plan
+from cg_lab.planning.short_training import tell_unlearned
 from cg_lab.registration import Registration, find_additions
 from cg_lab.reporting.methods import explain_methods
 from cg_lab.reporting.names import name_questions
@@ -131,7 +132,14 @@ def _answer(effects: StudyEffects) -> str:
         start += f" That it does so in at least {least} of them is shown, without saying in which."
     lead = "Of the others" if counts[Verdict.COMPOSES] else "Of these"
     mean = f" Over all of them, related training changed accuracy by {' and '.join(pooled)}." if pooled else ""
-    return start + (f" {lead}, {', '.join(others)}." if others else "") + mean
+    return f"{warn_of_ceilings(effects)} {start}".lstrip() + (f" {lead}, {', '.join(others)}." if others else "") + mean
+
+
+def warn_of_ceilings(effects: StudyEffects) -> str:
+    """Say of which questions not even the ceiling left a guess, which is told before any verdict; empty if of none."""
+    ceilings = ((part.contrast.id, part.arm(Arm.CEILING)) for part in effects.contrasts)
+    learned = {name: arm.accuracy.low > arm.chance for name, arm in ceilings if arm and arm.accuracy}
+    return tell_unlearned(effects.plan, learned)
 
 
 ALREADY_SAID = frozenset({str(Verdict.NO_EVIDENCE), str(Verdict.CANNOT_SAY)})

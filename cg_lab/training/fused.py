@@ -168,7 +168,8 @@ class _SideBySide(Dataset[list[Example]]):
 
     def __init__(self, jobs: Sequence[FinetuneJob], examples: Sequence[list[Example]]) -> None:
         self.examples = examples
-        num_epochs = math.ceil(jobs[0].recipe.epochs)
+        schedule = schedule_epochs(jobs[0].recipe, len(examples[0]))
+        num_epochs = schedule.whole_epochs + (schedule.rest > 0)
         self.orders = [_list_order(part, job.seed, num_epochs) for job, part in zip(jobs, examples, strict=True)]
 
     def __len__(self) -> int:

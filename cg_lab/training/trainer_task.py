@@ -74,17 +74,17 @@ class TrainerTask:
 def tell_trainer(task: TrainerTask) -> dict[str, Any]:
     """Say a recipe in the words of transformers' `TrainingArguments`, which most trainers understand."""
     recipe = task.recipe
-    num_steps = schedule_epochs(recipe, len(task.samples)).steps
+    schedule = schedule_epochs(recipe, len(task.samples))
     passes = split_batch(recipe.batch_size, task.num_devices, task.parts)
     resumed = {"resume_from_checkpoint": str(task.resume_from)} if task.resume_from else {}
     return {
         "output_dir": str(task.output),
         "per_device_train_batch_size": recipe.batch_size // (task.num_devices * passes),
         "gradient_accumulation_steps": passes,
-        "num_train_epochs": recipe.epochs,
+        "num_train_epochs": schedule.samples / len(task.samples) if recipe.min_steps else recipe.epochs,
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": "cosine",
-        "warmup_steps": round(recipe.warmup_share * num_steps),
+        "warmup_steps": round(recipe.warmup_share * schedule.steps),
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
         "optim": "adamw_torch",

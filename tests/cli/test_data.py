@@ -40,6 +40,42 @@ def test_check_says_what_images_are_like(overrides: list[str], capsys: pytest.Ca
     assert "1 x image missing or not decodable, left out; manifest.csv, 98: absent.png (missing)" in told
 
 
+@pytest.mark.parametrize(
+    ("floor", "few", "many", "warns"),
+    [
+        ((), "12 samples takes 200 steps, 200 x each", "48 samples takes 200 steps, 100 x each", False),
+        (("finetune.min_steps=0",), "12 samples takes 1 steps, 1 x each", "48 samples takes 2 steps, 1 x each", True),
+    ],
+)
+def test_check_foretells_how_many_steps_fine_tunes_take(
+    floor: tuple[str, ...],
+    few: str,
+    many: str,
+    warns: bool,
+    overrides: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["data", "check", *overrides, *floor]) == 0
+    told = capsys.readouterr().out
+    line = next(line for line in told.splitlines() if line.startswith("steps: "))
+    assert few in line
+    assert many in line
+    assert ("too few to learn anything from images; finetune.min_steps=200 goes" in told) == warns
+
+
+def test_a_plan_counts_the_samples_that_a_floor_of_steps_takes(
+    overrides: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["plan", *overrides, "targets=[ct-lung-cancer]", "arms=[zero_shot,related]"]
+    assert main([*common, "finetune.min_steps=0"]) == 0
+    assert "12 training samples" in capsys.readouterr().out
+    assert main(common) == 0
+    told = capsys.readouterr().out
+    assert "2,400 training samples" in told
+    assert "1 of 1 fine-tunes are lengthened to finetune.min_steps=200" in told
+    assert main([*common, "budget.samples=2399"]) == 2, "a budget counts them too"
+
+
 def test_preview_shows_every_subset_and_harms_nobody(overrides: list[str], tmp_path: Path) -> None:
     assert main(["data", "preview", *overrides, "--each", "3"]) == 0
     page = (tmp_path / "results/data/preview-manifest.html").read_text(encoding="utf-8")
@@ -67,7 +103,9 @@ def test_prepare_fills_the_cache_that_jobs_start_from(
     assert one.read_bytes() == whole  # the rest was not done again
     assert all(file.stat().st_mtime_ns == at for file, at in files.items() if file != one)
     arms = "arms=[zero_shot,related,unrelated]"
-    assert main(["sweep", *overrides, arms, "targets=[ct-lung-cancer]", "finetune.epochs=1"]) == 0
+    assert (
+        main(["sweep", *overrides, arms, "targets=[ct-lung-cancer]", "finetune.epochs=1", "finetune.min_steps=0"]) == 0
+    )
     assert {file.name for file in (tmp_path / "results/prepared").glob("*.safetensors")} == {
         file.name for file in files
     }

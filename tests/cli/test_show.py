@@ -93,3 +93,31 @@ def test_a_table_is_broken_between_words_and_nothing_of_it_is_cut(
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= width
     assert set(" ".join(names).split()) <= set(printed.split())
+
+
+def test_ceilings_at_a_guess_are_told_before_any_verdict_with_what_to_try(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = read_study(["seeds=[0]", "arms=[zero_shot,related,ceiling]", "study=low"])
+    catalog = read_catalog(study.data)
+    plan = build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_backbone(study.model))])
+    layout = Layout(tmp_path)
+    layout.study("low").mkdir(parents=True)
+    empty = dict.fromkeys(("variant", "level", "direction", "verdict", "verdict_reason", "gain_over_unrelated"), "")
+
+    def show_with(*lows: str) -> str:
+        rows = [
+            {"contrast": part.id, "target": part.target, "related": "a;b", "chance": "0.5", "accuracy": "0.55", **empty}
+            | {"arm": arm, "accuracy_low": low, "verdict": "cannot say" if arm == "related" else ""}
+            for part, low in zip(plan.contrasts, lows, strict=True)
+            for arm in ("related", "ceiling")
+        ]
+        write_csv(layout.study("low") / "effects.csv", rows)
+        show_effects(layout, plan)
+        return " ".join(capsys.readouterr().out.split())
+
+    shown = show_with("0.6", "0.5", "0.4", "0.51")
+    assert shown.startswith("Training too short or too little data: in 2 of 4 held-out questions")
+    assert "(1,536 samples, 48 steps)" in shown
+    assert shown.index("Try finetune.min_steps=200 study=low_200_steps") < shown.index("verdict")
+    assert show_with("0.6", "0.7", "0.55", "0.51").startswith("target")

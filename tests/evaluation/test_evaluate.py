@@ -273,7 +273,7 @@ def test_boxes_are_learnt_from_a_manifest_and_found_in_images_never_seen(
     subsets = {subset.name: subset}
     mixture = Mixture(parts=(MixturePart(subset=subset.name, count=subset.num_train),), seed=0)
     training = pose_training(source, subsets, mixture)
-    recipe = replace(study.finetune, epochs=4, batch_size=16)
+    recipe = replace(study.finetune, epochs=4, batch_size=16, min_steps=0)
     job = FinetuneJob(data=catalog.data, backbone=backbone.identity, mixture=mixture, recipe=recipe, seed=0)
     surroundings = Surroundings(
         folder=tmp_path / "checkpoints", weights=tmp_path / "model", save_every_s=1e9, event=lambda *_, **__: None,

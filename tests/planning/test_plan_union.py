@@ -77,6 +77,25 @@ def test_what_would_become_another_is_named(override: str, told: str) -> None:
     assert united.plan == plan(ONE, override)
 
 
+FEW = ("data.train_per_subset=800", "arms=[zero_shot,related]")
+"""A ceiling has 800 samples, 25 steps; all else 1,536, 48 steps."""
+
+
+def test_a_floor_of_steps_that_lengthens_nothing_leaves_plans_as_they_are() -> None:
+    assert plan(ONE, "finetune.min_steps=48").text == plan(ONE).text
+
+
+def test_work_that_a_floor_lengthens_can_be_added_where_it_leaves_what_was_there_alone() -> None:
+    more = plan(ONE, FEW[0], "arms=[zero_shot,related,ceiling]", "finetune.min_steps=48")
+    united = unite_plans(plan(ONE, *FEW), more)
+    assert united.conflicts == ()
+    assert united.plan.finetunes == more.finetunes
+    assert united.plan.settings[0].recipe.min_steps == 48
+    assert unite_plans(more, plan(ONE, *FEW)).plan.settings == more.settings
+    free = plan(ONE, FEW[0], "arms=[zero_shot,related,ceiling]")
+    assert "recipe.min_steps: " in unite_plans(free, more).conflicts[0]
+
+
 def test_the_rule_is_the_one_that_is_asked_for() -> None:
     assert unite_plans(plan(ONE), plan(ONE, "rule.confidence=0.9")).plan.rule.confidence == 0.9
 

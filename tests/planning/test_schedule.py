@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from cg_lab.catalog import PhantomData
 from cg_lab.config import read_study
 from cg_lab.planning.jobs import JobFactory
-from cg_lab.planning.schedule import has_changed, schedule_epochs
+from cg_lab.planning.schedule import fit_floor, has_changed, schedule_epochs
 from cg_lab.planning.work import JOB_SCHEMA, FinetuneJob, Mixture, MixturePart
 from cg_lab.questions import AnswerForm
 from cg_lab.serialize import content_id, omit_defaults
@@ -36,6 +36,29 @@ def make_job(
         recipe=replace(make_recipe(epochs, batch_size), **changes),
         seed=0,
     )
+
+
+@given(st.integers(1, 300), st.floats(0.05, 9), st.integers(1, 64), st.integers(0, 400))
+def test_a_floor_of_steps_is_reached_just_and_each_sample_is_seen_as_often_as_the_others(
+    num_samples: int, epochs: float, batch_size: int, min_steps: int
+) -> None:
+    free = schedule_epochs(make_recipe(epochs, batch_size), num_samples)
+    held = schedule_epochs(replace(make_recipe(epochs, batch_size), min_steps=min_steps), num_samples)
+    assert held.steps == max(free.steps, min_steps)
+    assert 0 <= held.rest < num_samples
+    assert held == free or held.steps == min_steps > free.steps
+
+
+def test_a_floor_gives_work_that_it_lengthens_another_id_and_leaves_all_other_work_its_own() -> None:
+    for num_samples in (33, 1536):
+        free, held = (make_job(num_samples, 1, 32, min_steps=floor) for floor in (0, 48))
+        made = JobFactory(DATA, TINY, held.recipe).make_finetune(held.mixture, 0)
+        assert made.id == replace(made).id, "as its own fields say"
+        assert (made.id == free.id) == (num_samples == 1536)
+        assert made.recipe.epochs == 1, "that were asked for"
+        assert made.recipe.min_steps == (48 if num_samples == 33 else 0)
+        assert made.schedule.steps == 48
+    assert fit_floor(replace(RECIPE, min_steps=2), 33) == replace(RECIPE, min_steps=0)
 
 
 def name_as_before(job: FinetuneJob) -> str:

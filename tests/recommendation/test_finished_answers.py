@@ -80,6 +80,8 @@ def test_results_of_another_recipe_are_counted_and_not_used(layout: Layout, plan
     found = read(layout, other)
     assert len(found.observed.skills_N) == 0
     assert found.num_foreign > 0
+    held = replace(plan, settings=(replace(setting, recipe=replace(setting.recipe, min_steps=1)),))
+    assert read(layout, held).num_foreign == 0, "a floor that lengthens none of them is the same recipe"
 
 
 def test_blank_images_and_shuffled_labels_are_no_evidence(tmp_path: Path) -> None:
@@ -105,6 +107,18 @@ def test_a_folder_without_results_gives_a_ranking_without_numbers(
     assert "no finished fine-tune" in printed
     assert "not known" in printed
     assert not (tmp_path / "none").exists()
+
+
+def test_a_budget_counts_the_samples_that_a_floor_of_steps_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["recommend", "ct-brain-mass", f"results_dir={tmp_path / 'none'}", "finetune.min_steps=48"]
+    assert main([*common, "budget.samples=1700"]) == 0
+    assert "mixtures of 1700 samples" in capsys.readouterr().out.replace(",", "")
+    assert main([*common, "budget.samples=1500"]) == 0
+    assert "mixtures of 750 samples" in capsys.readouterr().out, "two epochs of 24 steps, the last one of 14 samples"
+    assert main([*common, "budget.samples=47"]) == 2
+    assert "not one training sample fits" in capsys.readouterr().err
 
 
 def test_it_says_how_to_try_the_first_mixture_over_the_same_data(

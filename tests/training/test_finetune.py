@@ -255,6 +255,13 @@ def test_as_many_samples_are_seen_as_the_epochs_have(  # noqa: PLR0917 - fixture
     assert {seen.count(number) for number in range(num)} <= {total // num, -(-total // num)}
 
 
+def test_few_samples_are_gone_through_until_the_floor_of_steps(
+    backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
+) -> None:
+    done = run(backbone, examples[:9], tmp_path, Stopper(), epochs=1, min_steps=5, trainable="projector")
+    assert (done.steps, done.samples) == (5, 26)  # twice nine, and a batch of eight
+
+
 def test_an_epoch_that_is_only_begun_ends_the_same_after_an_interruption(
     backbone: LoadedBackbone, examples: list[Example], tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
 from cg_lab.study import Lora
 from cg_lab.training.finetune import run_finetune
-from cg_lab.training.fused import run_fused
+from cg_lab.training.fused import _SideBySide, run_fused
 from cg_lab.training.trainer_arguments import Surroundings
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
@@ -97,6 +97,12 @@ def test_gradients_side_by_side_are_those_of_each_alone(backbone: LoadedBackbone
                     assert own.grad is not None
                     expected = getattr(layers[name], alone)["default"].weight.grad
                     assert torch.allclose(own.grad[place], expected, atol=1e-5, rtol=1e-3)
+
+
+def test_few_samples_are_gone_through_side_by_side_until_the_floor_of_steps(backbone: LoadedBackbone) -> None:
+    jobs = [replace(job, recipe=replace(job.recipe, epochs=1, min_steps=7)) for job in make_jobs(backbone, 2)]
+    parts = [make_examples(backbone, seed)[:8] for seed in range(2)]
+    assert len(_SideBySide(jobs, parts)) >= 7 * 4
 
 
 @pytest.mark.slow

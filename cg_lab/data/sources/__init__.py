@@ -162,7 +162,7 @@ def _read_images(
     key = content_id(
         "request",
         REQUEST_SCHEMA,
-        [os.path.abspath("."), canonical_json(replace(settings, name="any", targets=None))],  # noqa: PTH100
+        [os.path.abspath("."), canonical_json(replace(settings, name="any", targets=None, min_steps=0))],  # noqa: PTH100
     )
 
     def list_watched() -> list[str]:

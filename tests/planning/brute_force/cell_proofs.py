@@ -17,6 +17,8 @@ from cg_lab.study import Study
 from tests.planning.brute_force.neighbourhood import Neighbourhood
 
 MAIN = ("related", "multi_task")
+UNTOUCHED = ("zero_shot", "zero_shot_blind")
+"""Arms of the untouched model; those after the first are planned only where a study names them."""
 """Arms that a question is about; blind and sources ask their models."""
 BUDGETED = ("unrelated", "partial", "related", "alone", "mismatched", "without", "all_data", "shuffled")
 NUM_SEEDS = {"unrelated": 2, "mismatched": 2, "ceiling": 1, "shuffled": 1}
@@ -89,11 +91,11 @@ def check_cells(books: Books) -> None:
 
 def _check_which_cells(books: Books, contrast: Contrast, cells: list[Cell]) -> None:
     """Each wanted arm that the question has, for each seed; the untouched backbone once."""
-    wanted = {*(books.study.arms or Arm)}
+    wanted = {*(books.study.arms or Arm)} - ({*UNTOUCHED[1:]} if books.study.arms is None else set[str]())
     keys: Counter[tuple[Any, ...]] = Counter((cell.arm, cell.variant, cell.subset, cell.seed) for cell in cells)
     expected: Counter[tuple[Any, ...]] = Counter()
-    if "zero_shot" in wanted:
-        expected["zero_shot", "", contrast.target, None] += 1
+    for name in wanted.intersection(UNTOUCHED):
+        expected[name, "", contrast.target, None] += 1
     num_seeds = {**NUM_SEEDS, **(books.study.arm_seeds or {})}
     for number, seed in enumerate(books.study.seeds, start=1):
         for training in contrast.trainings:
@@ -123,7 +125,7 @@ def _check_cell(books: Books, contrast: Contrast, cell: Cell) -> None:
     training = _find_training(contrast, cell)
     _check_evaluation(books, contrast, cell)
     if job is None or training is None:
-        require(cell.arm == "zero_shot" and cell.seed is None, cell.key, "has no fine-tune")
+        require(cell.arm in UNTOUCHED and cell.seed is None, cell.key, "has no fine-tune")
         expected = _prove(books, contrast, cell, None, None)
     else:
         require(job.seed == job.mixture.seed == cell.seed, cell.key, "has another seed than its fine-tune")
@@ -140,7 +142,7 @@ def _check_cell(books: Books, contrast: Contrast, cell: Cell) -> None:
 
 def _find_training(contrast: Contrast, cell: Cell) -> Training | None:
     """Find what an arm trains on; blind and sources ask the main arm's model."""
-    if cell.arm == "zero_shot":
+    if cell.arm in UNTOUCHED:
         return None
     arms = MAIN if cell.arm in {"blind", "sources"} else (cell.arm,)
     (training,) = (part for part in contrast.trainings if part.arm in arms and part.variant == cell.variant)
@@ -152,7 +154,7 @@ def _check_evaluation(books: Books, contrast: Contrast, cell: Cell) -> None:
     protocol = job.protocol
     asks_target = cell.arm != "sources"
     require((job.target, job.checkpoint_of) == (cell.subset, cell.finetune_job), cell.key, "asks something else")
-    require(protocol.image == ("blank" if cell.arm == "blind" else "original"), cell.key, "shows the wrong image")
+    require(protocol.image == ("blank" if "blind" in cell.arm else "original"), cell.key, "shows the wrong image")
     require(protocol.shots == (contrast.protocol.shots if asks_target else 0), cell.key, "has other examples")
     require(protocol.by == (settings.by if cell.finetune_job else settings.untouched_by), cell.key, "is read otherwise")
     expected = (contrast.protocol.ask, contrast.protocol.places, contrast.protocol.candidates)

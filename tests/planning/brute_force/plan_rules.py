@@ -133,7 +133,7 @@ def _is_sure_of_cells(case: Case, near: Neighbourhood, question: Question) -> bo
     sources = [name for name in main.subsets & near.filled if near.is_askable(name)]
     is_whole = main.num_samples >= len(main.subsets & near.filled)
     own = {name for name, _ in question.arms}
-    return any(_wants(case, name) for name in {*own, "zero_shot", "blind"}) or bool(
+    return any(_wants(case, name) for name in {*own, "zero_shot", "zero_shot_blind", "blind"}) or bool(
         _wants(case, "sources") and question.asks_sources and sources and is_whole
     )
 

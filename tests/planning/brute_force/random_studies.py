@@ -26,7 +26,9 @@ VALUES = (
 )  # fmt: skip
 LABELS: tuple[tuple[str, ...], ...] = (("no", "yes"), ("a", "b", "c"), ("no", "perhaps", "yes"), ("1", "2", "3", "4"))
 COUNTS = (0, 1, 2, 7, 40, 1000)
-CONTROLS = [arm for arm in Arm if arm not in {"zero_shot", "related", "multi_task", "blind", "sources"}]
+CONTROLS = [
+    arm for arm in Arm if arm not in {"zero_shot", "zero_shot_blind", "related", "multi_task", "blind", "sources"}
+]
 """Arms that are trained beside the one that a question is about."""
 DESIGNS = (
     "two_source", "three_source", "all_related", "disrupt", "multi_task", "size_curve", "target_curve", "backbones",
