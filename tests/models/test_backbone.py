@@ -252,6 +252,20 @@ def test_weights_that_the_hub_lays_out_otherwise_are_read_by_transformers(
     assert "weights do not fit the model" in read_fault(turned, tmp_path)
 
 
+def test_weights_by_all_names_of_memory_are_read_as_they_are_however_the_hub_lays_them_out(
+    backbone: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(backbone.model), "from_pretrained", None)
+    restore_weights(backbone)
+    moved = shift(copy_state(backbone), 0.5)
+    folder = save(tmp_path / "model", moved)
+    (folder / "config.json").write_text("{}")
+    turned = replace(backbone, hub_names={"": ""}, untouched={})
+    with using_weights(turned, folder):
+        assert is_equal(copy_state(turned), moved)
+    restore_weights(turned)
+
+
 def test_each_weight_has_one_name_on_the_hub_unless_it_is_laid_out_otherwise(
     backbone: LoadedBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
