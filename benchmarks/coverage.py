@@ -167,7 +167,7 @@ def compare(first: SeedScores, second: SeedScores) -> GainEstimate:
     main = moderate_variance(first.variance, first.floor, first.freedom)
     other = None
     if second.freedom:
-        prior = borrow_variance(main) if second.num_seeds < FEWEST_SEEDS else None
+        prior = borrow_variance(main.variance) if second.num_seeds < FEWEST_SEEDS else None
         other = moderate_variance(second.variance, second.floor, second.freedom, prior)
     return estimate_gain([Part(scores=first, seeds=main), Part(scores=second, seeds=other, weight=-1.0)])
 

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+LAST_BYTES = 64_000
+"""Of a journal, where its last events are enough."""
+
 
 def now() -> str:
     """Give the time, UTC, as ISO 8601."""
@@ -21,19 +24,19 @@ def append_event(path: Path, event: str, **facts: Any) -> None:
     with path.open("ab+") as file:
         if file.tell():
             file.seek(-1, 2)
-            if file.read(1) != b"\n":
+            if file.read() != b"\n":
                 file.write(b"\n")
         file.write(line.encode() + b"\n")
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
     """Read all whole events; a line that a kill cut off is passed over."""
-    return _parse(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else []
+    return _parse(path.read_bytes()) if path.exists() else []
 
 
-def read_last_events(path: Path, most_bytes: int = 64_000) -> list[dict[str, Any]]:
+def read_last_events(path: Path) -> list[dict[str, Any]]:
     """Read the last whole events, from the end of a file of any size."""
-    return _parse(read_end(path, most_bytes).decode("utf-8", errors="replace"))
+    return _parse(read_end(path, LAST_BYTES))
 
 
 def read_end(path: Path, most_bytes: int) -> bytes:
@@ -42,15 +45,15 @@ def read_end(path: Path, most_bytes: int) -> bytes:
         with path.open("rb") as file:
             start = max(0, file.seek(0, 2) - most_bytes)
             file.seek(start)
-            payload = file.read(most_bytes)
+            payload = file.read()
     except FileNotFoundError:
         return b""
     return payload[payload.find(b"\n") + 1 :] if start else payload
 
 
-def _parse(text: str) -> list[dict[str, Any]]:
+def _parse(payload: bytes) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
-    for line in text.splitlines():
+    for line in payload.decode(errors="replace").split("\n"):  # `splitlines` ends lines within texts too
         try:
             event = json.loads(line)
         except json.JSONDecodeError:
@@ -79,4 +82,4 @@ class Follower:
             return []
         whole = text[: text.rfind(b"\n") + 1]
         self._place += len(whole)
-        return _parse(whole.decode("utf-8", errors="replace"))
+        return _parse(whole)

@@ -151,7 +151,7 @@ def parse(kind: type[T], raw: Any, *, where: str, context: object = None) -> T:
     try:
         return _adapter(kind).validate_python(raw, context=context)
     except ValidationError as error:
-        faults = [_describe_fault(fault, raw) for fault in error.errors(include_url=False)]
+        faults = [_describe_fault(fault, raw) for fault in error.errors()]
         plural = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise list_faults(f"{where} has {plural}", faults) from None
 
@@ -188,12 +188,11 @@ def _trace(place: tuple[int | str, ...], raw: Any) -> list[str]:
     """Give the keys that lead to a place in data, without the names of types that pydantic puts between them."""
     path: list[str] = []
     for number, part in enumerate(place):
-        if isinstance(raw, dict) and part in raw:
-            raw = typing.cast("dict[Any, Any]", raw)[part]
-        elif isinstance(raw, list | tuple) and isinstance(part, int) and part < len(raw):
-            raw = typing.cast("list[Any]", raw)[part]
-        elif number < len(place) - 1 or not isinstance(raw, dict):
-            continue
+        try:
+            raw = raw[part]
+        except (KeyError, IndexError, TypeError):
+            if number < len(place) - 1 or not isinstance(raw, dict):
+                continue
         path.append(str(part))
     return path
 
@@ -259,7 +258,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file from its lines, each with its end, whole or not at all; they are never held together."""
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
         file.writelines(lines)
 
 

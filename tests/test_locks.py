@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import socket
 import threading
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
+
+from cg_lab.errors import UserError
 from cg_lab.locks import Holder, find_holder, holding
 
 
@@ -74,6 +80,29 @@ def test_a_holder_that_has_not_said_who_it_is_has_no_number(tmp_path: Path) -> N
         assert find_holder(path) == Holder(pid=0, host="")
         path.write_text("x here", encoding="utf-8")
         assert find_holder(path) == Holder(pid=0, host="here")
+
+
+def test_a_holders_machine_is_all_that_follows_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with holding(path):
+        path.write_text("7 here or there", encoding="utf-8")
+        assert find_holder(path) == Holder(pid=7, host="here or there")
+
+
+def test_a_file_system_without_locks_is_told_with_what_can_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(UserError) as caught, holding(tmp_path / "lock"):
+        pass
+    assert str(caught.value) == (
+        f"results_dir: the file system of {tmp_path} has no locks (flock: No locks available), without which two "
+        "processes would do the same work; have it mounted with them (Lustre: -o flock), or give another folder: "
+        "results_dir=PATH"
+    )
 
 
 def test_a_holder_is_here_if_its_machine_is_this_one_and_its_number_is_known() -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import locale
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import BeforeValidator, PlainSerializer
 
 from cg_lab.errors import UserError
 from cg_lab.serialize import (
+    TextHasher,
     canonical_json,
     content_id,
     dump_json,
@@ -25,6 +29,7 @@ from cg_lab.serialize import (
     replacing,
     to_plain,
     write_json,
+    write_lines,
     write_text,
 )
 
@@ -52,6 +57,26 @@ class Film:
 @dataclass(frozen=True, kw_only=True)
 class Tree:
     branches: tuple[Tree, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A word that is written as its number in a list, which is the context."""
+
+    word: Annotated[
+        str,
+        BeforeValidator(lambda number, info: info.context[number]),
+        PlainSerializer(lambda word, info: info.context.index(word)),
+    ]
+
+
+@pytest.fixture
+def ascii_machine() -> Iterator[None]:
+    """Make ASCII what files are written in where nobody says otherwise."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    yield
+    locale.setlocale(locale.LC_CTYPE, before)
 
 
 SHOT = Shot(image="ä.png", number=2)
@@ -99,6 +124,15 @@ def test_files_are_utf_8_on_any_machine(tmp_path: Path, monkeypatch: pytest.Monk
     assert [str(name).lower() for name in encodings] == ["utf-8", "utf-8"]
 
 
+@pytest.mark.usefixtures("ascii_machine")
+def test_lines_and_tables_are_utf_8_and_keep_the_ends_of_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "table.csv"
+    write_lines(path, iter(["name,text\n", 'ä,"one\r\ntwo\n"\n']))
+    assert path.read_bytes() == 'name,text\nä,"one\r\ntwo\n"\n'.encode()
+    assert list(path.parent.iterdir()) == [path]
+    assert list(read_rows(path)) == [{"name": "ä", "text": "one\r\ntwo\n"}]
+
+
 def test_json_is_written_with_an_indent_of_one_in_the_fields_order_and_as_it_is_read(tmp_path: Path) -> None:
     write_json(tmp_path / "film.json", FILM)
     shot = (
@@ -125,6 +159,11 @@ def test_plain_data_hold_no_types_of_ours() -> None:
     }
     assert type(plain["1"][0]) is str
     assert to_plain(Shot) is Shot
+
+
+def test_a_sequence_of_any_type_is_a_plain_list_but_bytes_are_not(tmp_path: Path) -> None:
+    assert to_plain(range(2)) == [0, 1]
+    assert to_plain(b"ab") == b"ab"
 
 
 def test_fields_that_have_their_default_are_left_out_but_for_the_tag() -> None:
@@ -154,6 +193,11 @@ def test_an_id_is_the_beginning_of_the_hash_of_kind_schema_and_value() -> None:
     assert content_id("job", 3, {"b": ("ä",), "a": 2.0}) == expected
     others = {content_id("cell", 3, {"b": ["ä"], "a": 2}), content_id("job", 4, {"b": ["ä"], "a": 2})}
     assert len(others | {expected}) == 3
+
+
+@pytest.mark.parametrize("rest", [["ä"], [3, "b", 'c"']])
+def test_hashers_of_texts_name_them_by_their_content(rest: list[str | int]) -> None:
+    assert TextHasher("draw", 2, ["a", 7]).name(rest) == content_id("draw", 2, ["a", 7, *rest])
 
 
 @pytest.mark.parametrize(
@@ -186,9 +230,39 @@ def test_a_value_is_shown_whole_below_120_characters() -> None:
         assert str(caught.value).endswith(f", not {shown}")
 
 
+@pytest.mark.parametrize("kind", [tuple[str, ...], list[str], set[str], frozenset[str]])
+def test_a_value_in_the_place_of_a_list_is_told_with_the_list_of_it(kind: Any) -> None:
+    for value, said in (("a", "such as [a], not 'a'"), (3, "such as [3], not 3"), (None, "not None")):
+        with pytest.raises(UserError) as caught:
+            parse(kind, value, where="here")
+        assert str(caught.value) == f"here has a fault:\n  - (top): should be a list, {said}"
+
+
 def test_unknown_keys_are_refused_within_unions_and_lists_too() -> None:
-    with pytest.raises(UserError, match="0.wrong: unknown key|0.Shot.wrong: unknown key"):
-        parse(list[Shot | None], [{"image": "a", "wrong": 1}], where="here")  # type: ignore[arg-type]
+    @dataclass(frozen=True, kw_only=True)
+    class Twig:
+        leaf: int
+
+    @dataclass(frozen=True, kw_only=True)
+    class Root:
+        depth: int
+
+    with pytest.raises(UserError) as caught:
+        parse(list[Twig | Root], [{"leaf": 1}, {"leaf": 1, "wrong": 1}], where="here")  # type: ignore[arg-type]
+    assert str(caught.value).splitlines() == [
+        "here has 4 faults:",
+        "  - 1.wrong: unknown key",
+        "  - 1.depth: missing",
+        "  - 1.leaf: unknown key",
+        "  - 1.wrong: unknown key",
+    ]
+
+
+def test_types_may_read_and_write_by_what_stands_beside_the_data() -> None:
+    words = ("zero", "one", "two")
+    page = parse(Page, {"word": 2}, where="here", context=words)
+    assert page == Page(word="two")
+    assert dump_json((page,), context=words) == ['{"word":2}']
 
 
 def test_types_that_hold_themselves_are_read() -> None:

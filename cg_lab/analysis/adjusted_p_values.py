@@ -16,7 +16,7 @@ from cg_lab.analysis.bootstrap import FloatArray
 Family = Literal["graphical", "false_discovery_rate"]
 
 
-def adjust_sequences(p_TC: FloatArray, family: Family = "graphical", size: int | None = None) -> FloatArray:
+def adjust_sequences(p_TC: FloatArray, family: Family = "graphical", size: int = 1) -> FloatArray:
     """Adjust the p-values of every question's claims over all questions.
 
     Parameters
@@ -40,7 +40,7 @@ def adjust_sequences(p_TC: FloatArray, family: Family = "graphical", size: int |
 
     """
     running_TC = _accumulate_largest(p_TC, -1)
-    total = max(size or 0, p_TC.shape[-2])
+    total = max(size, p_TC.shape[-2])
     if family == "false_discovery_rate":
         return _step_up(running_TC, total)
     finished_T = adjust_steps(running_TC[..., -1], total)
@@ -56,7 +56,7 @@ def adjust_sequences(p_TC: FloatArray, family: Family = "graphical", size: int |
     return adjusted_TC
 
 
-def adjust_steps(p_T: FloatArray, size: int | None = None) -> FloatArray:
+def adjust_steps(p_T: FloatArray, size: int = 1) -> FloatArray:
     """Adjust single claims by Holm (1979), over the last axis.
 
     >>> adjust_steps(np.array([0.01, 0.04, 0.03])).round(3).tolist()
@@ -64,7 +64,7 @@ def adjust_steps(p_T: FloatArray, size: int | None = None) -> FloatArray:
     """
     count = p_T.shape[-1]
     order = np.argsort(p_T, axis=-1)
-    factors = max(size or 0, count) - np.arange(count, dtype=np.float64)
+    factors = max(size, count) - np.arange(count, dtype=np.float64)
     stepped = _accumulate_largest(np.take_along_axis(p_T, order, axis=-1) * factors, -1)
     adjusted = np.empty_like(stepped)
     np.put_along_axis(adjusted, order, np.minimum(stepped, 1.0), axis=-1)

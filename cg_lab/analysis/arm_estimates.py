@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from cg_lab.analysis.bootstrap import FloatArray, Interval
+from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gains
 from cg_lab.analysis.seed_variance import (
     ModeratedVariance,
@@ -107,7 +107,7 @@ def estimate_arms(
             prior = lent.get(setting)
         seeds = _moderate(scores, prior, is_main=is_main)
         if arm == mains.get(setting) and (told := [one for one in seeds if one is not None]):
-            lent[setting] = borrow_variance(_join(told))
+            lent[setting] = borrow_variance(np.array([float(one.variance) for one in told]))
         for (place, key, apart), own, variance in zip(members, scores, seeds, strict=True):
             found[place][key, apart] = Part(scores=own, seeds=variance)
     parts = [{key: found[place][key, False] for key in part.stacks} for place, part in enumerate(asked)]
@@ -166,8 +166,8 @@ def _reduce(stack: Stack) -> SeedScores:
 
 def _find_guises(asked: ArmStacks) -> dict[Key, SeedScores]:
     """Subtract what the main arm's own model answers in another guise, seed by seed."""
-    own = asked.stacks.get(asked.main) if asked.main else None
-    if own is None or asked.main is None:
+    own = asked.main and asked.stacks.get(asked.main)
+    if not asked.main or not own:
         return {}
     pairs = {
         key: pair_stacks(own, stack)
@@ -190,12 +190,3 @@ def _moderate(
         else ModeratedVariance(variance=moderated.variance[place], freedom=moderated.freedom[place])
         for place, part in enumerate(scores)
     ]
-
-
-def _join(parts: Sequence[ModeratedVariance]) -> ModeratedVariance:
-    def join(values: list[FloatArray]) -> FloatArray:
-        return np.array([float(value) for value in values])
-
-    return ModeratedVariance(
-        variance=join([part.variance for part in parts]), freedom=join([part.freedom for part in parts])
-    )

@@ -101,8 +101,8 @@ def _resample_alike(
     group_of = number_groups(groups)
     num_groups = int(group_of.max()) + 1
     sizes_G = np.bincount(group_of).astype(np.float64)
-    rows = correct_KSQ.reshape(-1, num_questions)
-    sums_NG = np.stack([np.bincount(group_of, weights=row, minlength=num_groups) for row in rows])
+    rows = correct_KSQ.reshape(num_scores * num_seeds, num_questions)
+    sums_NG = np.stack([np.bincount(group_of, weights=row) for row in rows])
     is_kept = num_groups * resampling.num_resamples <= FLOATS_AT_ONCE
     found_KR = np.empty((num_scores, resampling.num_resamples))
     for part in list_parts(resampling, max(sums_NG.shape)):
@@ -111,7 +111,7 @@ def _resample_alike(
         else:
             counts_GR = draw_groups(num_groups, resampling)[part].astype(np.float64).T
         drawn_R = _count_questions(groups, resampling)[part] if is_kept else sizes_G @ counts_GR
-        means_KSR = (sums_NG @ counts_GR / drawn_R).reshape(num_scores, num_seeds, -1)
+        means_KSR = (sums_NG @ counts_GR / drawn_R).reshape(num_scores, num_seeds, len(drawn_R))
         if num_seeds == 1:  # is always drawn
             found_KR[:, part] = means_KSR[:, 0]
             continue
@@ -135,7 +135,7 @@ def number_groups(groups: tuple[str, ...]) -> NDArray[np.int64]:
 @lru_cache(maxsize=64)
 def _draw_seeds(num_seeds: int, stream: int, resampling: Resampling) -> NDArray[np.int64]:
     """Draw seeds with replacement: how often each is in each resample."""
-    generator = np.random.default_rng([resampling.seed, num_seeds, *([stream] if stream else [])])
+    generator = np.random.default_rng([resampling.seed, num_seeds, stream])
     return generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resampling.num_resamples)
 
 

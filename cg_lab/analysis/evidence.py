@@ -36,7 +36,7 @@ def gather_evidence(
 
 
 def _list_seeds(part: ArmEstimates) -> tuple[int, ...]:
-    own = part.stacks.get(part.main) if part.main else None
+    own = part.main and part.stacks.get(part.main)
     return own.seeds if own else ()
 
 

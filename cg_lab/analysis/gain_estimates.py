@@ -49,7 +49,7 @@ class GainEstimate:
 
     def test(self, side: Side = "both") -> FloatArray:
         """Give p-values of t tests of no gain."""
-        t = np.where(self.estimate == 0, 0.0, self.estimate / self.error)
+        t = self.estimate / self.error
         match side:
             case "both":
                 return np.minimum(1.0, 2 * find_tails(np.abs(t), self.freedom))
@@ -108,7 +108,7 @@ def estimate_gain(parts: Sequence[Part]) -> GainEstimate:
         means_G = means_G + part.weight * part.scores.means_G
     num_groups, estimate = means_G.shape[-1], means_G.mean(axis=-1)
     if num_groups < 2:
-        return GainEstimate(estimate=estimate, variance=estimate * 0 + np.inf, freedom=estimate * 0 + 1)
+        return GainEstimate(estimate=estimate, variance=np.full_like(estimate, np.inf), freedom=np.ones_like(estimate))
     spread = means_G.var(axis=-1, ddof=1) / num_groups
     questions, floor = spread, np.zeros_like(estimate)
     squares, own = spread**2 / (num_groups - 1), list[FloatArray]()

@@ -88,7 +88,7 @@ def take_looks(
     seen: list[list[Evidence]] = []
     decisions: list[Decision] = []
     looks: list[Look] = []
-    for num_seeds, following in zip_longest(planned, planned[1:], fillvalue=0):
+    for num_seeds, following in zip_longest(planned, planned[1:]):
         ready = [complete_seeds.get(name, EVERY_SEED) >= num_seeds for name in names]
         if seen and not open_.intersection(compress(names, ready)):
             break

@@ -60,13 +60,10 @@ def pool_gains(parts: Sequence[TargetGain]) -> PooledGains:
     least = min(float(part.gain.freedom) for part in parts)
     freedom = whole**2 / (squares + shared**2 / least) if whole > 0 else least
     these = GainEstimate(estimate=estimate, variance=np.asarray(whole), freedom=np.asarray(max(1.0, freedom)))
-    over_targets = _spread(parts, float(estimate), shared, least)
-    if over_targets is not None and over_targets.variance <= ROUNDING:
-        over_targets = these
-    return PooledGains(over_targets=over_targets, over_these=these)
+    return PooledGains(over_targets=_spread(parts, these, shared, least), over_these=these)
 
 
-def _spread(parts: Sequence[TargetGain], estimate: float, shared: float, least: float) -> GainEstimate | None:
+def _spread(parts: Sequence[TargetGain], these: GainEstimate, shared: float, least: float) -> GainEstimate | None:
     """Give the mean over targets like these, from how much these differ."""
     targets = tuple(part.target for part in parts)
     if len(set(targets)) < FEWEST_TARGETS:
@@ -76,6 +73,7 @@ def _spread(parts: Sequence[TargetGain], estimate: float, shared: float, least: 
     values_T = take_groups(Scores(questions=names, groups=targets, correct_SQ=gains_SQ))[0]
     spread, num_targets = float(values_T.var(ddof=1)) / len(values_T), len(values_T)
     whole = spread + shared
-    squares = spread**2 / (num_targets - 1) + shared**2 / least
-    freedom = whole**2 / squares if squares > 0 else num_targets - 1.0
-    return GainEstimate(estimate=np.asarray(estimate), variance=np.asarray(whole), freedom=np.asarray(freedom))
+    if whole <= ROUNDING:
+        return these
+    freedom = whole**2 / (spread**2 / (num_targets - 1) + shared**2 / least)
+    return GainEstimate(estimate=these.estimate, variance=np.asarray(whole), freedom=np.asarray(freedom))

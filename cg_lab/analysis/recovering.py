@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.gain_estimates import GainEstimate, Part, estimate_gain
@@ -29,7 +30,7 @@ def share_recovered(related: Part, ceiling: Part, untouched: Part, confidence: f
     """
     own = _subtract(related, untouched, 1.0)
     most = _subtract(ceiling, untouched, 1.0)
-    if float(most.estimate) <= 0 or most.to_interval(confidence).low <= 0:
+    if most.to_interval(confidence).low <= 0:
         return None
     share = float(own.estimate) / float(most.estimate)
     whole = _subtract(related, ceiling, share, untouched)
@@ -70,7 +71,7 @@ def share_lost(without: Part, related: Part, unrelated: Part, confidence: float)
 
 def _subtract(first: Part, second: Part, share: float, rest: Part | None = None) -> GainEstimate:
     """Give `first - share * second`, less what is left of the rest."""
-    parts = [first, Part(scores=second.scores, seeds=second.seeds, weight=-share)]
-    if rest is not None and share != 1:
-        parts.append(Part(scores=rest.scores, seeds=rest.seeds, weight=share - 1))
+    parts = [first, replace(second, weight=-share)]
+    if rest is not None:
+        parts.append(replace(rest, weight=share - 1))
     return estimate_gain(parts)

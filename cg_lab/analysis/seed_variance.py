@@ -92,7 +92,11 @@ def reduce_seeds(values_SG: FloatArray, *, is_trained: bool = True) -> SeedScore
     if num_seeds < 2:
         empty = np.zeros(means_G.shape[:-1])
         return SeedScores(
-            means_G=means_G, num_seeds=int(is_trained), variance=empty + np.nan, noise=empty, floor=empty + wilson
+            means_G=means_G,
+            num_seeds=int(is_trained),
+            variance=np.full_like(empty, np.nan),
+            noise=empty,
+            floor=empty + wilson,
         )
     variance = values_SG.mean(axis=-1).var(axis=-1, ddof=1)
     within = values_SG.var(axis=-2, ddof=1).mean(axis=-1)  # of one group's answers, over seeds
@@ -108,12 +112,12 @@ def reduce_scores(scores: Scores, *, is_trained: bool = True) -> SeedScores:
     return reduce_seeds(take_groups(scores), is_trained=is_trained)
 
 
-def borrow_variance(main: ModeratedVariance) -> SeedPrior:
+def borrow_variance(main_T: FloatArray) -> SeedPrior:
     """Give the prior of an arm of one or two seeds in a study of few targets: that its seeds differ as the main arm's.
 
     It counts for one degree of freedom: enough to keep two seeds that happen to agree from being believed.
     """
-    return SeedPrior(variance=main.variance.mean(axis=-1, keepdims=True), freedom=1.0)
+    return SeedPrior(variance=main_T.mean(axis=-1, keepdims=True), freedom=1.0)
 
 
 def find_typical(variance_T: FloatArray, floor_T: FloatArray, freedom_T: FloatArray) -> ModeratedVariance:
@@ -144,7 +148,7 @@ def find_typical(variance_T: FloatArray, floor_T: FloatArray, freedom_T: FloatAr
     explained = (find_trigamma(np.where(tells_T, freedom_T, 1.0) / 2) * share_T).sum(axis=-1, keepdims=True)
     expected = find_trigamma(EXPECTED_FREEDOM / 2)
     found = (tells_T * apart_T**2).sum(axis=-1, keepdims=True) - (count - 1) * explained
-    beyond = (found + EXPECTED_WEIGHT * expected) / np.maximum(count - 1 + EXPECTED_WEIGHT, 1.0)
+    beyond = (found + EXPECTED_WEIGHT * expected) / (count - 1 + EXPECTED_WEIGHT)
     freedom = 2 * invert_trigamma(np.maximum(beyond, find_trigamma(MOST_FREEDOM / 2)))
     return ModeratedVariance(variance=variance, freedom=np.where(count >= FEWEST_TARGETS, freedom, 0.0))
 

@@ -171,8 +171,8 @@ def _test_all(gains: Mapping[str, Interval], sign: int) -> float:
     return max((gain.p_value if gain.estimate * sign > 0 else 1.0) for gain in gains.values())
 
 
-def _combine(looks: Sequence[Evidence], shares: Sequence[float]) -> tuple[float, float, float]:
-    """Give a question's p-values over its looks: of the first claim, of the second, and 1 if the first is harm."""
+def _combine(looks: Sequence[Evidence], shares: Sequence[float]) -> tuple[float, float, bool]:
+    """Give a question's p-values over its looks, of both claims, and whether the first is harm."""
     above: list[FloatArray] = []
     below: list[FloatArray] = []
     beyond: list[FloatArray] = []
@@ -184,14 +184,14 @@ def _combine(looks: Sequence[Evidence], shares: Sequence[float]) -> tuple[float,
         for found, p_value in ((above, transfers), (below, harms), (beyond, composes)):
             found.append(np.asarray(p_value if part.is_counted else 1.0))
     transfers, harms, composes = (float(combine_looks(p_values, shares)) for p_values in (above, below, beyond))
-    return (harms, harms, 1.0) if harms < transfers else (transfers, composes, 0.0)
+    return (harms, harms, True) if harms < transfers else (transfers, composes, False)
 
 
 def _decide_one(
-    part: Evidence, adjusted_C: FloatArray, raw: tuple[float, float, float], rules: Rules, size: int
+    part: Evidence, adjusted_C: FloatArray, raw: tuple[float, float, bool], rules: Rules, size: int
 ) -> Decision:
     first, last = (float(p_value) for p_value in adjusted_C)
-    level, shown, is_harm = rules.level + ROUNDING, f"adjusted p = {float(adjusted_C[0]):.2g}", raw[2] > 0
+    level, shown, is_harm = rules.level + ROUNDING, f"adjusted p = {float(adjusted_C[0]):.2g}", raw[2]
     comparisons, alone = list_first(part), list_alone(part)
     p_composes, p_alone = (last, raw[1]) if alone and not is_harm else (None, None)
     left: tuple[Unresolved, ...] = ()

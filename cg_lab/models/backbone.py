@@ -101,9 +101,10 @@ def _refuse(source: dict[str, str], identity: Backbone) -> None:
         described, _ = PreTrainedConfig.get_config_dict(**source)
     except OSError:
         return  # told when it is loaded
-    if reason := find_refusal(described.get("model_type", "")):
-        raise UserError(f"model.path: '{identity.name}' ({described['model_type']}) is refused: {reason}; {WAY_OUT}")
-    if fault := find_attention_fault(identity, described.get("model_type", "")):
+    model_type = described.get("model_type", "")
+    if reason := find_refusal(model_type):
+        raise UserError(f"model.path: '{identity.name}' ({model_type}) is refused: {reason}; {WAY_OUT}")
+    if fault := find_attention_fault(identity, model_type):
         raise UserError(f"{fault.found}; {fault.way_out}")
 
 

@@ -7,13 +7,16 @@ import pytest
 
 from cg_lab.analysis.arm_estimates import ArmEstimates, ArmStacks, Key, estimate_arms
 from cg_lab.analysis.bootstrap import Scores
-from cg_lab.analysis.seed_variance import EXPECTED_FREEDOM, ModeratedVariance, borrow_variance, reduce_scores
+from cg_lab.analysis.seed_variance import EXPECTED_FREEDOM, borrow_variance, reduce_scores
 from cg_lab.analysis.stacking import Stack
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import SeedDeviation
 
 NAMES = tuple(map(str, range(100)))
 MAIN, BLIND, UNRELATED, UNTOUCHED = ((arm, "", "t") for arm in (Arm.RELATED, Arm.BLIND, Arm.UNRELATED, Arm.ZERO_SHOT))
+
+
+ALONE, MISMATCHED, MULTI_TASK = (Arm.ALONE, "a", "t"), (Arm.MISMATCHED, "", "t"), (Arm.MULTI_TASK, "", "t")
 
 
 def answer(*shares: float, model: str = "m", first: int = 0) -> Stack:
@@ -111,7 +114,7 @@ def test_without_answers_of_the_main_arm_the_others_stand_by_themselves() -> Non
 
 
 def test_what_is_lent_is_the_mean_over_targets_of_each_study() -> None:
-    lent = borrow_variance(ModeratedVariance(variance=np.array([[1.0, 3.0], [2.0, 6.0]]), freedom=np.ones((2, 2))))
+    lent = borrow_variance(np.array([[1.0, 3.0], [2.0, 6.0]]))
     assert np.asarray(lent.variance).tolist() == [[2.0], [4.0]]
     assert lent.freedom == 1.0
 
@@ -128,6 +131,44 @@ def test_what_earlier_studies_say_holds_for_arms_that_carry_the_claim_beside_wha
         assert float(seeds.freedom) == pytest.approx(weight + 4)
         assert float(seeds.variance) == pytest.approx((weight * (0.3**2 + floor) + 4 * main) / (weight + 4), rel=1e-6)
         assert variance_of(told, UNRELATED) == variance_of(untold, UNRELATED)
+
+
+def test_what_earlier_studies_say_holds_for_sources_alone_and_for_what_an_image_adds() -> None:
+    known = {"s": SeedDeviation(setting="s", deviation=0.3, freedom=2, studies=("before",))}
+    asked = {MAIN: answer(*FIVE), ALONE: answer(0.3, 0.4, 0.5, model="a"), BLIND: answer(0.2, 0.3, 0.4)}
+    found = estimate_arms([ask(asked)], 0.95, known)[0]
+    for seeds in (found.parts[ALONE].seeds, found.differences[BLIND].seeds):
+        assert seeds is not None
+        assert float(seeds.freedom) == pytest.approx(2 + 2)
+
+
+def test_the_main_arm_lends_its_variance_to_arms_of_any_name_and_place() -> None:
+    found = estimate({ALONE: answer(0.4, model="a"), MAIN: answer(*FIVE)})[0]
+    assert variance_of(found, ALONE) == variance_of(found, MAIN) is not None
+
+
+def test_guises_of_a_model_lend_each_other_nothing() -> None:
+    others = {(Arm.SHUFFLED, "", "t"): answer(*[0.3] * 5), (Arm.PARTIAL, "", "t"): answer(0.1, 0.9, 0.1, 0.9, 0.1)}
+    seeds = estimate({MAIN: answer(*FIVE), BLIND: answer(0.3, 0.4, 0.4, 0.4, 0.5), **others})[0].differences
+    found = seeds[Arm.SHUFFLED, "", "t"].seeds
+    assert found is not None
+    assert float(found.variance) == pytest.approx(float(np.var(FIVE, ddof=1)))
+
+
+def test_limits_are_what_accuracies_and_gains_can_be() -> None:
+    found = estimate({MAIN: answer(0.0, 1.0), UNTOUCHED: untouched(0.3)})[0]
+    assert (found.accuracies[MAIN].low, found.accuracies[MAIN].high) == (0.0, 1.0)
+    _, interval = found.gains[MAIN, UNTOUCHED]
+    assert (interval.low, interval.high) == (-1.0, 1.0)
+
+
+def test_gains_are_told_of_the_main_arm_over_all_and_of_others_over_what_they_are_compared_with() -> None:
+    names = (ALONE, MISMATCHED, MULTI_TASK, UNRELATED, (Arm.UNRELATED, "more", "t"))
+    others = {key: answer(0.4, model=f"{key[0]}{key[1]}") for key in names}
+    found = estimate({MAIN: answer(*FIVE), BLIND: answer(*[0.3] * 5), **others})[0]
+    told = {(MAIN, key) for key in (*names, BLIND)} | {(key, MAIN) for key in (*names, BLIND)}
+    told |= {(key, UNRELATED) for key in (*names, BLIND) if key != UNRELATED} | {(MULTI_TASK, BLIND)}
+    assert set(found.gains) == told
 
 
 def test_earlier_studies_of_another_setting_say_nothing() -> None:

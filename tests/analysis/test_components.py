@@ -10,7 +10,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
 from cg_lab.analysis.bootstrap import Interval, Scores
-from cg_lab.analysis.components import estimate_mean
+from cg_lab.analysis.components import estimate_mean, find_error, sum_products, take_groups
 from cg_lab.analysis.gain_estimates import Part, estimate_gain
 from cg_lab.analysis.measuring import refine_accuracy
 from cg_lab.analysis.seed_variance import ModeratedVariance, moderate_variance, reduce_scores
@@ -54,6 +54,24 @@ def test_groups_of_one_seed_are_a_t_test_on_their_means_where_they_are_equally_l
     interval = stats.ttest_1samp(means, 0).confidence_interval(0.95)
     found = estimate_mean(make_scores(values, 3), 0.95)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_values_of_equally_large_groups_are_their_means() -> None:
+    assert take_groups(make_scores(np.array([[1.0, 0.0, 1.0, 1.0, 0.0, 0.0]]), 2)) == pytest.approx(
+        np.array([[0.5, 1.0, 0.0]])
+    )
+
+
+def test_products_are_summed_over_seeds_means_over_questions_means_and_over_all() -> None:
+    first, second = np.array([[3.0, 1.0], [-1.0, -3.0]]), np.array([[1.0, 0.0], [1.0, -2.0]])
+    assert sum_products(first, second).tolist() == [(4 * 1 - 4 * -1) / 2, (2 * 2 + -2 * -2) / 2, 3 - 1 + 6]
+    assert sum_products(first[:1], second[:1]).tolist() == [0.0, 3.0, 3.0]
+
+
+def test_an_error_has_a_degree_of_freedom_at_least() -> None:
+    assert find_error(np.zeros(3), 3, 1) == (np.inf, 1.0)
+    error, freedom = find_error(np.array([10.0, 9.0, 28.0]), 2, 10)  # mean squares 10, 1 and 1
+    assert (error, freedom) == (pytest.approx(np.sqrt(10 / 20)), 1.0)
 
 
 def test_mean_squares_are_those_of_statsmodels() -> None:

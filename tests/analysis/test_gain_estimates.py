@@ -165,7 +165,7 @@ def test_few_targets_go_by_their_own_seeds_unless_earlier_studies_tell() -> None
 def test_two_seeds_of_a_control_that_agree_are_not_believed_where_there_are_few_targets() -> None:
     main = moderate([reduce_scores(make_scores(exactly([0.3, 0.5, 0.6])))])[0]
     pair = reduce_scores(make_scores(exactly([0.4, 0.4])))
-    lent = borrow_variance(ModeratedVariance(variance=main.variance[None], freedom=main.freedom[None]))
+    lent = borrow_variance(main.variance[None])
     (found,) = moderate([pair], lent)
     assert float(found.variance) == pytest.approx(float(main.variance) / 2)
     assert float(found.freedom) == 2.0
@@ -204,3 +204,26 @@ def test_43_targets_claim_something_false_in_few_studies() -> None:
     assert (adjust_steps(gain.test()) <= 0.05).any(axis=-1).mean() <= 0.08
     low, high = gain.find_limits(0.95)
     assert 0.93 <= ((low <= 0) & (high >= 0)).mean() <= 0.98
+
+
+def test_one_sided_p_values_are_half_the_two_sided_one_and_what_is_left() -> None:
+    seeds = ModeratedVariance(variance=np.asarray(0.01), freedom=np.asarray(8.0))
+    gain = estimate_gain([Part(scores=reduce_scores(make_scores(exactly([0.3, 0.5, 0.6]))), seeds=seeds)])
+    assert float(gain.test("above")) == pytest.approx(float(gain.test()) / 2)
+    assert float(gain.test("below")) == pytest.approx(1 - float(gain.test()) / 2)
+
+
+def test_one_seed_adds_the_whole_variance_of_a_seed() -> None:
+    seeds = ModeratedVariance(variance=np.asarray(0.01), freedom=np.asarray(8.0))
+    (single,) = estimate_gain([Part(scores=reduce_scores(make_scores(exactly([0.5]))), seeds=seeds)]).seed_variances
+    assert float(single) == 0.01
+
+
+def test_a_single_row_is_one_trained_seed_unless_it_is_said_to_be_the_untouched_backbone() -> None:
+    answers = make_scores(exactly([0.5]))
+    assert (reduce_scores(answers).num_seeds, reduce_scores(answers, is_trained=False).num_seeds) == (1, 0)
+
+
+def test_a_prior_of_less_than_one_degree_of_freedom_is_believed_where_there_is_nothing_else() -> None:
+    (found,) = moderate([reduce_scores(make_scores(exactly([0.5])))], SeedPrior(variance=0.3, freedom=0.5))
+    assert (float(found.variance), float(found.freedom)) == (pytest.approx(0.3), 0.5)

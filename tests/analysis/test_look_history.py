@@ -105,6 +105,18 @@ def test_a_gain_that_is_surely_too_small_to_matter_gets_no_more_seeds() -> None:
     assert len(effects.looks) == 1
 
 
+def test_what_matters_is_given_in_points_and_ends_a_question_whose_gain_is_at_most_just_smaller() -> None:
+    plan = plan_looks("targets=[us-breast-mass]")
+    scores = answer(plan, lambda cell: {**SHARES, Arm.RELATED: 0.33}[cell.arm])
+    first = {cell.eval_job: scores[cell.eval_job] for cell in take_due(plan, {}).cells}
+    main = compute_effects(plan, first, {}).contrasts[0].main
+    assert main
+    highest = min(main.gains[arm].high for arm in (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.BLIND))
+    for matters, ended in ((99.9 * highest, []), (100.5 * highest, ["futile"])):
+        given = replace(plan, rule=replace(plan.rule, matters=matters))
+        assert list(compute_effects(given, first, {}).looks[0].ended.values()) == ended
+
+
 def test_a_question_that_no_seeds_would_answer_gets_none() -> None:
     plan = plan_looks()
     effects = run_looks(plan, answer(plan, lambda cell: {**SHARES, Arm.CEILING: 0.3}[cell.arm]))

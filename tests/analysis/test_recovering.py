@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,3 +36,14 @@ def test_what_is_lost_and_what_is_kept_make_the_whole() -> None:
     assert lost is not None
     assert kept is not None
     assert (lost.estimate, lost.low, lost.high) == pytest.approx((1 - kept.estimate, 1 - kept.high, 1 - kept.low))
+    assert lost.p_value == kept.p_value == 1.0
+
+
+def test_how_seeds_of_the_third_arm_differ_makes_a_share_less_certain() -> None:
+    without, related, unrelated = make_part(0.45, 1), make_part(0.7, 2), make_part(0.3, 3)
+    certain = share_lost(without, related, replace(unrelated, seeds=None), 0.95)
+    lost = share_lost(without, related, unrelated, 0.95)
+    assert lost is not None
+    assert certain is not None
+    assert lost.estimate == certain.estimate
+    assert lost.high - lost.low > certain.high - certain.low

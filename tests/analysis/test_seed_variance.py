@@ -145,6 +145,12 @@ def test_a_gain_over_one_group_is_estimated_and_never_resolved() -> None:
     assert np.isfinite(estimate_gain([weigh(1.0, 0, num_groups=2)]).variance)
 
 
+def test_several_gains_of_a_single_patient_each_may_be_anything() -> None:
+    for gain, interval in estimate_gains([[weigh(1.0, place, num_groups=1)] for place in (0, 1)], 0.95):
+        assert (float(gain.variance), float(gain.freedom)) == (np.inf, 1.0)
+        assert (interval.low, interval.high) == (-1.0, 1.0)
+
+
 def test_no_gain_at_all_has_a_p_value_of_1_even_where_nothing_varies() -> None:
     nothing = SeedScores(
         means_G=np.zeros(3), num_seeds=3, variance=np.array(0.0), noise=np.array(0.0), floor=np.array(0.01)

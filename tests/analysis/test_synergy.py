@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cg_lab.analysis.arm_estimates import ArmEstimates, Key
+from cg_lab.analysis.bootstrap import Interval, Scores
 from cg_lab.analysis.gain_estimates import GainEstimate, Part
 from cg_lab.analysis.seed_variance import ModeratedVariance, SeedScores, reduce_seeds
-from cg_lab.analysis.synergy import find_synergy, measure_interaction
+from cg_lab.analysis.stacking import Stack
+from cg_lab.analysis.synergy import combine_sources, find_alone, find_synergy, measure_interaction
+from cg_lab.arms import Arm
 from cg_lab.student import find_quantile, find_tail
 
 
@@ -67,3 +71,59 @@ def test_an_interaction_that_seeds_could_explain_is_less_certain() -> None:
     )
     assert wide.estimate == narrow.estimate
     assert wide.high - wide.low > narrow.high - narrow.low
+
+
+MAIN, UNTOUCHED, UNRELATED = ((arm, "", "t") for arm in (Arm.RELATED, Arm.ZERO_SHOT, Arm.UNRELATED))
+A, B = (Arm.ALONE, "a", "t"), (Arm.ALONE, "b", "t")
+STACK = Stack(seeds=(), scores=Scores(questions=("q",), groups=("q",), correct_SQ=np.ones((1, 1))))
+
+
+def compare(gains: dict[tuple[Key, Key], tuple[float, float]]) -> ArmEstimates:
+    """Give arms whose gains over each other have these estimates and lower ends."""
+    keys = [*dict.fromkeys(key for pair in gains for key in pair)]
+    return ArmEstimates(
+        stacks=dict.fromkeys([*keys, (Arm.UNRELATED, "more", "t"), (Arm.UNRELATED, "", "another target")], STACK),
+        parts={key: Part(scores=answer(5), seeds=None) for key in keys},
+        differences={},
+        main=MAIN,
+        accuracies={},
+        gains={
+            pair: (gain(estimate, 0.1), Interval(estimate=estimate, low=low, high=1.0, p_value=0.5))
+            for pair, (estimate, low) in gains.items()
+        },
+    )
+
+
+def find_sufficient(gains: dict[tuple[Key, Key], tuple[float, float]]) -> str:
+    arms = compare(gains)
+    return combine_sources(arms, find_alone(arms.stacks), 0.95).sufficient
+
+
+GOOD: dict[tuple[Key, Key], tuple[float, float]] = {
+    (key, control): (0.3, 0.1) for key in (A, B) for control in (UNTOUCHED, UNRELATED)
+}
+
+
+def test_the_source_that_is_nearest_to_the_combination_is_enough() -> None:
+    assert find_sufficient({(MAIN, A): (0.2, -0.1), (MAIN, B): (0.1, 0.0), **GOOD}) == "b"
+    assert find_sufficient({(MAIN, A): (0.1, -0.1), (MAIN, B): (0.2, 0.0), **GOOD}) == "a"
+
+
+def test_a_source_that_the_combination_beats_is_not_enough() -> None:
+    assert find_sufficient({(MAIN, A): (0.2, 0.01), (MAIN, B): (0.3, 0.02), **GOOD}) == ""
+
+
+@pytest.mark.parametrize("control", [UNTOUCHED, UNRELATED])
+def test_a_source_that_does_not_beat_each_control_is_not_enough(control: Key) -> None:
+    assert find_sufficient({(MAIN, A): (0.1, -0.1), **GOOD, (A, control): (0.2, 0.0)}) == ""
+
+
+def test_without_controls_no_source_is_enough() -> None:
+    assert find_sufficient({(MAIN, A): (0.1, -0.1)}) == ""
+
+
+def test_one_source_interacts_with_nothing() -> None:
+    one = compare({(MAIN, A): (0.1, 0.05), **GOOD})
+    two = compare({(MAIN, A): (0.1, 0.05), (MAIN, B): (0.1, 0.05), **GOOD})
+    assert combine_sources(one, find_alone(one.stacks), 0.95).interaction is None
+    assert combine_sources(two, find_alone(two.stacks), 0.95).interaction is not None

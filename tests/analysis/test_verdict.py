@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cg_lab.analysis.adjusted_p_values import adjust_sequences
+from cg_lab.analysis.adjusted_p_values import adjust_sequences, adjust_steps
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.looks import combine_looks
 from cg_lab.analysis.verdict import Decision, Evidence, Rules, Verdict, decide
@@ -203,6 +203,11 @@ def test_the_share_of_false_claims_may_be_held_in_the_place_of_any() -> None:
     assert strict == [Verdict.COMPOSES, Verdict.NO_EVIDENCE, Verdict.NO_EVIDENCE, Verdict.NO_EVIDENCE]
     spread = decide([weak], Rules(level=0.05, family="false_discovery_rate"))
     assert {decision.verdict for decision in spread} == {Verdict.COMPOSES}
+
+
+def test_a_single_claim_of_a_single_question_is_adjusted_by_nothing() -> None:
+    assert adjust_sequences(np.array([[0.02]])).tolist() == [[0.02]]
+    assert adjust_steps(np.array([0.02])).tolist() == [0.02]
 
 
 def test_p_values_of_the_share_of_false_claims_are_never_above_1() -> None:

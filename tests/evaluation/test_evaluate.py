@@ -209,9 +209,9 @@ def test_boxes_are_read_in_the_architectures_own_convention_and_averaged_over_la
 def test_a_letter_that_is_written_is_read_where_letters_are_asked_for(
     backbone: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two options in both orders: both rows of likelihoods are kept."""
+    """Whatever stands behind it. Two options in both orders: both rows of likelihoods are kept."""
     lettered = replace(backbone, identity=replace(backbone.identity, answer=AnswerForm.LETTER))
-    monkeypatch.setattr(evaluate, "write_answers", lambda *_: [Written(text="B", log_prob=0.0)])
+    monkeypatch.setattr(evaluate, "write_answers", lambda *_: [Written(text="(B) circle", log_prob=0.0)])
     question = Question(text="What is seen?", options=("circle", "ring"), answer=1)
     turns = encode_questions(lettered, [rotate(question, 0), rotate(question, 1)], [Image.new("L", (SIDE, SIDE))] * 2)
     asked = [Asked(id="q", subset="s", group=None, label="ring", question=question, turns=tuple(turns))]

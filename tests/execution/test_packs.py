@@ -89,6 +89,16 @@ def test_an_order_is_read_as_it_was_written_and_is_none_before(study: Study, tmp
     assert find_order(layout, "other") is None
 
 
+def test_an_order_is_written_without_the_password_of_its_tracking_and_with_all_else(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path)
+    monkeypatch.setenv("SITE_TOKEN", "host:5000")
+    tracking = replace(study.tracking, uri="http://me:secret@host:5000")
+    write_order(layout, Order(study="s", cluster=study.cluster, tracking=tracking, eval_batch_size=8))
+    assert read_order(layout, "s").tracking == replace(tracking, uri="http://me:***@host:5000")
+
+
 def test_a_damaged_file_is_told_by_its_name(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     for name, read in (("order", read_order), ("00001", read_submissions)):
@@ -120,7 +130,7 @@ def test_pending_jobs_are_fine_tunes_and_evaluations(plan: Plan, tmp_path: Path)
 
 def test_a_job_takes_as_long_as_its_samples_at_the_declared_rates(plan: Plan) -> None:
     (setting,) = plan.settings
-    rates = replace(setting.rates, train_samples_per_s=2.0, eval_samples_per_s=4.0)
+    rates = replace(setting.rates, train_samples_per_s=2.0, eval_samples_per_s=4.0, rate_gpus=8)  # as of a slot
     tune = plan.finetunes[0]
     thrice = replace(tune, recipe=replace(tune.recipe, epochs=3.0, batch_size=7))
     asked = plan.evals[0]

@@ -185,7 +185,9 @@ def test_a_backbone_of_adapters_has_them_where_no_fine_tune_is_asked(
         raise OSError("")
 
     monkeypatch.setattr("peft.PeftModel.from_pretrained", fail)
-    for path in ("nobody/nothing", str(tmp_path)):
+    folder = tmp_path / "me@home"
+    folder.mkdir()
+    for path in ("nobody/nothing", str(folder)):
         identity = replace(backbone.identity, adapter=f"{path}@abc")
         fault = f"^the weights in {path} can't be read \\(no reason given\\); "
         with (
@@ -193,7 +195,7 @@ def test_a_backbone_of_adapters_has_them_where_no_fine_tune_is_asked(
             using_weights(replace(backbone, identity=identity), None),
         ):
             pass
-    assert found == [("nobody/nothing", "abc"), (str(tmp_path), None)]
+    assert found == [("nobody/nothing", "abc"), (str(folder), None)]
 
 
 def save_moved(backbone: LoadedBackbone, folder: Path) -> State:
@@ -221,18 +223,47 @@ def test_weights_by_the_hubs_names_are_read_as_those_in_memory(backbone: LoadedB
     assert fresh.hub_names == find_hub_names(backbone.model)
 
 
+def test_weights_of_which_the_hub_has_every_name_are_read_so(backbone: LoadedBackbone, tmp_path: Path) -> None:
+    moved = save_moved(replace(backbone, untouched={}), tmp_path)
+    names = find_hub_names(backbone.model)
+    written = load_file(tmp_path / "model.safetensors")
+    fresh = replace(backbone, hub_names={name: names[name] for name in written}, untouched={})
+    with using_weights(fresh, tmp_path):
+        assert is_equal(copy_state(fresh), moved)
+    restore_weights(fresh)
+
+
 def test_weights_that_the_hub_lays_out_otherwise_are_read_by_transformers(
-    backbone: LoadedBackbone, tmp_path: Path
+    backbone: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In the model's own format, and safetensors alone: other files may hold code."""
     restore_weights(backbone)
     turned = replace(backbone, hub_names={"": ""}, untouched={})
     moved = save_moved(turned, tmp_path)
+    kind = type(backbone.model)
+    load, asked = kind.from_pretrained, list[dict[str, Any]]()
+    monkeypatch.setattr(kind, "from_pretrained", lambda folder, **given: asked.append(given) or load(folder, **given))
     with using_weights(turned, tmp_path):
         assert is_equal(copy_state(turned), moved)
+    assert asked == [{"dtype": backbone.model.dtype, "use_safetensors": True}]
     plain = replace(turned, hub_names={"another": "lm_head.weight"})
     assert "weights do not fit the model" in read_fault(plain, tmp_path)
     (tmp_path / "config.json").unlink()
     assert "weights do not fit the model" in read_fault(turned, tmp_path)
+
+
+def test_weights_by_all_names_of_memory_are_read_as_they_are_however_the_hub_lays_them_out(
+    backbone: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(backbone.model), "from_pretrained", None)
+    restore_weights(backbone)
+    moved = shift(copy_state(backbone), 0.5)
+    folder = save(tmp_path / "model", moved)
+    (folder / "config.json").write_text("{}")
+    turned = replace(backbone, hub_names={"": ""}, untouched={})
+    with using_weights(turned, folder):
+        assert is_equal(copy_state(turned), moved)
+    restore_weights(turned)
 
 
 def test_each_weight_has_one_name_on_the_hub_unless_it_is_laid_out_otherwise(

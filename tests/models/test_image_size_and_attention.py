@@ -274,3 +274,5 @@ def test_flash_attention_without_its_package_or_for_images_that_see_ahead_is_ref
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "paligemma"}))
     faults = [check for check in check_model_files(replace(flash, path=str(tmp_path))) if check.name == "attention"]
     assert "no mask" in faults[0].found
+    with pytest.raises(UserError, match="no mask for images of paligemma"):
+        load_backbone(replace(flash, path=str(tmp_path)))

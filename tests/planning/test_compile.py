@@ -64,6 +64,11 @@ def test_a_fine_tune_costs_its_samples_in_all_epochs_and_the_hours_that_they_tak
     assert cost == Cost(samples=120, hours=60 / 3600)
 
 
+def test_hours_are_those_of_one_gpu_where_rates_are_of_several() -> None:
+    (cost,) = weigh(replace(TRAINED, model=replace(TRAINED.model, rate_gpus=4))).finetunes.values()
+    assert cost == Cost(samples=120, hours=4 * 60 / 3600)
+
+
 def test_each_seed_is_a_fine_tune_of_its_own_and_the_untouched_backbone_is_none() -> None:
     assert len(weigh(replace(TRAINED, seeds=(0, 1))).finetunes) == 2
     assert not weigh(replace(TRAINED, arms=(Arm.ZERO_SHOT,))).finetunes
