@@ -170,7 +170,7 @@ def test_the_terminal_and_printed_tables_have_a_column_for_each_arm_of_the_overv
     layout: Layout, report: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show_effects(layout, read_plan(layout.plan("every")))
-    printed = capsys.readouterr().out.splitlines()[0]
+    printed = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("target "))
     written = (report / "tables" / "results.md").read_text(encoding="utf-8").splitlines()[0]
     for arm in Arm:
         assert (f"  {arm.traits.words}  " in printed) == arm.traits.is_tabulated

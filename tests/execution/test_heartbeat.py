@@ -185,10 +185,11 @@ def test_a_log_of_gigabytes_is_read_from_its_end(tmp_path: Path) -> None:
     assert read_printed(tmp_path / "none", "a", 60) == []
 
 
-def test_the_last_events_of_a_trace_are_whole_lines(tmp_path: Path) -> None:
+def test_the_last_events_of_a_trace_are_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = Layout(tmp_path).journal("a")
     for number in range(100):
         append_event(trace, "log", step=number)
-    found = read_last_events(trace, most_bytes=500)
+    monkeypatch.setattr("cg_lab.journal.LAST_BYTES", 500)
+    found = read_last_events(trace)
     assert [event["step"] for event in found] == list(range(100 - len(found), 100))
     assert 0 < len(found) < 10
