@@ -110,6 +110,7 @@ def run_ours(
         assert seen is not None
         examples = encode_seen(backbone, material.questions, seen)
         training = run_finetune(job, backbone, examples, surroundings)
+        assert training.loss_first is not None
         seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - used
         with using_weights(backbone, weights):
             return Run(
