@@ -103,10 +103,11 @@ def test_filters_leave_the_questions_that_they_say(browser: Page, page_path: Pat
     show(browser, page_path)
     change(browser, "exam", "0")
     browser.wait(f"{COUNT} === '24 of 24 test questions'")
-    change(browser, "result-2-0", "mixed")  # related
+    result = f"result-{list(Arm).index(Arm.RELATED)}-0"
+    change(browser, result, "mixed")
     browser.wait(f"{COUNT} === '6 of 24 test questions'")
     assert list_numbers(browser) == [3, 7, 11, 15, 19, 23]
-    change(browser, "result-2-0", "wrong")
+    change(browser, result, "wrong")
     browser.wait(f"{COUNT} === '12 of 24 test questions'")
     assert browser.evaluate("document.querySelectorAll('thead small')[2].textContent") == "0 % right"
     change(browser, "agree", "none")
@@ -115,7 +116,7 @@ def test_filters_leave_the_questions_that_they_say(browser: Page, page_path: Pat
     change(browser, "agree", "arms")
     browser.wait(f"{COUNT} === '6 of 24 test questions'")
     assert list_numbers(browser) == [2, 6, 10, 14, 18, 22]
-    change(browser, "result-2-0", "")
+    change(browser, result, "")
     change(browser, "agree", "seeds")
     browser.wait(f"{COUNT} === '6 of 24 test questions'")
     assert list_numbers(browser) == [3, 7, 11, 15, 19, 23]
@@ -147,10 +148,11 @@ def test_heads_sort_and_the_arms_side_by_side_can_be_chosen(browser: Page, page_
         assert list_numbers(browser) == expected
         assert browser.evaluate("document.querySelectorAll('th.arm')[2].getAttribute('aria-sort')") == direction
         assert browser.evaluate("document.activeElement.textContent") == "related"
-    browser.click("document.querySelector('[name=arms][value=\"1-0\"]')")
+    related, unrelated = (f"{list(Arm).index(arm)}-0" for arm in (Arm.RELATED, Arm.UNRELATED))
+    browser.click(f"document.querySelector('[name=arms][value=\"{unrelated}\"]')")
     browser.wait("document.querySelectorAll('th.arm').length === 3")
     address = browser.evaluate("location.hash")
-    assert "sort=2-0" in address
+    assert f"sort={related}" in address
     browser.open("about:blank")
     browser.open(page_path.as_uri() + address)  # who is given the address sees the same
     browser.wait(f"{ROWS}.length === 24")
