@@ -27,7 +27,7 @@ from PIL import Image
 from cg_lab.data.asking import Exam
 from cg_lab.data.samples import Sample
 from cg_lab.endpoint_settings import ServedModel, Server
-from cg_lab.evaluation.served import run_served_eval
+from cg_lab.evaluation.served_evaluation import run_served_eval
 from cg_lab.evaluation.served_exam import RequestWriter, ServedExam
 from cg_lab.questions import AnswerForm, Question
 

@@ -28,7 +28,7 @@ from cg_lab.planning.build import build_graph
 from cg_lab.planning.mixture import Spreader
 from cg_lab.recommendation.calibration import calibrate
 from cg_lab.recommendation.finished_answers import Evidence
-from cg_lab.recommendation.ranking import rank_mixtures, score_structure
+from cg_lab.recommendation.ranked_mixtures import rank_mixtures, score_structure
 from cg_lab.recommendation.subset_relations import FloatArray, SubsetRelations, relate_subsets
 from cg_lab.recommendation.transfer_model import Observations, TransferModel, describe_mixtures
 

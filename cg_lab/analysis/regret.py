@@ -8,9 +8,10 @@ from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import StudyEffects
 from cg_lab.arms import Arm
 
-DESIGN = "recommended"
-RULES = (Arm.ALL_RELATED, Arm.NEAREST_SUBSETS, Arm.SINGLE, Arm.ALL_DATA, Arm.UNRELATED)
-"""What one would train on without a recommendation."""
+OWN_RULES = (Arm.ALL_RELATED, Arm.NEAREST_SUBSETS, Arm.SINGLE)
+"""What one would train on without a recommendation, and no design offers but those that try one."""
+RULES = (*OWN_RULES, Arm.ALL_DATA, Arm.UNRELATED)
+"""All that a recommendation is held against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +35,8 @@ def measure_regret(effects: StudyEffects) -> tuple[Regret, ...]:
     found: list[Regret] = []
     for effect in effects.contrasts:
         main = effect.main
-        if effect.contrast.design != DESIGN or main is None or main.accuracy is None:
-            continue
         rules = [arm for arm in effect.arms if arm.arm in RULES and arm.accuracy and Arm.RELATED in arm.gains]
-        if not rules:
+        if main is None or main.accuracy is None or not any(rule.arm in OWN_RULES for rule in rules):
             continue
         best = max(rules, key=lambda arm: arm.gains[Arm.RELATED].estimate)
         assert best.accuracy is not None

@@ -18,7 +18,7 @@ from cg_lab.data.sources import open_source
 from cg_lab.endpoint_settings import ServedModel
 from cg_lab.planning.build import describe
 from cg_lab.planning.plan import Plan
-from cg_lab.planning.short_training import foretell_steps
+from cg_lab.planning.training_length import foretell_steps
 from cg_lab.results import Layout
 from cg_lab.study import Study
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from cg_lab.cli.arguments import Arguments
 from cg_lab.cli.json_output import print_json
 from cg_lab.cli.runs import PlannedRun
 from cg_lab.cli.show import open_console, open_table, print_table
+from cg_lab.config import Request
 from cg_lab.errors import UserError
 from cg_lab.planning.build import build_graph
 from cg_lab.planning.schedule import schedule_epochs
@@ -22,6 +23,8 @@ from cg_lab.recommendation.subset_relations import relate_subsets
 from cg_lab.results import Layout
 from cg_lab.study import Backbone, Study
 
+OWN_KEYS = ("budget.", "design", "targets=", "study=")
+"""Of overrides that a sweep of a recommendation does not take over."""
 MOST_TOLD = 5
 """Mixtures that are told unless `budget.finetunes` says otherwise."""
 
@@ -35,13 +38,15 @@ def run_recommend(run: PlannedRun, arguments: Arguments) -> int:
         If the catalogue has no such subset, or the design looks at none of its kind.
 
     """
+    if arguments.json and arguments.confirms:
+        raise UserError("recommend: --json prints data alone; leave it out to see how to --confirm")
     found = recommend(run, arguments.name)
     if arguments.json:
         print_json(found)
     else:
         show_recommendation(found, run.study)
     if arguments.confirms and found.mixtures:
-        print(f"\ntry it:\n{_write_command(found, arguments.request.overrides)}")
+        print(f"\ntry it:\n{_write_command(found, arguments.request)}")
     return 0
 
 
@@ -193,16 +198,18 @@ def _tell_next(found: Recommendation, study: Study) -> Iterator[str]:
     yield f"A fine-tune of {sum(first.samples):,} samples takes about {seconds:,.0f} s at the model's declared rate."
 
 
-def _write_command(found: Recommendation, overrides: Sequence[str]) -> str:
+def _write_command(found: Recommendation, request: Request) -> str:
     """Write the sweep that holds the first mixture against simple rules, over the same data and model."""
     single = f", single: {found.single}" if found.single else ""
     row = f"{{target: {found.target}, sources: [{', '.join(found.mixtures[0].subsets)}]{single}}}"
-    kept = [part for part in overrides if not part.lstrip("+").startswith(("budget.", "design", "targets=", "study="))]
+    kept = [part for part in request.overrides if not part.lstrip("+").startswith(OWN_KEYS)]
     own = [
-        "design=recommended",
+        "design=recommended_mixture",
         f"design.rows=[{row}]",
         f"design.max_samples={found.num_samples}",
         f"targets=[{found.target}]",
         f"study=recommended_{found.target}",
     ]
+    if request.config_dir is not None:
+        kept += ["--config-dir", str(request.config_dir)]
     return shlex.join(["python", "-m", "cg_lab", "sweep", *own, *kept])

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Plan
-from cg_lab.planning.short_training import tell_unlearned
+from cg_lab.planning.training_length import tell_unlearned
 from cg_lab.results import Layout
 from cg_lab.serialize import read_rows
 

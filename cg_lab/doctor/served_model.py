@@ -22,7 +22,7 @@ def check_server(server: Server, plan: Plan, layout: Layout) -> CheckResult:
     """Ask the first question of a plan's first evaluation; the answer is paid, and not kept."""
     import pyarrow.parquet as pq
 
-    from cg_lab.evaluation.served import run_served_eval
+    from cg_lab.evaluation.served_evaluation import run_served_eval
     from cg_lab.evaluation.served_exam import pose_exam
 
     job = next(job for job in plan.evals if job.backbone == server.model)

@@ -273,7 +273,7 @@ class ModelBench:
 
     def _ask_server(self, job: EvalJob, model: ServedModel, conduct: Conduct) -> None:
         from cg_lab.data.sources import open_source
-        from cg_lab.evaluation.served import run_served_eval
+        from cg_lab.evaluation.served_evaluation import run_served_eval
         from cg_lab.evaluation.served_exam import pose_exam
 
         surface, layout = self._surface, self._surface.layout

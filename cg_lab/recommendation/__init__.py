@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cg_lab.recommendation.ranking import RankedMixture, Recommendation, rank_mixtures
+from cg_lab.recommendation.ranked_mixtures import RankedMixture, Recommendation, rank_mixtures
 
 __all__ = ["RankedMixture", "Recommendation", "rank_mixtures"]

@@ -15,8 +15,6 @@ FEWEST_MIXTURES = 4
 """That were asked about a target, for it to be held out."""
 FEWEST_TARGETS = 4
 """That can be held out, for an interval to be told."""
-MOST_CHOSEN = 3
-"""Mixtures of each held-out target that are looked at: those that would have been recommended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +38,9 @@ class Calibration:
 
     num_targets: int
     accuracy: Miss
-    """Of the mixtures that would have been recommended."""
+    """Of the mixture that would have been recommended."""
     gain: Miss
-    """Of their gain over the mixture of most subsets that was tried."""
+    """Of its gain over the mixture of most subsets that was tried, which stands for all related ones."""
     regret: float
     """Mean of the best mixture's skill less the recommended one's."""
     nearest_regret: float
@@ -67,16 +65,15 @@ def calibrate(relations: SubsetRelations, observed: Observations) -> Calibration
         if len(asked.skills_N) < FEWEST_MIXTURES or len(np.unique(rest.targets_N)) < 2:
             continue
         predicted_N = TransferModel(relations, rest).predict(relations, asked.counts_NS, asked.targets_N)
-        order = np.argsort(-predicted_N, kind="stable")
+        first = np.argmax(predicted_N)
         missed_N = asked.skills_N - predicted_N
         widest = np.argmax((asked.counts_NS > 0).sum(axis=1))
-        chosen = missed_N[order[:MOST_CHOSEN]].mean()
-        misses.append((float(chosen), float(chosen - missed_N[widest])))
+        misses.append((float(missed_N[first]), float(missed_N[first] - missed_N[widest])))
         best = asked.skills_N.max()
         nearest = _measure_nearness(relations, asked, int(target))
         regrets.append(
             (
-                best - asked.skills_N[order[0]],
+                best - asked.skills_N[first],
                 best - asked.skills_N[nearest == nearest.max()].mean(),
                 best - asked.skills_N.mean(),
             )

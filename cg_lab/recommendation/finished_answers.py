@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from cg_lab.planning.schedule import fit_floor
 from cg_lab.planning.work import ORIGINAL, EvalJob
 from cg_lab.recommendation.subset_relations import SubsetRelations
 from cg_lab.recommendation.transfer_model import Observations
-from cg_lab.results import Layout, read_plan
-from cg_lab.serialize import read_json
+from cg_lab.results import Layout, read_eval_result, read_plan
 from cg_lab.study import Backbone, Recipe
 
 
@@ -39,12 +38,13 @@ def read_evidence(
 ) -> Evidence:
     """Read all results that say something about a target without being about it.
 
-    The target's test questions, those of subsets that count as it, and models that saw training samples of any of them
-    stay out. Studies whose plan can't be read are passed over.
+    The target's test questions, those of subsets that count as it, and models that saw training samples of any of
+    them, or copies of its test images, stay out. Studies whose plan can't be read are passed over.
     """
     graph = relations.graph
     subset = graph[target]
     hidden = graph.names(graph.bit(subset) | graph.twins(subset))
+    untouchable = {*hidden, *graph.names(graph.copying(subset))}
     reached: defaultdict[tuple[tuple[tuple[str, int], ...], str], dict[str, float]] = defaultdict(dict)
     studies: dict[str, None] = {}
     left_out: set[str] = set()
@@ -61,16 +61,17 @@ def read_evidence(
                 continue
             tune = plan.finetune_by_id[cast("str", cell.finetune_job)]
             names = {part.subset for part in mixture.parts}
-            if not layout.result(job.id).exists():
+            result = read_eval_result(layout, job.id)
+            if result is None:
                 continue
             known = (data, backbone, fit_floor(recipe, mixture.num_samples))
             if (job.data, job.backbone, tune.recipe) != known or not names <= graph.index.keys():
                 foreign.add(job.id)
-            elif job.target in hidden or not names.isdisjoint(hidden):
+            elif job.target in hidden or not names.isdisjoint(untouchable):
                 left_out.add(job.id)
             else:
                 key = (tuple((part.subset, part.count) for part in mixture.parts), job.target)
-                reached[key][tune.id] = _read_accuracy(layout, job.id)
+                reached[key][tune.id] = result.accuracy
                 studies[study] = None
     return Evidence(
         observed=_gather(relations, reached),
@@ -93,10 +94,6 @@ def _read_plan(layout: Layout, study: str) -> Plan | None:
         return read_plan(layout.plan(study))
     except (OSError, UserError):
         return None
-
-
-def _read_accuracy(layout: Layout, job_id: str) -> float:
-    return float(cast("dict[str, Any]", read_json(layout.result(job_id)))["accuracy"])
 
 
 def _gather(

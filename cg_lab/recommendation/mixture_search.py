@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from cg_lab.planning.mixture import Spreader
 from cg_lab.recommendation.subset_relations import FloatArray, SubsetRelations
 
+MOST_SOURCES = 120
+"""Single subsets, the best ones, that mixtures are made of."""
 BEAM = 60
 """Mixtures of each size, pairs first, that a further subset is added to."""
 
@@ -57,15 +59,18 @@ class MixtureSearch:
         return sorted(scored, key=_rank)
 
     def search(self, allowed: tuple[str, ...], most_subsets: int) -> list[ScoredMixture]:
-        """Score single subsets and pairs one and all, and larger mixtures that grow from the best ones; best first."""
-        found: list[ScoredMixture] = []
-        wave: list[tuple[str, ...]] = [(name,) for name in allowed]
-        for size in range(1, most_subsets + 1):
+        """Score single subsets, pairs of the best, and larger mixtures that grow from the best pairs; best first."""
+        if not allowed:
+            return []
+        found = self.score([(name,) for name in allowed])
+        sources = sorted(mixture.subsets[0] for mixture in found[:MOST_SOURCES])
+        wave = list(combinations(sources, 2))
+        for _ in range(2, most_subsets + 1):
             if not wave:
                 break
             scored = self.score(wave)
             found += scored
-            wave = list(combinations(allowed, 2)) if size == 1 else _grow(scored[:BEAM], allowed)
+            wave = _grow(scored[:BEAM], sources)
         return sorted(found, key=_rank)
 
     def _count(self, mixture: tuple[str, ...]) -> NDArray[np.int64]:
@@ -79,6 +84,6 @@ def _rank(mixture: ScoredMixture) -> tuple[float, int, tuple[str, ...]]:
     return -mixture.score, len(mixture.subsets), mixture.subsets
 
 
-def _grow(mixtures: Iterable[ScoredMixture], allowed: tuple[str, ...]) -> list[tuple[str, ...]]:
+def _grow(mixtures: Iterable[ScoredMixture], sources: Sequence[str]) -> list[tuple[str, ...]]:
     subsets = [mixture.subsets for mixture in mixtures]
-    return sorted({tuple(sorted((*names, name))) for names in subsets for name in allowed if name not in names})
+    return sorted({tuple(sorted((*names, name))) for names in subsets for name in sources if name not in names})

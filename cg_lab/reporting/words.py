@@ -14,7 +14,7 @@ from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import CONTROLS, Arm
 from cg_lab.planning.criterion import CRITERION
 from cg_lab.planning.plan import Plan
-from cg_lab.planning.short_training import tell_unlearned
+from cg_lab.planning.training_length import tell_unlearned
 from cg_lab.registration import Registration, find_additions
 from cg_lab.reporting.methods import explain_methods
 from cg_lab.reporting.names import name_questions

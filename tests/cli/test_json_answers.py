@@ -19,7 +19,7 @@ from cg_lab.execution.states import Silence
 from cg_lab.journal import append_event
 from cg_lab.recommendation import RankedMixture, Recommendation
 from cg_lab.recommendation.calibration import Calibration, Miss
-from cg_lab.recommendation.ranking import Shown, UsefulSubset
+from cg_lab.recommendation.ranked_mixtures import Shown, UsefulSubset
 from cg_lab.results import Failure, Layout, read_plan, write_failure
 from cg_lab.serialize import parse
 from cg_lab.studies.job_pool import PoolUse

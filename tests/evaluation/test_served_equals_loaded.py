@@ -25,7 +25,7 @@ from cg_lab.config import read_study
 from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.endpoint_settings import ServedModel, Server
 from cg_lab.evaluation.evaluate import run_eval
-from cg_lab.evaluation.served import run_served_eval
+from cg_lab.evaluation.served_evaluation import run_served_eval
 from cg_lab.evaluation.served_exam import pose_exam
 from cg_lab.execution.packs import Order
 from cg_lab.execution.workset import open_workset

@@ -42,7 +42,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "divergence": {"divergences": [0.0, 0.5], "test_share": 0.2, "seed": 0},
     "distance": {"nodes": None, "num_nodes": 2, "num_sets": 1, "per_shell": 2},
     "folds": {"folds": None},
-    "recommended": {"rows": [{"target": "a-x-k", "sources": ["a-y-k", "b-x-k"], "single": "a-y-k"}]},
+    "recommended_mixture": {"rows": [{"target": "a-x-k", "sources": ["a-y-k", "b-x-k"], "single": "a-y-k"}]},
     "transfer": {"sizes": [1], "per_size": None, "mixtures": []},
     "attribute_split": {
         "attribute": "modality",

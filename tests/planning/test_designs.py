@@ -307,7 +307,7 @@ def test_transfer_draws_mixtures_of_a_size_and_takes_those_that_are_named() -> N
 
 
 def test_what_is_recommended_is_held_against_simple_rules_at_as_many_samples() -> None:
-    study = replace(with_design("recommended"), seeds=(0,), targets=("a-x-k", "b-y-l"))
+    study = replace(with_design("recommended_mixture"), seeds=(0,), targets=("a-x-k", "b-y-l"))
     plan = plan_one(study, cube())
     (question,) = plan.contrasts
     arms = {training.arm: training for training in question.trainings}
@@ -321,4 +321,4 @@ def test_what_is_recommended_is_held_against_simple_rules_at_as_many_samples() -
     assert [(part.target, "recommends nothing" in part.reason) for part in plan.skipped] == [("b-y-l", True)]
     row = [{"target": "a-x-q", "sources": ["a-y-k"]}]
     with pytest.raises(UserError, match=r"design.rows: no subset 'a-x-q'"):
-        plan_one(replace(study, design=with_design("recommended", rows=row).design), cube())
+        plan_one(replace(study, design=with_design("recommended_mixture", rows=row).design), cube())

@@ -1,16 +1,21 @@
 """What a recommendation looks at in a results folder, and what it must not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cg_lab.catalog import Overlap
 from cg_lab.cli import main
+from cg_lab.errors import UserError
+from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob
 from cg_lab.recommendation.finished_answers import Evidence, read_evidence
 from cg_lab.recommendation.subset_relations import relate_subsets
 from cg_lab.results import EvalResult, Layout, write_plan, write_result
+from cg_lab.study import Backbone
 from tests.planning.cases import cube, plan_one, with_design
 
 SEEN = "a-x-k"
@@ -26,8 +31,6 @@ def finish(layout: Layout, plan: Plan, accuracy: float = 0.75) -> None:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    from dataclasses import replace
-
     return plan_one(replace(with_design("transfer"), seeds=(0, 1)), cube())
 
 
@@ -38,11 +41,10 @@ def layout(tmp_path: Path, plan: Plan) -> Layout:
     return layout
 
 
-def read(layout: Layout, plan: Plan, target: str = SEEN) -> Evidence:
-    from cg_lab.planning.graph import MatGraph
-
+def read(layout: Layout, plan: Plan, target: str = SEEN, *, overlaps: tuple[Overlap, ...] = ()) -> Evidence:
     catalog, setting = plan.catalogs[0], plan.settings[0]
-    relations = relate_subsets(MatGraph(catalog.subsets, catalog.factors))
+    relations = relate_subsets(MatGraph(catalog.subsets, catalog.factors, overlaps=overlaps))
+    assert isinstance(setting.backbone, Backbone)
     return read_evidence(layout, relations, target, data=catalog.data, backbone=setting.backbone, recipe=setting.recipe)
 
 
@@ -73,8 +75,6 @@ def test_another_answer_about_the_target_gives_the_same_evidence(layout: Layout,
 
 
 def test_results_of_another_recipe_are_counted_and_not_used(layout: Layout, plan: Plan) -> None:
-    from dataclasses import replace
-
     setting = plan.settings[0]
     other = replace(plan, settings=(replace(setting, recipe=replace(setting.recipe, learning_rate=0.5)),))
     found = read(layout, other)
@@ -85,8 +85,6 @@ def test_results_of_another_recipe_are_counted_and_not_used(layout: Layout, plan
 
 
 def test_blank_images_and_shuffled_labels_are_no_evidence(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     plan = plan_one(replace(with_design("all_related"), seeds=(0,), targets=("b-y-l",)), cube())
     finish(Layout(tmp_path), plan)
     found = read(Layout(tmp_path), plan)
@@ -127,7 +125,7 @@ def test_it_says_how_to_try_the_first_mixture_over_the_same_data(
     where = [f"results_dir={tmp_path}", "data.world=redundant"]
     assert main(["recommend", "ct-brain-mass", "--confirm", *where]) == 0
     command = capsys.readouterr().out.splitlines()[-1]
-    assert command.startswith("python -m cg_lab sweep design=recommended")
+    assert command.startswith("python -m cg_lab sweep design=recommended_mixture")
     assert command.endswith(f"results_dir={tmp_path} data.world=redundant")
     import shlex
 
@@ -157,3 +155,22 @@ def test_a_notebook_gets_what_the_verb_tells(tmp_path: Path, capsys: pytest.Capt
     assert main(["recommend", "ct-brain-mass", "--json", *where]) == 0
     told = parse(Recommendation, json.loads(capsys.readouterr().out), where="recommend")
     assert cg_lab.recommend("ct-brain-mass", *where) == told
+
+
+def test_data_alone_and_a_command_are_not_asked_for_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommend", "ct-brain-mass", "--json", "--confirm"]) == 2
+    assert "--json prints data alone" in capsys.readouterr().err
+
+
+def test_models_that_saw_copies_of_the_targets_test_images_are_not_looked_at(layout: Layout, plan: Plan) -> None:
+    found = read(layout, plan, overlaps=(Overlap(train="c-z-m", test=SEEN, what="group", count=1),))
+    place = [subset.name for subset in plan.catalogs[0].subsets].index("c-z-m")
+    assert not found.observed.counts_NS[:, place].any()
+    assert place in found.observed.targets_N
+
+
+def test_a_result_that_is_not_whole_is_told_with_its_file(layout: Layout, plan: Plan) -> None:
+    job = next(job for job in plan.evals if job.target != SEEN and job.checkpoint_of)
+    layout.result(job.id).write_text("{")
+    with pytest.raises(UserError, match=rf"{job.id}.*not valid JSON"):
+        read(layout, plan)

@@ -5,10 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from cg_lab.planning.graph import MatGraph
 from cg_lab.recommendation import rank_mixtures
 from cg_lab.recommendation.calibration import Miss, calibrate
-from cg_lab.recommendation.mixture_search import MixtureSearch
+from cg_lab.recommendation.mixture_search import MOST_SOURCES, MixtureSearch
+from cg_lab.recommendation.subset_relations import relate_subsets
 from cg_lab.recommendation.transfer_model import Observations, TransferModel, describe_mixtures
+from tests.planning.cases import make_subset
 from tests.recommendation.worlds import (
     SAMPLES,
     helps_nowhere,
@@ -154,12 +157,22 @@ def test_a_combination_that_would_help_is_told() -> None:
     relations = make_relations()
     graph = relations.graph
     kept = tuple(subset for subset in graph.subsets if subset.name not in {"a-y-k", "a-x-l", "a-y-l"})
-    from cg_lab.planning.graph import MatGraph
-    from cg_lab.recommendation.subset_relations import relate_subsets
-
     fewer = relate_subsets(MatGraph(kept, graph.factors))
     observed = observe(fewer, needs_all_elements)
     place = fewer.graph.index["a-x-k"]
     found = rank_mixtures(fewer, make_evidence(observed.hide([place])), "a-x-k", SAMPLES, most=3, confidence=0.95)
     assert found.useful
     assert all(part.elements[0] == "A" for part in found.useful)
+
+
+def test_of_a_large_catalogue_only_the_best_sources_are_mixed() -> None:
+    cells = [make_subset((first, second, "K")) for first in map(str, range(20)) for second in map(str, range(10))]
+    graph = MatGraph(tuple(sorted(cells, key=lambda subset: subset.name)), ("modality", "area", "task"))
+    relations = relate_subsets(graph)
+
+    def score(counts_MS):  # noqa: ANN001, ANN202
+        return (counts_MS > 0) @ -np.arange(200.0)
+
+    found = MixtureSearch(relations, SAMPLES, score).search(relations.list_allowed(graph.subsets[0].name), 3)
+    mixed = {name for mixture in found if len(mixture.subsets) > 1 for name in mixture.subsets}
+    assert mixed == {subset.name for subset in graph.subsets[1 : MOST_SOURCES + 1]}

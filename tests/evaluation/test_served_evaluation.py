@@ -24,7 +24,7 @@ from cg_lab.data.samples import Sample
 from cg_lab.endpoint_settings import ServedModel, Server
 from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.evaluation.predictions import Evaluation
-from cg_lab.evaluation.served import run_served_eval
+from cg_lab.evaluation.served_evaluation import run_served_eval
 from cg_lab.evaluation.served_exam import ServedExam
 from cg_lab.models.endpoint import client
 from cg_lab.models.endpoint.kept_answers import opening_answers

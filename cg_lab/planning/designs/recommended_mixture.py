@@ -43,7 +43,7 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
     >>> from cg_lab.planning.examples import make_graph
     >>> graph = make_graph("CT Brain Mass", "CT Lung Side", "US Breast Side")
     >>> row = RecommendedMixture(target="ct-brain-mass", sources=("ct-lung-side",))
-    >>> settings = Settings(name="recommended", kinds=("classification",), max_samples=9, rows=(row,))
+    >>> settings = Settings(name="recommended_mixture", kinds=("classification",), max_samples=9, rows=(row,))
     >>> (question,) = find(graph, graph.subsets[:1], settings)
     >>> [(training.arm.value, training.subsets) for training in question.trainings][1:4]
     [('related', ('ct-lung-side',)), ('all_related', ('ct-lung-side',)), ('nearest_subsets', ('ct-lung-side',))]

@@ -12,7 +12,7 @@ from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.recommendation.calibration import Calibration, calibrate
 from cg_lab.recommendation.finished_answers import Evidence
-from cg_lab.recommendation.mixture_search import MixtureSearch, ScoredMixture
+from cg_lab.recommendation.mixture_search import MOST_SOURCES, MixtureSearch, ScoredMixture
 from cg_lab.recommendation.subset_relations import FloatArray, SubsetRelations, relate_subsets
 from cg_lab.recommendation.transfer_model import FEATURES, TransferModel, describe_mixtures
 
@@ -263,15 +263,17 @@ def _find_useful(
     graph, subset = relations.graph, relations.graph[target]
     have = {part.own for part in graph.subsets}
     best = scale.expect(found[0].score)
+    sources = [mixture.subsets[0] for mixture in found if len(mixture.subsets) == 1][:MOST_SOURCES]
+    near = [graph[name] for name in sorted([*sources, target])]
     useful: list[UsefulSubset] = []
     for factor in range(len(graph.factors)):
         for value in graph.list_values(factor):
             own = (*subset.own[:factor], value, *subset.own[factor + 1 :])
             if own in have:
                 continue
-            wider = relate_subsets(_add(graph, own, num_samples, target, is_task=factor == len(graph.factors) - 1))
-            search = _open_search(wider, model, target, num_samples)
-            mixtures = [(_NEW,), *(tuple(sorted((_NEW, name))) for name in relations.list_allowed(target))]
+            new = _make_subset(graph, own, num_samples, subset)
+            search = _open_search(relate_subsets(MatGraph((*near, new), graph.factors)), model, target, num_samples)
+            mixtures = [(_NEW,), *((name, _NEW) for name in sorted(sources))]
             accuracy = scale.expect(search.score(mixtures)[0].score)
             useful.append(UsefulSubset(elements=own, accuracy=accuracy, gain=accuracy - best))
     useful.sort(key=lambda part: (-part.gain, part.elements))
@@ -279,17 +281,11 @@ def _find_useful(
 
 
 _NEW = "\x7fnew"
-"""Name of a subset that there is not yet; no catalogue has such a one."""
+"""Name of a subset that there is not yet; no catalogue has such a one, and it comes last."""
 
 
-def _add(graph: MatGraph, own: tuple[str, ...], num_samples: int, target: str, *, is_task: bool) -> MatGraph:
-    """Give a graph with one more subset, with the labels of its task."""
-    task = [part for part in graph.subsets if part.own[-1] == own[-1]] if is_task else [graph[target]]
-    new = replace(
-        task[0] if task else graph[target],
-        name=_NEW,
-        elements=tuple((value,) for value in own),
-        num_train=num_samples,
-        num_test=0,
-    )
-    return MatGraph((*graph.subsets, new), graph.factors, strict=graph.strict)
+def _make_subset(graph: MatGraph, own: tuple[str, ...], num_samples: int, target: Subset) -> Subset:
+    """Make a subset of some elements, with the labels of its task, which the last factor says."""
+    alike = next((part for part in graph.subsets if part.own[-1] == own[-1]), target)
+    elements = tuple((value,) for value in own)
+    return replace(alike, name=_NEW, elements=elements, num_train=num_samples, num_test=0)
