@@ -46,7 +46,8 @@ from cg_lab.models.reading import reading_in_places
 from cg_lab.planning.plan import PlannedCatalog
 from cg_lab.planning.work import FinetuneJob, Mixture, MixturePart
 from cg_lab.questions import AnyQuestion, Question, format_answer, format_question
-from cg_lab.study import Lora, ModelSettings, TrainablePart
+from cg_lab.recipe import Lora, TrainablePart
+from cg_lab.study import ModelSettings
 from cg_lab.training.finetune import run_finetune
 from cg_lab.training.fused import run_fused
 from cg_lab.training.trainer_arguments import Surroundings

@@ -26,7 +26,7 @@ from cg_lab.models.prepared import Pool, PreparedImages
 from cg_lab.models.tiny_llava import WEIGHTS
 from cg_lab.planning.work import FinetuneJob
 from cg_lab.questions import Question, format_answer, format_question
-from cg_lab.study import Recipe
+from cg_lab.recipe import Recipe
 from cg_lab.training.finetune import run_finetune
 from cg_lab.training.sample_order import list_in_seeded_order
 from cg_lab.training.trainer_arguments import Surroundings

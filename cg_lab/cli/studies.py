@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cg_lab.byte_counts import tell_bytes
 from cg_lab.cli.json_output import print_json
+from cg_lab.cli.study_results import open_existing
 from cg_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,13 +47,11 @@ def read_place(arguments: Arguments, *, may_be_new: bool = False) -> Place:
 
     plain = compose(arguments.request)[0].plain
     root = Path(str(plain["results_dir"]))
-    if not root.is_dir() and not may_be_new:
-        raise UserError(f"results_dir: no folder '{root}'; run a sweep first, or give the folder: results_dir=PATH")
-    check_results_schema(root)
+    if may_be_new:
+        check_results_schema(root)
+    layout = Layout(root) if may_be_new else open_existing(root)
     tracking: dict[str, Any] = plain.get("tracking") or {}
-    return Place(
-        layout=Layout(root), tracking_uri=tracking.get("uri"), is_mirrored=tracking.get("name", "none") != "none"
-    )
+    return Place(layout=layout, tracking_uri=tracking.get("uri"), is_mirrored=tracking.get("name", "none") != "none")
 
 
 # studies ------------------------------------------------------------------------------------------------------------

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from cg_lab.cli import studies
+from cg_lab.cli import servers, studies
+from cg_lab.cli.study_results import check_planned, find_results, find_root, is_planned, read_planned, read_runs
 from cg_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,19 +16,18 @@ if TYPE_CHECKING:
     from cg_lab.planning.plan import Plan
     from cg_lab.reporting.formats import Format
     from cg_lab.results import Layout
-    from cg_lab.study import Study
 
 
 def plan(arguments: Arguments) -> int:
     """Print what a study would do, write its plan, and draw its graph and grid; one that has begun is left alone."""
-    runs = _read_runs(arguments)
+    runs = read_runs(arguments)
     from cg_lab.cli.plan_summary import show_difference, show_plan, show_settled
     from cg_lab.registration import freeze_plan, settle_plan
     from cg_lab.rekeying import rekey_jobs
     from cg_lab.results import open_results
     from cg_lab.serialize import write_lines
 
-    layout = open_results(_root(runs[0].study))
+    layout = open_results(find_root(runs[0].study))
     rekey_jobs(layout)
     made = _build_plan(runs)
     if arguments.diff:
@@ -60,12 +58,12 @@ def doctor(arguments: Arguments) -> int:
 
 def sweep(arguments: Arguments) -> int:
     """Run what is missing of a study, mirror it to MLflow, and report."""
-    runs = _read_runs(arguments)
+    runs = read_runs(arguments)
     from cg_lab.cli.sweep import run_sweep
     from cg_lab.rekeying import rekey_jobs
     from cg_lab.results import open_results
 
-    layout = open_results(_root(runs[0].study))
+    layout = open_results(find_root(runs[0].study))
     rekey_jobs(layout)
     made = _build_plan(runs)
     if arguments.job:
@@ -77,21 +75,21 @@ def sweep(arguments: Arguments) -> int:
 
 def retry(arguments: Arguments) -> int:
     """Run again what failed, or what is chosen, then mirror and report as a sweep does."""
-    runs = _read_runs(arguments)
+    runs = read_runs(arguments)
     from dataclasses import replace
 
     from cg_lab.cli.jobs import select_retries
     from cg_lab.cli.sweep import run_sweep
 
     study = runs[0].study
-    layout = _existing(study)
-    made = _planned(study, layout)
+    layout = find_results(study)
+    made = read_planned(study, layout)
     return run_sweep(made, runs, layout, replace(arguments, wanted=select_retries(made, layout, arguments.selection)))
 
 
 def explain(arguments: Arguments) -> int:
     """Tell in words why a target is asked about with these sources, or what became of a cell or a job."""
-    runs = _read_runs(arguments)
+    runs = read_runs(arguments)
     from cg_lab.cli.explain import explain_target, read_target
     from cg_lab.cli.job_history import explain_job, read_history
     from cg_lab.cli.json_output import print_json
@@ -99,9 +97,9 @@ def explain(arguments: Arguments) -> int:
     for run in runs:
         assert run.catalog is not None
         name = arguments.name
-        if _is_planned(run.study) and not any(name in (one.name, one.triplet) for one in run.catalog.subsets):
-            layout = _existing(run.study)
-            made = _planned(run.study, layout)
+        if is_planned(run.study) and not any(name in (one.name, one.triplet) for one in run.catalog.subsets):
+            layout = find_results(run.study)
+            made = read_planned(run.study, layout)
             if arguments.json:
                 print_json(read_history(made, layout, name))
                 return 0
@@ -115,7 +113,7 @@ def explain(arguments: Arguments) -> int:
 
 def recommend(arguments: Arguments) -> int:
     """Rank what to train on for a target, from the catalogue and from finished fine-tunes about other targets."""
-    runs = _read_runs(arguments)
+    runs = read_runs(arguments)
     from cg_lab.cli.recommend import run_recommend
 
     if len(runs) > 1:
@@ -125,13 +123,13 @@ def recommend(arguments: Arguments) -> int:
 
 def status(arguments: Arguments) -> int:
     """Say how far a study is, by stage and by cell."""
-    runs = _read_runs(arguments, with_catalog=False)
+    runs = read_runs(arguments, with_catalog=False)
     from cg_lab.cli.jobs import read_status, show_status
     from cg_lab.cli.json_output import print_json
     from cg_lab.due_seeds import find_due
 
-    layout = _existing(runs[0].study)
-    made = find_due(layout, _planned(runs[0].study, layout))
+    layout = find_results(runs[0].study)
+    made = find_due(layout, read_planned(runs[0].study, layout))
     if arguments.json:
         told = read_status(made, layout, arguments.selection, cells=arguments.cells)
         print_json(told)
@@ -141,39 +139,39 @@ def status(arguments: Arguments) -> int:
 
 def logs(arguments: Arguments) -> int:
     """Print what a job wrote down and what its process printed."""
-    runs = _read_runs(arguments, with_catalog=False)
+    runs = read_runs(arguments, with_catalog=False)
     from cg_lab.cli.job_log import show_log
 
-    layout = _existing(runs[0].study)
-    return show_log(_planned(runs[0].study, layout), layout, arguments.name, follow=arguments.follow)
+    layout = find_results(runs[0].study)
+    return show_log(read_planned(runs[0].study, layout), layout, arguments.name, follow=arguments.follow)
 
 
 def cancel(arguments: Arguments) -> int:
     """Stop jobs that wait or run; checkpoints and results stay."""
-    runs = _read_runs(arguments, with_catalog=False)
+    runs = read_runs(arguments, with_catalog=False)
     from cg_lab.cli.jobs import cancel_jobs
 
-    layout = _existing(runs[0].study)
-    return cancel_jobs(_planned(runs[0].study, layout), layout, arguments.selection)
+    layout = find_results(runs[0].study)
+    return cancel_jobs(read_planned(runs[0].study, layout), layout, arguments.selection)
 
 
 def report(arguments: Arguments) -> int:
     """Write effects.csv, report.md and report.html from what is there."""
-    runs = _read_runs(arguments, with_catalog=False)
+    runs = read_runs(arguments, with_catalog=False)
     study = runs[0].study
     if arguments.published is not None:
         from cg_lab.reporting.published import write_published
 
-        for path in write_published(arguments.published, _root(study) / "published"):
+        for path in write_published(arguments.published, find_root(study) / "published"):
             print(f"written  {path}")
         return 0
     from cg_lab.cli.show import show_effects
     from cg_lab.reporting.write import write_report
 
-    layout = _existing(study)
+    layout = find_results(study)
     if arguments.studies:
         return _compare(layout, arguments.studies)
-    _check_planned(study.study, layout)
+    check_planned(study.study, layout)
     files = write_report(layout, study.study, images=study.report_images and not arguments.no_images)
     show_effects(layout, files.effects.plan)
     if arguments.form:
@@ -196,34 +194,14 @@ def _compare(layout: Layout, studies: tuple[str, ...]) -> int:
     return 0
 
 
-def view(arguments: Arguments) -> int:
-    """Serve a study's report and its answers on this machine, until Ctrl-C."""
-    from cg_lab.reporting.page_server import PAGE, run_view
-
-    if len(arguments.names) > 1:
-        raise UserError(f"view: one study, or none for the configuration's: not {', '.join(arguments.names)}")
-    if arguments.names:
-        layout, name = studies.read_place(arguments).layout, arguments.names[0]
-    else:
-        study = _read_runs(arguments, with_catalog=False)[0].study
-        layout, name = _existing(study), study.study
-    _check_planned(name, layout)
-    if not (layout.study(name) / PAGE).exists():
-        where = "" if layout.root == Path("results") else f" results_dir={layout.root}"
-        raise UserError(f"view: '{name}' has no report yet; write it: python -m cg_lab report study={name}{where}")
-    return run_view(
-        layout.study(name), port=arguments.port, opens=arguments.opens, tell=lambda line: print(line, flush=True)
-    )
-
-
 def sync(arguments: Arguments) -> int:
     """Mirror a study's files to MLflow."""
-    runs = _read_runs(arguments, with_catalog=False)
+    runs = read_runs(arguments, with_catalog=False)
     study = runs[0].study
     from cg_lab.tracking import TrackingError, sync_study
 
-    layout = _existing(study)
-    _check_planned(study.study, layout)
+    layout = find_results(study)
+    check_planned(study.study, layout)
     try:
         tracking = study.tracking
         done = sync_study(layout, study.study, tracking_uri=tracking.uri, experiment=tracking.experiment)
@@ -233,49 +211,6 @@ def sync(arguments: Arguments) -> int:
     counted = f"{done.new} new, {done.updated} updated, {done.removed} removed"
     print(f"MLflow: {done.total} runs, {counted}, in {done.seconds:.1f} s")
     return 0
-
-
-def ui(arguments: Arguments) -> int:
-    """Open the MLflow UI on this machine."""
-    runs = _read_runs(arguments, with_catalog=False)
-    study = runs[0].study
-    from cg_lab.tracking import run_ui
-
-    return run_ui(
-        _existing(study),
-        host=arguments.host,
-        port=arguments.port,
-        allow_remote=arguments.allow_remote,
-        uri=study.tracking.uri,
-        tell=lambda line: print(line, flush=True),
-    )
-
-
-def server(arguments: Arguments) -> int:
-    """Run an MLflow server with a PostgreSQL of its own, until Ctrl-C."""
-    runs = _read_runs(arguments, with_catalog=False)
-    from cg_lab.tracking import prepare_login, running_server
-
-    folder = _root(runs[0].study) / "mlflow-server"
-    here = {"127.0.0.1", "localhost"}
-    if arguments.host not in here and not arguments.allow_remote:
-        raise UserError(
-            f"--host {arguments.host}: whoever reaches the server can change and delete runs; add --allow-remote if "
-            "all who reach this address may"
-        )
-    for sign in (signal.SIGTERM, signal.SIGINT):  # which a shell's background jobs ignore
-        signal.signal(sign, signal.default_int_handler)
-    login = prepare_login(folder, os.environ) if arguments.auth else None
-    with running_server(folder, arguments.host, arguments.port, arguments.allowed_hosts, login) as process:
-        url = f"http://{arguments.host}:{arguments.port}"
-        print(f"MLflow on {url}, PostgreSQL behind it; Ctrl-C stops both")
-        if login:
-            where = f"stands in {login.password_file}" if login.password_file else "is the one that was given"
-            print(f"log in as {login.admin}, whose first password {where}")
-        print(f"mirror studies to it with tracking.uri={url}", flush=True)
-        process.wait()
-    print(f"the server ended by itself; its log is {folder / 'server.log'}", file=sys.stderr)
-    return 1
 
 
 def completion(arguments: Arguments) -> int:
@@ -288,11 +223,11 @@ def completion(arguments: Arguments) -> int:
 
 def data(arguments: Arguments) -> int:
     """Check, show or prepare the images of a study."""
-    runs = _read_runs(arguments)
+    runs = read_runs(arguments)
     from cg_lab.cli.images import check_images, prepare, preview_images
     from cg_lab.results import open_results
 
-    layout = open_results(_root(runs[0].study))
+    layout = open_results(find_root(runs[0].study))
     match arguments.action:
         case "check":
             check_images(runs, layout)
@@ -315,25 +250,17 @@ VERBS: dict[str, tuple[Run, str]] = {
     "cancel": (cancel, "stop jobs that wait or run; what is done, and checkpoints, stay"),
     "retry": (retry, "run again what failed, or what is chosen"),
     "report": (report, "write effects.csv, report.md and report.html from what is there"),
-    "view": (view, "serve a study's report and its answers on this machine, until Ctrl-C"),
+    "view": (servers.view, "serve a study's report and its answers on this machine, until Ctrl-C"),
     "studies": (studies.studies, "list all studies, show one, remove one, or give one another name"),
     "gc": (studies.gc, "remove results that nothing names, and weights that nothing needs; --dry-run only says"),
     "bundle": (studies.bundle, "write a study to one folder or archive that opens elsewhere"),
     "open": (studies.open_bundle, "add a bundle to a results folder; what is there stays"),
     "merge": (studies.merge, "add the results of another machine; what is there stays"),
     "sync": (sync, "mirror a study's files to MLflow"),
-    "server": (server, "run an MLflow server with PostgreSQL, which a team mirrors its studies to"),
-    "ui": (ui, "open the MLflow UI on this machine"),
+    "server": (servers.server, "run an MLflow server with PostgreSQL, which a team mirrors its studies to"),
+    "ui": (servers.ui, "open the MLflow UI on this machine"),
     "completion": (completion, "print what makes bash, zsh or fish complete command lines"),
 }
-
-
-def _read_runs(arguments: Arguments, *, with_catalog: bool = True) -> list[PlannedRun]:
-    """Read every configuration and its catalogue."""
-    from cg_lab.cli.runs import open_runs
-    from cg_lab.config import read_studies
-
-    return open_runs(read_studies(arguments.request), arguments.request.overrides, with_catalog=with_catalog)
 
 
 def _build_plan(runs: list[PlannedRun]) -> Plan:
@@ -341,7 +268,7 @@ def _build_plan(runs: list[PlannedRun]) -> Plan:
     from cg_lab.results import Layout
     from cg_lab.seed_deviations import add_deviations
 
-    return add_deviations(Layout(_root(runs[0].study)), build_plan([run.to_run() for run in runs]))
+    return add_deviations(Layout(find_root(runs[0].study)), build_plan([run.to_run() for run in runs]))
 
 
 def _draw_maps(made: Plan, layout: Layout) -> None:
@@ -350,37 +277,3 @@ def _draw_maps(made: Plan, layout: Layout) -> None:
 
     for name, svg in (("grid", draw_grid(made)), ("graph", draw_graph(made))):
         write_text(layout.study(made.study) / "figures" / f"{name}.svg", svg)
-
-
-def _root(study: Study) -> Path:
-    return Path(study.results_dir)
-
-
-def _existing(study: Study) -> Layout:
-    from cg_lab.results import Layout, check_results_schema
-
-    root = _root(study)
-    if not root.is_dir():
-        raise UserError(f"results_dir: no folder '{root}'; run a sweep first, or give the folder: results_dir=PATH")
-    check_results_schema(root)
-    return Layout(root)
-
-
-def _is_planned(study: Study) -> bool:
-    from cg_lab.results import Layout
-
-    return Layout(_root(study)).plan(study.study).exists()
-
-
-def _planned(study: Study, layout: Layout) -> Plan:
-    from cg_lab.results import read_plan
-
-    _check_planned(study.study, layout)
-    return read_plan(layout.plan(study.study))
-
-
-def _check_planned(name: str, layout: Layout) -> None:
-    from cg_lab.errors import suggest
-
-    if not layout.plan(name).exists():
-        raise UserError(f"study: no study '{name}' in {layout.root}; {suggest(name, layout.list_studies())}")

@@ -10,7 +10,8 @@ from cg_lab.execution.slots import find_slots
 from cg_lab.models.precision import Device, ParameterCounts, list_ways
 from cg_lab.planning.plan import Plan, Rates
 from cg_lab.planning.work import FinetuneJob
-from cg_lab.study import ClusterSettings, Keep, Recipe
+from cg_lab.recipe import Recipe
+from cg_lab.study import ClusterSettings, Keep
 
 AT_ONCE = 2
 """Checkpoints of one fine-tune: the last one goes when the next one is whole."""

@@ -18,7 +18,8 @@ from cg_lab.models.precision import (
     Precision,
     choose_precision,
 )
-from cg_lab.study import Backbone, ClusterSettings, Recipe, SlurmSettings
+from cg_lab.recipe import Recipe
+from cg_lab.study import Backbone, ClusterSettings, SlurmSettings
 
 UNKNOWN_GPU = Device(name="a GPU", memory=0, host_memory=0, is_gpu=True, has_bfloat16=True)
 """Of a cluster's node, of which `find_devices` finds nothing."""

@@ -20,9 +20,10 @@ from cg_lab.journal import now
 from cg_lab.locks import find_holder
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob, FinetuneJob
+from cg_lab.recipe import Recipe
 from cg_lab.results import EvalResult, FinetuneResult, Layout, ServedFacts, write_result
 from cg_lab.serialize import content_id, omit_defaults
-from cg_lab.study import Recipe, SlurmSettings
+from cg_lab.study import SlurmSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -12,7 +12,7 @@ from cg_lab.errors import UserError
 from cg_lab.models.backbone import LoadedBackbone, keep_untouched
 from cg_lab.models.identity import find_local_folder
 from cg_lab.models.model_parts import is_trainable
-from cg_lab.study import Lora, TrainablePart
+from cg_lab.recipe import Lora, TrainablePart
 
 
 @contextmanager

@@ -29,8 +29,9 @@ from cg_lab.models.linear import let_onednn_multiply
 from cg_lab.models.model_parts import is_trainable
 from cg_lab.models.processors import apply_image_limits, load_processor
 from cg_lab.models.unsupported_architectures import WAY_OUT, find_refusal
+from cg_lab.recipe import TrainablePart
 from cg_lab.results import ADAPTER_CONFIG
-from cg_lab.study import Backbone, TrainablePart
+from cg_lab.study import Backbone
 
 
 class UnreadableCheckpointError(Exception):

@@ -17,7 +17,7 @@ from cg_lab.models.batches import Example
 from cg_lab.models.model_parts import VISION_PREFIXES
 from cg_lab.models.tower import PLAYED_BACK
 from cg_lab.planning.schedule import schedule_epochs
-from cg_lab.study import Recipe
+from cg_lab.recipe import Recipe
 
 FILLING_WORK = 1e13
 """Operations of a training step (four for each parameter and token) that keep an H100-class GPU busy: below it the GPU

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import assert_never
 
 from cg_lab.models.precision import ParameterCounts
+from cg_lab.recipe import Lora, Recipe, TrainablePart
 from cg_lab.serialize import read_json
-from cg_lab.study import Lora, Recipe, TrainablePart
 
 VISION_PREFIXES = ("model.vision_tower", "model.visual", "model.vision_model", "model.vqmodel", "model.generation_")
 PROJECTOR_PREFIXES = (

@@ -23,8 +23,9 @@ from cg_lab.planning.work import (
     Protocol,
     mark_changes,
 )
+from cg_lab.recipe import Recipe
 from cg_lab.serialize import ID_LENGTH, canonical_json, omit_defaults
-from cg_lab.study import AnyBackbone, Backbone, Recipe
+from cg_lab.study import AnyBackbone, Backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

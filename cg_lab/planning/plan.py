@@ -16,8 +16,9 @@ from cg_lab.mat import Subset
 from cg_lab.planning.plan_tables import BY_NUMBER, Names, PlanTables, StoredSet
 from cg_lab.planning.proof import Proof
 from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, Mixture, Protocol
+from cg_lab.recipe import Recipe
 from cg_lab.serialize import ID_LENGTH, dump_json, parse
-from cg_lab.study import AnyBackbone, Recipe, Rule
+from cg_lab.study import AnyBackbone, Rule
 
 PLAN_SCHEMA = 3
 """Of plan.json; raised when a reader of older plans would misread a new one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from cg_lab.study import Recipe
+from cg_lab.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

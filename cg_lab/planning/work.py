@@ -13,8 +13,9 @@ from cg_lab.catalog import DataRef
 from cg_lab.planning.members import Members, pick
 from cg_lab.planning.plan_tables import Names, PlanTables
 from cg_lab.planning.schedule import Schedule, has_changed, schedule_epochs
+from cg_lab.recipe import Recipe
 from cg_lab.serialize import content_id, omit_defaults
-from cg_lab.study import AnsweredBy, AnyBackbone, Backbone, Recipe, Rotations
+from cg_lab.study import AnsweredBy, AnyBackbone, Backbone, Rotations
 
 JOB_SCHEMA = 1
 """Part of every job id; raised when the same fields come to mean other work."""

@@ -13,10 +13,11 @@ from cg_lab.errors import UserError
 from cg_lab.planning.plan import Cell, Plan
 from cg_lab.planning.schedule import fit_floor
 from cg_lab.planning.work import ORIGINAL, EvalJob
+from cg_lab.recipe import Recipe
 from cg_lab.recommendation.subset_relations import SubsetRelations
 from cg_lab.recommendation.transfer_model import Observations
 from cg_lab.results import Layout, read_eval_result, read_plan
-from cg_lab.study import Backbone, Recipe
+from cg_lab.study import Backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

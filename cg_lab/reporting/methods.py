@@ -11,7 +11,7 @@ from cg_lab.catalog import UNGROUPED
 from cg_lab.endpoint_settings import ServedModel
 from cg_lab.mat import Kind
 from cg_lab.planning.plan import Plan
-from cg_lab.study import Recipe
+from cg_lab.recipe import Recipe
 
 MOST_SETTINGS = 24
 """That are described one by one; of more, the first stands for all."""

@@ -9,9 +9,9 @@ from typing import Literal
 from cg_lab.catalog import DataRef
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import Mixture
+from cg_lab.recipe import Recipe
 from cg_lab.results import Failure
 from cg_lab.serialize import content_id, to_plain
-from cg_lab.study import Recipe
 from cg_lab.tracking.jobs import Point, RunStatus, digest_curve
 
 RECORD_SCHEMA = 3

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, packages_dist
 from pathlib import Path
 
 from cg_lab.errors import UserError
-from cg_lab.study import Recipe
+from cg_lab.recipe import Recipe
 from cg_lab.training.command_process import find_path, find_program
 from cg_lab.training.exporters import load_exporter
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cg_lab.errors import UserError
 from cg_lab.planning.schedule import schedule_epochs
-from cg_lab.study import Recipe
+from cg_lab.recipe import Recipe
 from cg_lab.training.batch_split import split_batch
 
 IMAGE_MARK = "<image>"

@@ -9,7 +9,8 @@ import pytest
 from cg_lab.config import Request, compose
 from cg_lab.config.folder import list_choices
 from cg_lab.endpoint_settings import EndpointSettings
-from cg_lab.study import EvaluationSettings, LocalSettings, ModelSettings, Recipe, Rule, SlurmSettings, Study
+from cg_lab.recipe import Recipe
+from cg_lab.study import EvaluationSettings, LocalSettings, ModelSettings, Rule, SlurmSettings, Study
 
 FOUND = {"Recipe": {"files"}, "Rule": {"looks"}}
 """What is found or set elsewhere, and never typed there."""

@@ -17,8 +17,9 @@ from cg_lab.doctor.disk_forecast import foresee_disk, measure_checkpoint
 from cg_lab.doctor.room import UNKNOWN_GPU
 from cg_lab.models.precision import ParameterCounts
 from cg_lab.planning.plan import Plan
+from cg_lab.recipe import Lora
 from cg_lab.results import Layout, read_plan
-from cg_lab.study import Lora, Study
+from cg_lab.study import Study
 from tests.cli.small_study import BREAST, SMALL, run
 
 CPU = replace(UNKNOWN_GPU, is_gpu=False, has_bfloat16=False)

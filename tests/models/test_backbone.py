@@ -30,7 +30,8 @@ from cg_lab.models.backbone import (
 from cg_lab.models.model_parts import is_trainable
 from cg_lab.models.processors import load_processor, without_videos
 from cg_lab.questions import AnswerForm
-from cg_lab.study import Backbone, TrainablePart
+from cg_lab.recipe import TrainablePart
+from cg_lab.study import Backbone
 from tests.models.tiny_backbones import write_backbone
 
 TINY = Backbone(name="tiny_llava", path="package:tiny_llava", revision="0" * 16, answer=AnswerForm.LETTER)

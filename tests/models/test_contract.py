@@ -41,7 +41,8 @@ from cg_lab.models.scoring import score_options
 from cg_lab.models.tower import FEATURES, compute_features, find_tower, playing_back
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm, BoxQuestion, Question, Shots, format_question, rotate
-from cg_lab.study import Backbone, Lora
+from cg_lab.recipe import Lora
+from cg_lab.study import Backbone
 from cg_lab.training.finetune import Training, run_finetune
 from cg_lab.training.trainer_arguments import Surroundings
 from tests.models.chat_templates import TEMPLATES

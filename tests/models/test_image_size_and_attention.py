@@ -30,8 +30,9 @@ from cg_lab.models.scoring import score_options
 from cg_lab.models.tiny_llava import WEIGHTS
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm, Question
+from cg_lab.recipe import Lora
 from cg_lab.serialize import canonical_json, omit_defaults, to_plain
-from cg_lab.study import Backbone, Lora
+from cg_lab.study import Backbone
 from cg_lab.training.model_card import complete_checkpoint
 from tests.models.test_contract import ask_whole_model, process_whole
 from tests.models.tiny_hub_backbones import RANGE, SIZES, tell_case, write_any_backbone

@@ -14,8 +14,9 @@ from cg_lab.planning.jobs import JobFactory
 from cg_lab.planning.schedule import fit_floor, has_changed, schedule_epochs
 from cg_lab.planning.work import JOB_SCHEMA, FinetuneJob, Mixture, MixturePart
 from cg_lab.questions import AnswerForm
+from cg_lab.recipe import Recipe
 from cg_lab.serialize import content_id, omit_defaults
-from cg_lab.study import Backbone, Recipe
+from cg_lab.study import Backbone
 
 DATA = PhantomData(version=1, world="compositional", seed=0, image_size=48, train_per_subset=1, test_per_subset=1)
 RECIPE = read_study([]).finetune

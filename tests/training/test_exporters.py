@@ -21,7 +21,7 @@ from cg_lab.models.batches import IGNORED
 from cg_lab.models.encoding import encode_questions
 from cg_lab.models.tiny_llava import WEIGHTS
 from cg_lab.questions import AnswerForm, Question, format_question
-from cg_lab.study import Lora
+from cg_lab.recipe import Lora
 from cg_lab.training.exporters import llama_factory, load_exporter, ms_swift, trl
 from tests.training.trainer_tasks import make_recipe, make_task
 

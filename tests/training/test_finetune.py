@@ -28,7 +28,7 @@ from cg_lab.models.tower import playing_back
 from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
-from cg_lab.study import Lora
+from cg_lab.recipe import Lora
 from cg_lab.training.finetune import NotFiniteError, Training, _Examples, run_finetune
 from cg_lab.training.sample_order import EpochSampler, list_in_seeded_order
 from cg_lab.training.trainer_arguments import Surroundings

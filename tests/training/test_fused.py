@@ -26,7 +26,7 @@ from cg_lab.models.fused import attached, build_fused, count_side_by_side
 from cg_lab.models.reading import reading_in_places
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import Question
-from cg_lab.study import Lora
+from cg_lab.recipe import Lora
 from cg_lab.training.finetune import run_finetune
 from cg_lab.training.fused import _SideBySide, run_fused
 from cg_lab.training.trainer_arguments import Surroundings

@@ -16,7 +16,7 @@ from cg_lab.errors import UserError
 from cg_lab.models.backbone import LoadedBackbone, UnreadableCheckpointError, restore_weights
 from cg_lab.models.tiny_llava import WEIGHTS
 from cg_lab.planning.work import FinetuneJob, Mixture
-from cg_lab.study import Lora
+from cg_lab.recipe import Lora
 from cg_lab.training.finetune import NotFiniteError
 from cg_lab.training.left_checkpoint import check_left, clear_output, find_left, read_state, take_over
 from tests.training.test_finetune import DATA

@@ -15,7 +15,7 @@ from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.models.backbone import LoadedBackbone
 from cg_lab.models.batches import Example
 from cg_lab.models.precision import Device
-from cg_lab.study import Lora
+from cg_lab.recipe import Lora
 from cg_lab.training import finetune
 from cg_lab.training.host_adamw import MASTERS
 from cg_lab.training.memory import count_parameters, find_precision, fit_memory, search_fit

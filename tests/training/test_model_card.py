@@ -19,7 +19,7 @@ from cg_lab.models.batches import Example
 from cg_lab.models.identity import identify_backbone
 from cg_lab.models.scoring import score_options
 from cg_lab.models.tiny_llava import WEIGHTS
-from cg_lab.study import Lora
+from cg_lab.recipe import Lora
 from tests.training.test_finetune import Stopper, examples, run
 
 __all__ = ["examples"]

@@ -13,8 +13,9 @@ from cg_lab.errors import UserError
 from cg_lab.planning.jobs import JobFactory
 from cg_lab.planning.work import FinetuneJob, Mixture
 from cg_lab.questions import AnswerForm
+from cg_lab.recipe import OF_COMMAND, Recipe
 from cg_lab.serialize import dump_json, omit_defaults
-from cg_lab.study import OF_COMMAND, Backbone, Recipe
+from cg_lab.study import Backbone
 from cg_lab.tracking.record import tell_recipe
 from cg_lab.training import trainer_identity
 from cg_lab.training.trainer_identity import check_unchanged, find_version, identify_trainer

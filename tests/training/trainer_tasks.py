@@ -10,7 +10,7 @@ from PIL import Image
 
 from cg_lab.config import read_study
 from cg_lab.models.tiny_llava import WEIGHTS
-from cg_lab.study import Recipe
+from cg_lab.recipe import Recipe
 from cg_lab.training.trainer_task import TrainerTask, TrainingSample
 
 
