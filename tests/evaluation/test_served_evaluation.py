@@ -301,11 +301,11 @@ def test_whoever_stops_it_gets_the_answers_that_are_under_way(chat: ChatServer, 
     assert not (tmp_path / "p.parquet").exists()
 
 
-CLIENT = """
+CLIENT = f"""
 import sys
 from pathlib import Path
 from tests.evaluation.chat_server import ChatServer
-from tests.evaluation.test_served import ask, make_exam
+from {__name__} import ask, make_exam
 ask(ChatServer(url=sys.argv[1]), Path(sys.argv[2]), make_exam(60))
 """
 
