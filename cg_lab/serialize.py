@@ -107,7 +107,10 @@ class TextHasher:
 
     Examples
     --------
-    >>> TextHasher("draw", 1, ["a", 2]).name(["b"]) == content_id("draw", 1, ["a", 2, "b"])
+    >>> hasher = TextHasher("draw", 1, ["a", 2])
+    >>> hasher.name(["b"]) == content_id("draw", 1, ["a", 2, "b"])
+    True
+    >>> hasher.find_first(["b", "c", "d"]) == min(["b", "c", "d"], key=lambda text: hasher.name([text]))
     True
 
     """
@@ -118,14 +121,41 @@ class TextHasher:
 
     def name(self, rest: Sequence[str | int]) -> str:
         """Name the list that goes on so; `rest` must not be empty."""
+        return self.digest(rest).hex()[:ID_LENGTH]
+
+    def digest(self, rest: Sequence[str | int]) -> bytes:
+        """Give what orders lists as their names do, and faster."""
         digest = self._begun.copy()
-        digest.update(f"{','.join(map(_quote, rest))}]}}".encode())
-        return digest.hexdigest()[:ID_LENGTH]
+        for text in rest[:-1]:
+            digest.update(_quote_before_others(text))
+        digest.update(_quote_last(rest[-1]))
+        return digest.digest()
+
+    def find_first(self, texts: Iterable[str]) -> str:
+        """Give the one of some texts whose list, of it alone, comes first by name."""
+
+        def digest(text: str) -> bytes:
+            started = begun.copy()
+            started.update(_quote_last(text))
+            return started.digest()
+
+        begun = self._begun
+        return min(texts, key=digest)
 
 
 @cache
 def _quote(text: str | int) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+@cache
+def _quote_before_others(text: str | int) -> bytes:
+    return f"{_quote(text)},".encode()
+
+
+@cache
+def _quote_last(text: str | int) -> bytes:
+    return f"{_quote(text)}]}}".encode()
 
 
 def parse(kind: type[T], raw: Any, *, where: str, context: object = None) -> T:

@@ -162,7 +162,7 @@ def _pick_replacements(
             pool &= members if members in shown else ~members
         if not pool:
             continue
-        (name,) = min(zip(graph.names(pool & ~near or pool), strict=True), key=hasher.name)
+        name = hasher.find_first(graph.names(pool & ~near or pool))
         picked = graph.bit(graph[name])
         rest = tuple(members for members in missing if members not in shown)
         found = _pick_replacements(graph, [part & ~picked for part in pools[1:]], rest, near, hasher)

@@ -131,7 +131,7 @@ class Spreader:
         drawn = self._drawn.get(seed)
         if drawn is None:
             hasher = TextHasher("draw", 1, [seed])
-            order = sorted(range(len(self.names)), key=lambda place: hasher.name([self.names[place]]))
+            order = sorted(range(len(self.names)), key=lambda place: hasher.digest([self.names[place]]))
             drawn = self._drawn[seed] = order, {place: number for number, place in enumerate(order)}
         return drawn
 

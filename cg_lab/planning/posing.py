@@ -153,7 +153,7 @@ def choose(picks: Iterable[tuple[str, ...]], count: int | None, key: list[str]) 
     """
     listed = list(picks)
     if count is not None and count < len(listed):
-        listed = nsmallest(count, listed, key=TextHasher("draw", 1, key).name)
+        listed = nsmallest(count, listed, key=TextHasher("draw", 1, key).digest)
     return sorted(listed)
 
 
@@ -184,4 +184,4 @@ def list_or_draw(pools: Sequence[tuple[str, ...]], count: int | None, key: list[
 def order(names: Iterable[str], key: list[str | int]) -> list[str]:
     """Put names in an order that a hash of `key` draws."""
     hasher = TextHasher("draw", 1, key)
-    return sorted(names, key=lambda name: hasher.name([name]))
+    return sorted(names, key=lambda name: hasher.digest([name]))
