@@ -52,6 +52,8 @@ def _write_settings(given: Any) -> Any:  # noqa: ANN401 - what a person gave
     return json.dumps(given or {}, sort_keys=True, ensure_ascii=False)
 
 
+Trainer = Literal["cg_lab", "command", "elsewhere"]
+"""cg_lab itself, a command that is run for each fine-tune, or someone who is done: only the weights are there."""
 OfCommand = Field(exclude_if=lambda given: given in {None, "{}", "cg_lab"})
 """Of a field that plan.json leaves out where cg_lab trains itself."""
 OF_COMMAND = ("by", "command", "exporter", "settings", "version", "files")
@@ -80,8 +82,8 @@ class Recipe:
     """Train adapters of several jobs side by side where one job does not fill the device."""
     min_steps: Annotated[int, Field(ge=0, exclude_if=lambda given: given == 0)] = 0
     """Optimizer steps that a fine-tune takes at least: few samples are gone through more often than `epochs` says."""
-    by: Annotated[Literal["cg_lab", "command"], OfCommand] = "cg_lab"
-    """Who trains: cg_lab, or a command that is run for each fine-tune."""
+    by: Annotated[Trainer, OfCommand] = "cg_lab"
+    """Who trains."""
     command: Annotated[NonEmptyText | None, AfterValidator(_check_command), OfCommand] = None
     """Of the trainer, with `PLACES` in braces."""
     exporter: Annotated[NonEmptyText | None, OfCommand] = None
@@ -95,10 +97,25 @@ class Recipe:
 
     @property
     def said(self) -> tuple[str, ...]:
-        """Names of the fields that say something."""
+        """Names of the fields that say something; of what was trained elsewhere nothing is known."""
+        if self.by == "elsewhere":
+            return ("by",)
         return tuple(field.name for field in fields(self) if self.by == "command" or field.name not in OF_COMMAND)
 
     @property
     def is_tower_frozen(self) -> bool:
         """Whether the vision tower is known to stay as it was loaded."""
         return self.by == "cg_lab" and self.trainable in {"language_model_and_projector", "projector"}
+
+
+ELSEWHERE = Recipe(
+    learning_rate=1.0,
+    epochs=1.0,
+    batch_size=1,
+    warmup_share=0.0,
+    weight_decay=0.0,
+    max_grad_norm=1.0,
+    trainable="all",
+    by="elsewhere",
+)
+"""Of all checkpoints that were trained elsewhere: its numbers say nothing, see `said`."""

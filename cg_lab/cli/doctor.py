@@ -124,7 +124,7 @@ def _list_loaded(
     yield architecture
     frame = check_frame(backbone, folder, lesson.question)
     yield frame
-    if find_worst((architecture, frame)) is not Status.OK or study.finetune.by == "command":
+    if find_worst((architecture, frame)) is not Status.OK or study.finetune.by != "cg_lab":
         return
     if room.status is not Status.OK or not lesson.questions:
         why = "training has no room here" if lesson.questions else "there are no images to train on"

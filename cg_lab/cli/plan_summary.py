@@ -172,6 +172,12 @@ def _show_notes(console: Console, plan: Plan) -> None:
             "look for shared images",
             style="yellow",
         )
+    if declared := dict.fromkeys(row["table"] for row in (part.design for part in plan.settings) if "table" in row):
+        console.print(
+            f"note: what the checkpoints were trained on is what {escape(', '.join(map(str, declared)))} declares; the "
+            "proofs rest on it, and nothing here can confirm it",
+            style="yellow",
+        )
     if any(cell.proof.overlaps is None for cell in plan.cells):
         console.print(
             "note: without images nothing could be checked for copies and patients on both sides", style="yellow"

@@ -10,13 +10,16 @@ from pathlib import Path
 from cg_lab.catalog import Catalog
 from cg_lab.cli.reading import ReadingProgress
 from cg_lab.config import NamedStudy
+from cg_lab.config.shorthands import FIXED_BY_TABLE
 from cg_lab.data.sources import read_catalog
 from cg_lab.errors import UserError
 from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run
+from cg_lab.planning.designs.checkpoints import Settings
 from cg_lab.results import Layout
 from cg_lab.serialize import canonical_json
 from cg_lab.study import AnyBackbone, Study
+from cg_lab.training.checkpoint_table import read_checkpoints
 from cg_lab.training.trainer_identity import identify_trainer
 
 SHARED = ("results_dir", "cluster", "tracking", "rule", "looks", "budget", "report_images")
@@ -75,24 +78,27 @@ def open_runs(
     runs: list[PlannedRun] = []
     for part in studies:
         data, model = canonical_json(part.study.data), canonical_json(part.study.model)
+        study, folder = replace(part.study, study=title), Layout(Path(part.study.results_dir)).data
         if with_catalog and data not in catalogs:
-            folder = Layout(Path(part.study.results_dir)).data
             catalogs[data] = read_catalog(part.study.data, folder, ReadingProgress())
         if with_catalog and model not in backbones:
             backbones[model] = identify_model(part.study.model)
-        runs.append(
-            PlannedRun(
-                name=part.name,
-                study=replace(
-                    part.study,
-                    study=title,
-                    finetune=identify_trainer(part.study.finetune) if with_catalog else part.study.finetune,
-                ),
-                catalog=catalogs.get(data),
-                backbone=backbones.get(model),
-            )
-        )
+        if with_catalog:
+            _refuse_beside_table(study, overrides)
+            study = replace(study, finetune=identify_trainer(study.finetune))
+            named = any(override.lstrip("+").startswith("targets=") for override in overrides)
+            study = read_checkpoints(study, catalogs[data], folder, keeps_targets=named)
+        runs.append(PlannedRun(name=part.name, study=study, catalog=catalogs.get(data), backbone=backbones.get(model)))
     return runs
+
+
+def _refuse_beside_table(study: Study, overrides: Sequence[str]) -> None:
+    """Refuse settings that a table of checkpoints leaves without effect."""
+    given = [override for override in overrides if re.split(r"[.=@]", override.lstrip("+"))[0] in FIXED_BY_TABLE]
+    if isinstance(study.design, Settings) and given:
+        raise UserError(
+            f"{given[0]}: has no effect beside checkpoints=, whose table says what was trained; leave it out"
+        )
 
 
 def _is_varied(studies: Sequence[NamedStudy], overrides: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cg_lab.config.folder import CONFIG_NAME, find_config_dir
 from cg_lab.config.home_folders import expand_home, quote_home
+from cg_lab.config.shorthands import expand_shorthands
 from cg_lab.data_settings import DataSettings
 from cg_lab.errors import UserError
 from cg_lab.mat import Kind
@@ -98,7 +99,7 @@ def compose(request: Request) -> tuple[Composed, ...]:
     """Compose and resolve every configuration of a multirun, or the only one, to plain data."""
     found: list[Composed] = []
     with _composer(request) as composer:
-        for batch in composer.expand(quote_home(request.overrides), multirun=request.multirun):
+        for batch in composer.expand(quote_home(expand_shorthands(request.overrides)), multirun=request.multirun):
             resolved = composer.compose(batch.overrides)
             if resolved.missing:
                 raise UserError("\n".join(f"{key}: must be given: {key}=VALUE" for key in resolved.missing))
@@ -112,7 +113,7 @@ def print_as_hydra(
     """Print a configuration, or how it comes about, as Hydra's own `--cfg` and `--info` do."""
     from cg_lab.config.composition import show_config, show_info
 
-    overrides = list(quote_home(request.overrides))
+    overrides = list(quote_home(expand_shorthands(request.overrides)))
     with _composer(request):
         if info is not None:
             show_info(request.config_name, overrides, info)

@@ -49,6 +49,8 @@ def foresee_disk(plan: Plan, finetunes: Sequence[FinetuneJob], cluster: ClusterS
     device = min(find_devices(cluster) or (UNKNOWN_GPU,), key=lambda one: one.memory)
     known: dict[tuple[object, object], float] = {}
     for job in finetunes:
+        if job.weights:  # are linked to
+            continue
         rates = plan.find_rates(job.backbone)
         if job.recipe.lora:
             adapters += job.recipe.lora.rank * rates.adapter_mb * 1e6

@@ -97,6 +97,8 @@ class ModelBench:
         match job:
             case FinetuneJob(recipe=Recipe(by="command")):
                 self._run_command(job, conduct)
+            case FinetuneJob(recipe=Recipe(by="elsewhere")):
+                self._take_given(job, self._open(job), conduct)
             case FinetuneJob():
                 self._run_finetune(job, self._open(job), conduct)
             case EvalJob(backbone=ServedModel() as model):
@@ -130,6 +132,15 @@ class ModelBench:
         done = run.run(conduct)
         run.take(self._open(job).backbone, conduct)
         self._write(job, done, started)
+
+    def _take_given(self, job: FinetuneJob, shared: Workset, conduct: Conduct) -> None:
+        """Take over what was trained elsewhere."""
+        from cg_lab.execution.given_weights import take_given
+
+        if self._surface.team.is_first:
+            started = now()
+            done = take_given(job, shared.backbone, self._surface.layout, conduct, self._plan_name)
+            self._write(job, done, started)
 
     def _run_finetune(self, job: FinetuneJob, shared: Workset, conduct: Conduct) -> None:
         from cg_lab.training.finetune import run_finetune

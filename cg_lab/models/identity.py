@@ -165,6 +165,24 @@ def _hash_model(folder: Path, path: str) -> str:
     return _hash_files([*(folder / name for name in names), *files], names)
 
 
+def hash_weights(folder: Path) -> str:
+    """Name the weights or adapters in a folder by what they are.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+
+    """
+    adapters, config = sorted(folder.glob("adapter_model*.safetensors")), folder / ADAPTER_CONFIG
+    files = [config, *adapters] if config.exists() else sorted(folder.glob("*.safetensors"))
+    if not files or (config.exists() and not adapters):
+        raise FileNotFoundError(
+            f"{folder} holds no model*.safetensors, and no {ADAPTER_CONFIG} with adapter_model.safetensors"
+        )
+    return _hash_files(files)
+
+
 def list_read_files(folder: Path) -> list[str]:
     """List what decides, beside the weights, what a model in a folder reads and writes."""
     read = {file for pattern in READ for file in folder.glob(pattern) if file.is_file()}

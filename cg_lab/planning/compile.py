@@ -21,7 +21,7 @@ from cg_lab.planning.plan import Cell, Contrast, Training
 from cg_lab.planning.proof import Proof, Prover, Split
 from cg_lab.planning.study_power import FEWEST_TARGETS, Allocation, foresee_gain
 from cg_lab.planning.validity import Declaration, check_proof
-from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, MixturePart, Parts, Protocol
+from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, Mixture, MixturePart, Parts, Protocol
 from cg_lab.study import AnyBackbone, Study
 
 
@@ -130,7 +130,7 @@ class Compiler:
         known: dict[tuple[int, _Trained], tuple[_Asked, ...]] = {}
         for number, seed in enumerate(self._seeds):
             for place, (training, jobs) in enumerate(trainings):
-                if number >= self._num_seeds[training.arm]:
+                if not self._has_seed(training, seed, number):
                     continue
                 if seed not in jobs:
                     jobs[seed] = self._make_finetune(training, question.target, seed)
@@ -206,7 +206,14 @@ class Compiler:
             training.ask,
             training.places,
             training.candidates,
+            training.given,
         ]
+
+    def _has_seed(self, training: Training, seed: int, number: int) -> bool:
+        """Tell whether a training has a seed, which is the study's seed of that number."""
+        if training.given:
+            return any(part.seed == seed for part in training.given)
+        return number < self._num_seeds[training.arm]
 
     def _make_finetune(self, training: Training, target: Subset, seed: int) -> FinetuneJob:
         if isinstance(self._backbone, ServedModel):
@@ -214,6 +221,10 @@ class Compiler:
                 f"model=endpoint: '{self._backbone.served}' is asked, not trained, and the arm {training.arm} would "
                 "train it; take arms=[zero_shot,zero_shot_blind], or a model whose weights you have"
             )
+        given = next((part for part in training.given if part.seed == seed), None)
+        if given is not None:
+            mixture = Mixture(parts=given.parts, seed=seed, labels=training.labels)
+            return self._jobs.make_finetune(mixture, seed, given.weights)
         mixture = self._spreader.build_mixture(
             training.subsets,
             training.num_samples,

@@ -60,9 +60,18 @@ class JobFactory:
         """Of fine-tunes by their number of samples, the only thing of theirs that recipe and marks depend on here."""
         self._evals: dict[tuple[str, str | None, Protocol], EvalJob] = {}
 
-    def make_finetune(self, mixture: Mixture, seed: int) -> FinetuneJob:
+    def make_finetune(self, mixture: Mixture, seed: int, weights: str = "") -> FinetuneJob:
         """Make a fine-tune whose id is known."""
         assert isinstance(self._backbone, Backbone)
+        if weights:
+            return FinetuneJob(
+                data=self._data,
+                backbone=self._backbone,
+                mixture=mixture,
+                recipe=self._recipe,
+                seed=seed,
+                weights=weights,
+            )
         num_samples = mixture.num_samples
         kind = self._kinds.get(num_samples)
         recipe = fit_floor(self._recipe, num_samples) if kind is None else kind.recipe
@@ -139,7 +148,7 @@ def share_parts(plan: Plan) -> Plan:
     return replace(
         plan,
         finetunes=tuple(
-            find_factory(job.data, job.backbone, job.recipe).make_finetune(job.mixture, job.seed)
+            find_factory(job.data, job.backbone, job.recipe).make_finetune(job.mixture, job.seed, job.weights)
             for job in plan.finetunes
         ),
         evals=tuple(

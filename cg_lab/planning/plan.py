@@ -15,7 +15,7 @@ from cg_lab.catalog import DataRef, Note
 from cg_lab.mat import Subset
 from cg_lab.planning.plan_tables import BY_NUMBER, Names, PlanTables, StoredSet
 from cg_lab.planning.proof import Proof
-from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, Mixture, Protocol
+from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, GivenCheckpoint, Mixture, Protocol
 from cg_lab.recipe import Recipe
 from cg_lab.serialize import ID_LENGTH, dump_json, parse
 from cg_lab.study import AnyBackbone, Rule
@@ -44,6 +44,8 @@ class Training:
     ask: Literal["finding", "elements"] = "finding"
     places: tuple[int, ...] = ()
     candidates: Names = ()
+    given: Annotated[tuple[GivenCheckpoint, ...], Field(exclude_if=lambda given: not given)] = ()
+    """Checkpoints that were trained elsewhere, in order of their seeds; empty where they are trained."""
 
     @property
     def declares_target(self) -> bool:

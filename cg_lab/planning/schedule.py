@@ -38,13 +38,15 @@ def schedule_epochs(recipe: Recipe, num_samples: int) -> Schedule:
     batches would give as many steps of other, noisier gradients, for which the learning rate was not chosen.
 
     >>> from types import SimpleNamespace
-    >>> found = schedule_epochs(SimpleNamespace(epochs=2.5, batch_size=4, min_steps=0), 10)
+    >>> found = schedule_epochs(SimpleNamespace(by="cg_lab", epochs=2.5, batch_size=4, min_steps=0), 10)
     >>> (found.whole_epochs, found.rest, found.samples, found.steps)
     (2, 5, 25, 8)
-    >>> found = schedule_epochs(SimpleNamespace(epochs=2.5, batch_size=4, min_steps=11), 10)
+    >>> found = schedule_epochs(SimpleNamespace(by="cg_lab", epochs=2.5, batch_size=4, min_steps=11), 10)
     >>> (found.whole_epochs, found.rest, found.samples, found.steps)
     (3, 8, 38, 11)
     """
+    if recipe.by == "elsewhere":  # nothing is left to do
+        return Schedule(num_samples=num_samples, batch_size=recipe.batch_size, whole_epochs=0, rest=0)
     total = max(1, round(num_samples * recipe.epochs))
     whole, rest = divmod(total, num_samples) if num_samples else (0, 0)
     asked = Schedule(num_samples=num_samples, batch_size=recipe.batch_size, whole_epochs=whole, rest=rest)
@@ -71,7 +73,7 @@ def has_changed(recipe: Recipe, num_samples: int) -> bool:
     An epoch whose last batch is not full has more steps than that, so that the last epochs were cut off. No fine-tune
     of that time had a floor of steps.
     """
-    if recipe.min_steps:
+    if recipe.min_steps or recipe.by == "elsewhere":
         return False
     schedule = schedule_epochs(recipe, num_samples)
     steps = max(1, math.ceil(num_samples * recipe.epochs / recipe.batch_size))

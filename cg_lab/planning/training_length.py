@@ -32,13 +32,17 @@ def tell_unlearned(plan: Plan, is_learned: Mapping[str, bool]) -> str:
     schedules = [plan.finetune_by_id[name].schedule for name in names if name]
     if not schedules:
         return ""
-    took = f"{_span(part.num_samples for part in schedules)} samples, {_span(part.steps for part in schedules)} steps"
-    longer = max(LONGER, 2 * max(part.steps for part in schedules))
+    took, longest = f"{_span(part.num_samples for part in schedules)} samples", max(part.steps for part in schedules)
+    if longest:
+        longer = max(LONGER, 2 * longest)
+        took += f", {_span(part.steps for part in schedules)} steps"
+        cure = f"Try finetune.min_steps={longer} study={plan.study}_{longer}_steps, or more images."
+    else:
+        cure = "Its trainer has to train longer, or on more images."
     asked = f"{len(left)} of {len(is_learned)} held-out questions" if len(is_learned) > 1 else "the held-out question"
     return (
         f"Training too short or too little data: in {asked} not even training on the target itself ({took}) is surely "
-        f"above a guess, so that other training can't be judged there. Try finetune.min_steps={longer} "
-        f"study={plan.study}_{longer}_steps, or more images."
+        f"above a guess, so that other training can't be judged there. {cure}"
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Annotated, Any, Literal, overload
 
-from pydantic import BeforeValidator, InstanceOf, PlainSerializer, SerializationInfo, ValidationInfo
+from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, SerializationInfo, ValidationInfo
 
 from cg_lab.catalog import DataRef
 from cg_lab.planning.members import Members, pick
@@ -158,6 +158,22 @@ class Mixture:
         return sum(part.count for part in self.parts if part.subset == subset)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenCheckpoint:
+    """Weights that were trained elsewhere."""
+
+    seed: int
+    weights: str
+    """`FOLDER@HASH`."""
+    parts: tuple[MixturePart, ...]
+    """What they were trained on, as it is declared; in order of name."""
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all parts."""
+        return sum(part.count for part in self.parts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinetuneJob:
     """One distinct fine-tune."""
@@ -167,6 +183,8 @@ class FinetuneJob:
     mixture: Mixture
     recipe: Recipe
     seed: int
+    weights: Annotated[str, Field(exclude_if=lambda given: not given)] = ""
+    """Of a checkpoint that was trained elsewhere, `FOLDER@HASH`; empty where they are trained."""
 
     @cached_property
     def id(self) -> str:

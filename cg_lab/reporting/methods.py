@@ -48,6 +48,13 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
             read = [metrics[job.id] for job in plan.evals if job.backbone == backbone and job.id in metrics]
             paragraphs.append(f"{name}: {_tell_served(backbone, form, read)}")
             continue
+        if recipe.by == "elsewhere":
+            paragraphs.append(
+                f"{name}: {backbone.name} (weights {backbone.revision}), fine-tuned elsewhere: what each checkpoint was trained on is declared in "
+                f"{setting.design.get('table')}, which the proofs rest on and nothing here can confirm; its weights were seen to be of this model and "
+                f"not to equal it. Questions are single-choice with up to four options in random order; the model answers with {form}."
+            )
+            continue
         paragraphs.append(
             f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned {_tell_trainer(recipe)}, learning rate "
             f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s){_tell_floor(recipe)}, {recipe.batch_size} samples a step; {_tell_loss(recipe)}. Questions are single-choice with up to four options in random order; the model answers with {form}."

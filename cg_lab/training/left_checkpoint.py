@@ -29,6 +29,8 @@ from cg_lab.training.finetune import NotFiniteError
 WHOLE, ADAPTERS = "model*.safetensors", "adapter_model*.safetensors"
 TAKEN = (WHOLE, ADAPTERS, "*.safetensors.index.json", "config.json", "generation_config.json", ADAPTER_CONFIG)
 """Files that are kept; tokenizer, template and processor are the untouched model's, by which it is asked."""
+LEFT = "finetune.command: left"
+"""How errors about what a command left begin."""
 STATE = "trainer_state.json"
 ROUNDING = 0.01
 """Share by which a weight may differ from what it was, since it was saved in another format."""
@@ -102,13 +104,19 @@ def read_state(folder: Path) -> TrainerState:
     return TrainerState()
 
 
-def take_over(left: Path, weights: Path, base: Path) -> None:
-    """Copy what a command left to where a fine-tune's weights are, with what it lacks of the untouched model's."""
+def take_over(left: Path, weights: Path, base: Path, *, links: bool = False) -> None:
+    """Copy what a command left to where a fine-tune's weights are, with what it lacks of the untouched model's.
+
+    With `links`, weights are linked to, not copied.
+    """
     fresh = weights.with_name(f".{weights.name}.opened")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     for path in sorted({path for pattern in TAKEN for path in left.glob(pattern)}):
-        shutil.copyfile(path, fresh / path.name)
+        if links and path.suffix == ".safetensors":
+            (fresh / path.name).symlink_to(path.resolve())
+        else:
+            shutil.copyfile(path, fresh / path.name)
     if not (fresh / ADAPTER_CONFIG).exists():
         for name in ("config.json", "generation_config.json"):
             if not (fresh / name).exists() and (base / name).exists():
@@ -117,8 +125,19 @@ def take_over(left: Path, weights: Path, base: Path) -> None:
     fresh.rename(weights)
 
 
-def check_left(left: Path, job: FinetuneJob, backbone: LoadedBackbone, base: Path) -> dict[str, Any]:
-    """Hold what a command left against the model that it was to train.
+def check_left(
+    left: Path, job: FinetuneJob, backbone: LoadedBackbone, base: Path, *, said: str = LEFT
+) -> dict[str, Any]:
+    """Hold what a command left, or was trained elsewhere, against the model that it was to train.
+
+    Parameters
+    ----------
+    left
+        Folder of the weights.
+    job, backbone, base
+        What was to be trained: the job, and its untouched model, loaded and as a folder.
+    said
+        How an error begins.
 
     Returns
     -------
@@ -135,45 +154,41 @@ def check_left(left: Path, job: FinetuneJob, backbone: LoadedBackbone, base: Pat
 
     """
     is_adapter = (left / ADAPTER_CONFIG).exists()
-    known = _check_adapter_base(left, job, base) if is_adapter else _check_architecture(left, base)
-    _check_tokens(left, backbone)
+    known = _check_adapter_base(left, job, base, said) if is_adapter else _check_architecture(left, base, said)
+    _check_tokens(left, backbone, said)
     for path in _list_weights(left):
         try:
             faulty = [name for name, part in load_file(path).items() if not torch.isfinite(part).all()]
         except (OSError, SafetensorError) as error:
-            raise UnreadableCheckpointError(
-                f"finetune.command: left {path.name}, which can't be read ({error})"
-            ) from error
+            raise UnreadableCheckpointError(f"{said} {path.name}, which can't be read ({error})") from error
         if faulty:
-            raise NotFiniteError(f"finetune.command: left NaN or infinity in {faulty[0]}; lower finetune.learning_rate")
+            raise NotFiniteError(f"{said} NaN or infinity in {faulty[0]}; lower finetune.learning_rate")
     with using_weights(backbone, left):
         moved = dict(_measure_adapters(left)) if is_adapter else dict(_measure_whole(backbone))
-    return {"kind": "adapter" if is_adapter else "whole", "base": known, "moved": _check_moved(moved, job)}
+    return {"kind": "adapter" if is_adapter else "whole", "base": known, "moved": _check_moved(moved, job, said)}
 
 
-def _check_adapter_base(left: Path, job: FinetuneJob, base: Path) -> str:
+def _check_adapter_base(left: Path, job: FinetuneJob, base: Path, said: str) -> str:
     told = read_json(left / ADAPTER_CONFIG).get("base_model_name_or_path")
     if not told:
         return "not said"
     found = find_local_folder(str(told))
     if told != job.backbone.path and (found is None or found.resolve() != base.resolve()):
-        raise UserError(
-            f"finetune.command: left adapters for '{told}', and was to train '{job.backbone.path}' ({base})"
-        )
+        raise UserError(f"{said} adapters for '{told}', and was to train '{job.backbone.path}' ({base})")
     return str(told)
 
 
-def _check_architecture(left: Path, base: Path) -> str:
+def _check_architecture(left: Path, base: Path, said: str) -> str:
     if not (left / "config.json").exists():
         return "not said"
     told, wanted = read_json(left / "config.json"), read_json(base / "config.json")
     for key in ("model_type", "architectures"):
         if told.get(key) != wanted.get(key):
-            raise UserError(f"finetune.command: left a model whose {key} is {told.get(key)}, not {wanted.get(key)}")
+            raise UserError(f"{said} a model whose {key} is {told.get(key)}, not {wanted.get(key)}")
     return str(told.get("model_type"))
 
 
-def _check_tokens(left: Path, backbone: LoadedBackbone) -> None:
+def _check_tokens(left: Path, backbone: LoadedBackbone, said: str) -> None:
     """See that texts are the same tokens as before, and that generation stops at the end of an answer."""
     tokenizer = backbone.processor.tokenizer
     end = find_end(read_frame(backbone.processor, backbone.identity.name), backbone.model, tokenizer, "")
@@ -182,18 +197,16 @@ def _check_tokens(left: Path, backbone: LoadedBackbone) -> None:
         stops = told if isinstance(told, list) else [told]
         if told is not None and end not in stops:
             raise UserError(
-                f"finetune.command: left a generation_config.json that stops at {stops}, and answers end with "
+                f"{said} a generation_config.json that stops at {stops}, and answers end with "
                 f"{tokenizer.decode([end])!r} ({end}); add it to eos_token_id"
             )
     if not (left / "tokenizer.json").exists():
         return
     other: Any = AutoTokenizer.from_pretrained(left)
     if other(PROBE)["input_ids"] != tokenizer(PROBE)["input_ids"] or len(other) != len(tokenizer):
-        raise UserError("finetune.command: left another tokenizer than the model's own, by which it would be asked")
+        raise UserError(f"{said} another tokenizer than the model's own, by which it would be asked")
     if other.eos_token_id not in {tokenizer.eos_token_id, end}:
-        raise UserError(
-            f"finetune.command: left a tokenizer that ends with {other.eos_token!r}, not {tokenizer.decode([end])!r}"
-        )
+        raise UserError(f"{said} a tokenizer that ends with {other.eos_token!r}, not {tokenizer.decode([end])!r}")
 
 
 def _measure_whole(backbone: LoadedBackbone) -> Iterator[tuple[str, float]]:
@@ -214,11 +227,11 @@ def _measure_adapters(left: Path) -> Iterator[tuple[str, float]]:
                 yield name.removeprefix("base_model.model."), float(part.float().norm())
 
 
-def _check_moved(moved: Mapping[str, float], job: FinetuneJob) -> float:
+def _check_moved(moved: Mapping[str, float], job: FinetuneJob, said: str) -> float:
     """Refuse weights of which none, or some of a part that was to stay, was trained; gives the mean share."""
     part = job.recipe.trainable
     if not any(share > 0 for share in moved.values()):
-        raise UserError("finetune.command: left the weights that it was given; nothing was trained")
+        raise UserError(f"{said} the weights that it was given; nothing was trained")
     wrong = [name for name, share in moved.items() if share > ROUNDING and not is_trainable(name, part)]
     if wrong:
         raise UserError(

@@ -128,7 +128,13 @@ cg_lab {__version__}, torch {torch.__version__}, transformers {transformers.__ve
 
 
 def _tell_trainer(job: FinetuneJob) -> str:
-    return "" if job.recipe.by == "cg_lab" else f" by {job.recipe.version}"
+    match job.recipe.by:
+        case "cg_lab":
+            return ""
+        case "command":
+            return f" by {job.recipe.version}"
+        case "elsewhere":
+            return ", as it is declared, elsewhere"
 
 
 def _write_lines(path: str, kind: Kind) -> str:

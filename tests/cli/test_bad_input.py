@@ -120,7 +120,7 @@ def test_what_a_plan_takes_is_told_in_lines_of_eighty_columns_and_saves_nothing_
 
 def test_help_names_the_groups_and_their_choices() -> None:
     done = subprocess.run([sys.executable, "-m", "cg_lab", "--help"], capture_output=True, text=True, check=True)
-    assert "attribute_split, backbones, coverage" in done.stdout
+    assert "attribute_split, backbones, checkpoints, coverage" in done.stdout
 
 
 def test_a_full_disk_is_told_without_a_traceback(

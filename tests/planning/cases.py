@@ -44,6 +44,20 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "folds": {"folds": None},
     "recommended_mixture": {"rows": [{"target": "a-x-k", "sources": ["a-y-k", "b-x-k"], "single": "a-y-k"}]},
     "transfer": {"sizes": [1], "per_size": None, "mixtures": []},
+    "checkpoints": {
+        "table": "trained.csv",
+        "rows": [
+            {
+                "target": "a-x-k",
+                "arm": "related",
+                "checkpoint": {
+                    "seed": 0,
+                    "weights": "/models/both@0123",
+                    "parts": [{"subset": "a-y-k", "count": 8}, {"subset": "b-x-k", "count": 8}],
+                },
+            }
+        ],
+    },
     "attribute_split": {
         "attribute": "modality",
         "object": "area",

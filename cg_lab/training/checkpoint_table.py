@@ -1,0 +1,247 @@
+"""The table of checkpoints that were trained elsewhere: read, and held against catalogue and files."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import NonNegativeInt
+
+from cg_lab.arms import Arm
+from cg_lab.catalog import Catalog
+from cg_lab.data.samples import DataSource, Split
+from cg_lab.data.sources import open_source
+from cg_lab.data_settings import NonEmptyText
+from cg_lab.errors import UserError, suggest
+from cg_lab.models.identity import hash_weights
+from cg_lab.planning.build import describe
+from cg_lab.planning.designs.checkpoints import CheckpointRow, Settings
+from cg_lab.planning.work import GivenCheckpoint, MixturePart
+from cg_lab.recipe import ELSEWHERE
+from cg_lab.serialize import parse
+from cg_lab.study import Study
+
+COUNTED = re.compile(r"\s*([^:;\s]+)\s*:\s*(\d+)\s*")
+ID_COLUMNS = ("sample", "id", "sample_id")
+"""What the column of samples may be called in a file that lists them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """A line of the table as it is written."""
+
+    target: NonEmptyText
+    arm: Arm
+    seed: NonNegativeInt = 0
+    path: NonEmptyText
+    """Folder of a model or of adapters, from the table's own folder on."""
+    trained_on: str | dict[str, NonNegativeInt]
+    """Samples by subset, or a file that lists them."""
+    variant: str = ""
+    question: str = ""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads one table."""
+
+    path: Path
+    catalog: Catalog
+    source: DataSource
+    _sides: dict[str, dict[str, Split]] = field(default_factory=dict[str, dict[str, Split]])
+    """By subset, on which side each sample is."""
+
+    def read(self, line: _Line, where: str) -> CheckpointRow:
+        """Read one line.
+
+        Raises
+        ------
+        UserError
+            If its arm has no model of its own, its folder no weights, or its samples are not the catalogue's.
+
+        """
+        if line.arm.traits.model != "own":
+            raise UserError(
+                f"{where}: the arm {line.arm} asks the {line.arm.traits.model} model, and has no checkpoint of its own"
+            )
+        folder = self._find(line.path)
+        if not folder.is_dir():
+            raise UserError(f"{where}: path '{line.path}' is no folder ({folder})")
+        return CheckpointRow(
+            target=line.target,
+            arm=line.arm,
+            variant=line.variant,
+            question=line.question,
+            checkpoint=GivenCheckpoint(
+                seed=line.seed,
+                weights=f"{folder}@{_hash(folder, where)}",
+                parts=self._read_parts(line.trained_on, where),
+            ),
+        )
+
+    def _find(self, path: str) -> Path:
+        return (self.path.parent / Path(path).expanduser()).resolve()
+
+    def _read_parts(self, told: str | Mapping[str, int], where: str) -> tuple[MixturePart, ...]:
+        if isinstance(told, str):
+            given = [part for part in told.split(";") if part.strip()]
+            found = [COUNTED.fullmatch(part) for part in given]
+            if all(found) and found:
+                counts = Counter[str]()
+                for match in filter(None, found):
+                    counts[match[1]] += int(match[2])
+            else:
+                counts = self._count_samples(told, where)
+        else:
+            counts = Counter(told)
+        sizes = {subset.name: subset.num_train for subset in self.catalog.subsets}
+        for name, count in counts.items():
+            if name not in sizes:
+                raise UserError(f"{where}: trained_on has the subset '{name}'; {suggest(name, sizes)}")
+            if not 0 < count <= sizes[name]:
+                raise UserError(
+                    f"{where}: trained_on has {count} samples of '{name}', which has {sizes[name]} to train on"
+                )
+        return tuple(MixturePart(subset=name, count=counts[name]) for name in sorted(counts))
+
+    def _count_samples(self, told: str, where: str) -> Counter[str]:
+        """Count the samples that a file lists by subset; each is one of the subset's training side."""
+        path = self._find(told)
+        if not path.is_file():
+            raise UserError(
+                f"{where}: trained_on is '{told}', and neither SUBSET:COUNT;SUBSET:COUNT nor a file that lists samples "
+                f"({path})"
+            )
+        counts = Counter[str]()
+        seen: set[tuple[str, str]] = set()
+        for subset, sample in _list_samples(path):
+            side = self._find_side(subset, sample, path)
+            if side is not Split.TRAIN:
+                told = "it is a test sample" if side else "the catalogue has no such sample"
+                raise UserError(f"{where}: {path} has sample '{sample}' of '{subset}': {told}")
+            if (subset, sample) not in seen:  # several epochs may list it again
+                counts[subset] += 1
+            seen.add((subset, sample))
+        return counts
+
+    def _find_side(self, subset: str, sample: str, path: Path) -> Split | None:
+        if subset not in self._sides:
+            names = [part.name for part in self.catalog.subsets]
+            if subset not in names:
+                raise UserError(f"{path}: no subset '{subset}'; {suggest(subset, names)}")
+            self._sides[subset] = {part.id: side for side in Split for part in self.source.read_samples(subset, side)}
+        return self._sides[subset].get(sample)
+
+
+@cache
+def _hash(folder: Path, where: str) -> str:
+    try:
+        return hash_weights(folder)
+    except FileNotFoundError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def read_checkpoints(study: Study, catalog: Catalog, folder: Path | None, *, keeps_targets: bool = False) -> Study:
+    """Give a study whose design's table of checkpoints is read, if it has one; any other stays as it is.
+
+    Parameters
+    ----------
+    study, catalog
+        The study, and the catalogue that its targets are of.
+    folder
+        Where tables of samples are.
+    keeps_targets
+        Whether only the study's own targets are asked about, and not all that the table has.
+
+    Raises
+    ------
+    UserError
+        With the table's file and line.
+
+    """
+    if not isinstance(study.design, Settings):
+        return study
+    path = Path(study.design.table).expanduser()
+    reader = _Reader(path=path, catalog=catalog, source=open_source(describe(catalog), folder))
+    rows = [
+        reader.read(
+            parse(_Line, raw, where=f"checkpoints: {path}, line {number}"), f"checkpoints: {path}, line {number}"
+        )
+        for number, raw in _read_lines(path)
+    ]
+    if not rows:
+        raise UserError(f"checkpoints: {path} lists no checkpoint")
+    return replace(
+        study,
+        targets=study.targets if keeps_targets else tuple(dict.fromkeys(row.target for row in rows)),
+        design=replace(study.design, table=str(path), rows=tuple(rows)),
+        seeds=tuple(sorted({row.checkpoint.seed for row in rows})),
+        finetune=ELSEWHERE,
+    )
+
+
+def _read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Read lines with their numbers; of YAML and JSON they are counted from 1."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"checkpoints: {path}: {getattr(error, 'strerror', None) or error}") from None
+    if path.suffix.lower() in {".yaml", ".yml", ".json"}:
+        import yaml
+
+        try:
+            told = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"checkpoints: {path} can't be read ({' '.join(str(error).split())})") from None
+        if not isinstance(told, list) or not all(isinstance(line, dict) for line in told):
+            raise UserError(
+                f"checkpoints: {path} is no list of checkpoints, such as [{{target: NAME, arm: related, ...}}]"
+            )
+        return [(number, _rename(line)) for number, line in enumerate(told, start=1)]
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, restkey="further")
+    return [(reader.line_num, _rename({key: cell for key, cell in row.items() if cell})) for row in reader]
+
+
+def _rename(line: dict[str, Any]) -> dict[str, Any]:
+    """Take `adapter` for `path`: which of the two a folder holds is seen."""
+    named = {str(key).strip(): value for key, value in line.items()}
+    if "adapter" in named and "path" not in named:
+        named["path"] = named.pop("adapter")
+    return named
+
+
+def _list_samples(path: Path) -> list[tuple[str, str]]:
+    """Read subset and sample of each line of a CSV, Parquet or JSON-lines file."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv, json as arrow_json, parquet
+
+    try:
+        match path.suffix.lower():
+            case ".parquet":
+                table = parquet.read_table(path)
+            case ".jsonl" | ".json" | ".ndjson":
+                table = arrow_json.read_json(path)
+            case _:
+                table = arrow_csv.read_csv(
+                    path,
+                    convert_options=arrow_csv.ConvertOptions(
+                        column_types=dict.fromkeys(("subset", *ID_COLUMNS), pa.string())
+                    ),
+                )
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} can't be read as a list of samples ({' '.join(str(error).split())})") from None
+    name = next((name for name in ID_COLUMNS if name in table.column_names), None)
+    if name is None or "subset" not in table.column_names:
+        raise UserError(
+            f"{path}: lists samples by the columns subset and sample; it has {', '.join(table.column_names)}"
+        )
+    subsets, samples = (table[column].cast(pa.string()).to_pylist() for column in ("subset", name))
+    return list(zip(subsets, samples, strict=True))
