@@ -65,7 +65,7 @@ def _show_memory(console: Console, plan: Plan, study: Study) -> None:
     device = min(devices, key=lambda one: one.memory)
     numbers = ("trained", *HELD, "in all")
     table = open_table("memory, without activations", "where", *numbers, right=numbers)
-    trained = dict.fromkeys((job.backbone, job.recipe) for job in plan.finetunes if job.recipe.by == "cg_lab")
+    trained = dict.fromkeys((job.base, job.recipe) for job in plan.finetunes if job.recipe.by == "cg_lab")
     for backbone, recipe in list(trained)[:MOST_ROWS]:
         counts = count_trained(backbone, recipe)
         for way in list_ways(counts, device, loaded=device.loaded) if counts else ():

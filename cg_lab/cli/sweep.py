@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cg_lab.cli.arguments import Arguments
+from cg_lab.cli.failure_summary import print_failures
 from cg_lab.cli.job_history import explain_job
 from cg_lab.cli.plan_summary import show_plan
 from cg_lab.cli.progress import displaying
 from cg_lab.cli.provenance import collect_provenance
 from cg_lab.cli.runs import PlannedRun
-from cg_lab.cli.show import show_effects, tell_time
+from cg_lab.cli.show import open_console, show_effects, tell_time
 from cg_lab.config import compose, to_yaml
 from cg_lab.doctor import check_before_jobs
 from cg_lab.due_seeds import find_due, list_jobs, write_due
@@ -93,6 +94,8 @@ def run_sweep(asked: Plan, runs: list[PlannedRun], layout: Layout, arguments: Ar
             f"\nfinished in {tell_time(time.monotonic() - began)}: "
             f"{outcome.num_done} jobs done, {outcome.num_failed} failed\n"
         )
+    if outcome.num_failed:
+        print_failures(open_console(), list_jobs(due), layout, plan.study, _say_where(layout))
     _tell_end(plan, order, layout)
     return 1 if outcome.num_failed else 0
 

@@ -30,7 +30,7 @@ def check_before_jobs(jobs: Sequence[FinetuneJob | EvalJob], cluster: ClusterSet
     ]
     devices = find_devices(cluster)
     tunes = [job for job in jobs if isinstance(job, FinetuneJob) and job.recipe.by == "cg_lab"]
-    trained = dict.fromkeys((job.backbone, job.recipe) for job in tunes)
+    trained = dict.fromkeys((job.base, job.recipe) for job in tunes)
     checks += [check_room(count_trained(backbone, recipe), devices) for backbone, recipe in trained]
     faults = [check for check in checks if check.status is Status.FAULT]
     if faults:

@@ -51,14 +51,14 @@ def foresee_disk(plan: Plan, finetunes: Sequence[FinetuneJob], cluster: ClusterS
     for job in finetunes:
         if job.weights:  # are linked to
             continue
-        rates = plan.find_rates(job.backbone)
+        rates = plan.find_rates(job.base)
         if job.recipe.lora:
             adapters += job.recipe.lora.rank * rates.adapter_mb * 1e6
         else:
             whole += rates.checkpoint_gb * 1e9
-        kind = (job.backbone, job.recipe)
+        kind = (job.base, job.recipe)
         if kind not in known:
-            counts = count_trained(job.backbone, job.recipe)
+            counts = count_trained(job.base, job.recipe)
             known[kind] = measure_checkpoint(counts, device) if counts else _guess_checkpoint(rates, job.recipe)
         checkpoints.append(known[kind])
     largest = sorted(checkpoints, reverse=True)[: find_slots(cluster).num]

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol as Interface, assert_never
 
@@ -19,10 +19,10 @@ from cg_lab.execution.team import Team
 from cg_lab.journal import now
 from cg_lab.locks import find_holder
 from cg_lab.planning.plan import Plan
-from cg_lab.planning.work import EvalJob, FinetuneJob
+from cg_lab.planning.work import SERVED, EvalJob, FinetuneJob
 from cg_lab.recipe import Recipe
 from cg_lab.results import EvalResult, FinetuneResult, Layout, ServedFacts, write_result
-from cg_lab.serialize import content_id, omit_defaults
+from cg_lab.serialize import content_id, omit_defaults, write_text
 from cg_lab.study import SlurmSettings
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ class ModelBench:
         match job:
             case FinetuneJob(recipe=Recipe(by="command")):
                 self._run_command(job, conduct)
+            case FinetuneJob(backbone=ServedModel()):
+                self._take_served(job)
             case FinetuneJob(recipe=Recipe(by="elsewhere")):
                 self._take_given(job, self._open(job), conduct)
             case FinetuneJob():
@@ -132,6 +134,20 @@ class ModelBench:
         done = run.run(conduct)
         run.take(self._open(job).backbone, conduct)
         self._write(job, done, started)
+
+    def _take_served(self, job: FinetuneJob) -> None:
+        """Take a server's adapters for trained; whether the server has them is seen when they are asked."""
+        layout = self._surface.layout
+        if self._surface.team.is_first:
+            layout.weights(job.id).mkdir(parents=True, exist_ok=True)
+            write_text(layout.weights(job.id) / "README.md", f"At a server, as {job.weights.removeprefix(SERVED)}.\n")
+            write_result(
+                layout,
+                FinetuneResult(
+                    job=job, steps=None, samples=None, loss_first=None, loss_last=None, seconds=0.0,
+                    host=socket.gethostname(), started=now(),
+                ),
+            )  # fmt: skip
 
     def _take_given(self, job: FinetuneJob, shared: Workset, conduct: Conduct) -> None:
         """Take over what was trained elsewhere."""
@@ -297,8 +313,16 @@ class ModelBench:
             raise UserError(
                 f"model: '{model.name}' is served, and this sweep names no server of it; add model=endpoint model.url="
             )
+        if job.checkpoint_of:
+            name = surface.plan.finetune_by_id[job.checkpoint_of].weights.removeprefix(SERVED)
+            model = replace(model, name=name, served=name)
+            server = replace(server, model=model)
         catalog = surface.plan.catalog_of(job.data)
-        exam = pose_exam(job, open_source(catalog, layout.data), {part.name: part for part in catalog.subsets})
+        exam = pose_exam(
+            replace(job, backbone=model),
+            open_source(catalog, layout.data),
+            {part.name: part for part in catalog.subsets},
+        )
         folder = layout.answers(content_id("served", 1, omit_defaults(model)))
         done, facts = run_served_eval(exam, server, folder, layout.predictions(job.id), conduct.is_stopping)
         self._write_eval(job, done, started, facts)

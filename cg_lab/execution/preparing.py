@@ -61,7 +61,8 @@ class Preparation:
         """List every shard once: training sides of subsets that are trained on, test sides of those that are tested."""
         sides: dict[tuple[DataRef, Backbone, str, Split], None] = {}
         for job in self.plan.finetunes:
-            sides |= {(job.data, job.backbone, part.subset, Split.TRAIN): None for part in job.mixture.parts}
+            if not job.weights:
+                sides |= {(job.data, job.base, part.subset, Split.TRAIN): None for part in job.mixture.parts}
         for job in self.plan.evals:
             if isinstance(job.backbone, Backbone):  # a served model reads images itself
                 sides[job.data, job.backbone, job.target, Split.TEST] = None

@@ -158,7 +158,7 @@ class TrainerRun:
         exam = pose_training(source, subsets, job.mixture)
         folder = self.layout.prepared / "images" / content_id("images", 1, canonical_json(job.data))
         paths = write_image_files(source, exam.samples, folder)
-        form = job.backbone.answer
+        form = job.base.answer
         samples: list[TrainingSample] = []
         for sample, question in zip(exam.samples, exam.questions, strict=True):
             if not isinstance(question, Question):
@@ -207,11 +207,11 @@ def find_base(job: FinetuneJob) -> str:
     from cg_lab.models.identity import find_local_folder
     from cg_lab.training.model_card import find_snapshot
 
-    found = find_local_folder(job.backbone.path) or find_snapshot(job.backbone)
+    found = find_local_folder(job.base.path) or find_snapshot(job.base)
     if found is None:
         raise UserError(
-            f"model.path: '{job.backbone.path}' is not on this machine; hf download {job.backbone.path} --revision "
-            f"{job.backbone.revision}"
+            f"model.path: '{job.base.path}' is not on this machine; hf download {job.base.path} --revision "
+            f"{job.base.revision}"
         )
     return str(found.absolute())
 
@@ -225,7 +225,7 @@ def _check_job(job: FinetuneJob) -> None:
         With what it is, and a way out.
 
     """
-    model = job.backbone
+    model = job.base
     if model.adapter:
         raise UserError("model.adapter: is asked, not trained any further; take arms=[zero_shot]")
     for name in ("min_pixels", "max_pixels", "max_tiles"):

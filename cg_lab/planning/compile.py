@@ -216,15 +216,15 @@ class Compiler:
         return number < self._num_seeds[training.arm]
 
     def _make_finetune(self, training: Training, target: Subset, seed: int) -> FinetuneJob:
+        given = next((part for part in training.given if part.seed == seed), None)
+        if given is not None:
+            mixture = Mixture(parts=given.parts, seed=seed, labels=training.labels)
+            return self._jobs.make_finetune(mixture, seed, given.weights)
         if isinstance(self._backbone, ServedModel):
             raise UserError(
                 f"model=endpoint: '{self._backbone.served}' is asked, not trained, and the arm {training.arm} would "
                 "train it; take arms=[zero_shot,zero_shot_blind], or a model whose weights you have"
             )
-        given = next((part for part in training.given if part.seed == seed), None)
-        if given is not None:
-            mixture = Mixture(parts=given.parts, seed=seed, labels=training.labels)
-            return self._jobs.make_finetune(mixture, seed, given.weights)
         mixture = self._spreader.build_mixture(
             training.subsets,
             training.num_samples,

@@ -62,7 +62,6 @@ class JobFactory:
 
     def make_finetune(self, mixture: Mixture, seed: int, weights: str = "") -> FinetuneJob:
         """Make a fine-tune whose id is known."""
-        assert isinstance(self._backbone, Backbone)
         if weights:
             return FinetuneJob(
                 data=self._data,
@@ -72,6 +71,7 @@ class JobFactory:
                 seed=seed,
                 weights=weights,
             )
+        assert isinstance(self._backbone, Backbone)
         num_samples = mixture.num_samples
         kind = self._kinds.get(num_samples)
         recipe = fit_floor(self._recipe, num_samples) if kind is None else kind.recipe

@@ -158,13 +158,16 @@ class Mixture:
         return sum(part.count for part in self.parts if part.subset == subset)
 
 
+SERVED = "served:"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenCheckpoint:
     """Weights that were trained elsewhere."""
 
     seed: int
     weights: str
-    """`FOLDER@HASH`."""
+    """`FOLDER@HASH`, or `SERVED` and the name that a server gives to adapters of its model."""
     parts: tuple[MixturePart, ...]
     """What they were trained on, as it is declared; in order of name."""
 
@@ -179,17 +182,23 @@ class FinetuneJob:
     """One distinct fine-tune."""
 
     data: DataRef
-    backbone: Backbone
+    backbone: AnyBackbone
     mixture: Mixture
     recipe: Recipe
     seed: int
     weights: Annotated[str, Field(exclude_if=lambda given: not given)] = ""
-    """Of a checkpoint that was trained elsewhere, `FOLDER@HASH`; empty where they are trained."""
+    """Of a checkpoint that was trained elsewhere, as of `GivenCheckpoint`; empty where they are trained."""
 
     @cached_property
     def id(self) -> str:
         """Content hash of all fields that differ from their defaults, so that a new field leaves old ids alone."""
         return content_id("finetune", JOB_SCHEMA, omit_defaults(self) | mark_changes(self))
+
+    @property
+    def base(self) -> Backbone:
+        """The untouched model, whose weights are here; there is none of a served one."""
+        assert isinstance(self.backbone, Backbone)
+        return self.backbone
 
     @property
     def schedule(self) -> Schedule:
@@ -206,7 +215,8 @@ def mark_changes(job: FinetuneJob) -> dict[str, str]:
 
     Epochs that ended before their last samples are whole now, and every answer has an end.
     """
-    ended = {"answers": "ended"} if job.backbone.path.startswith(ENDLESS) else {}
+    is_endless = isinstance(job.backbone, Backbone) and job.backbone.path.startswith(ENDLESS)
+    ended = {"answers": "ended"} if is_endless else {}
     return ended | ({"epochs": "whole"} if has_changed(job.recipe, job.mixture.num_samples) else {})
 
 

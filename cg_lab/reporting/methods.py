@@ -10,7 +10,7 @@ from types import MappingProxyType
 from cg_lab.catalog import UNGROUPED
 from cg_lab.endpoint_settings import ServedModel
 from cg_lab.mat import Kind
-from cg_lab.planning.plan import Plan
+from cg_lab.planning.plan import Plan, Setting
 from cg_lab.recipe import Recipe
 
 MOST_SETTINGS = 24
@@ -46,13 +46,13 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
         name = f"Model ({setting.name})" if setting.name else "Model"
         if isinstance(backbone, ServedModel):
             read = [metrics[job.id] for job in plan.evals if job.backbone == backbone and job.id in metrics]
-            paragraphs.append(f"{name}: {_tell_served(backbone, form, read)}")
+            told = f" {_tell_declared(setting)}" if recipe.by == "elsewhere" else ""
+            paragraphs.append(f"{name}: {_tell_served(backbone, form, read)}{told}")
             continue
         if recipe.by == "elsewhere":
             paragraphs.append(
-                f"{name}: {backbone.name} (weights {backbone.revision}), fine-tuned elsewhere: what each checkpoint was trained on is declared in "
-                f"{setting.design.get('table')}, which the proofs rest on and nothing here can confirm; its weights were seen to be of this model and "
-                f"not to equal it. Questions are single-choice with up to four options in random order; the model answers with {form}."
+                f"{name}: {backbone.name} (weights {backbone.revision}), fine-tuned elsewhere. {_tell_declared(setting)} Their weights were seen to be of "
+                f"this model and not to equal it. Questions are single-choice with up to four options in random order; the model answers with {form}."
             )
             continue
         paragraphs.append(
@@ -70,6 +70,10 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
         f"intervals in effects.csv from {plan.rule.resamples:,} draws."
     )
     return tuple(paragraphs)
+
+
+def _tell_declared(setting: Setting) -> str:
+    return f"What each checkpoint was trained on is declared in {setting.design.get('table')}, which the proofs rest on and nothing here can confirm."
 
 
 def _tell_floor(recipe: Recipe) -> str:
@@ -92,7 +96,7 @@ def _tell_served(model: ServedModel, form: str, read: Sequence[Mapping[str, floa
             f"which theirs can't exceed."
         )
     return (
-        f"{model.name}, asked at a server as '{model.served}'{mark}, never trained; each request says {model.request}, and images travel {size}, "
+        f"{model.name}, asked at a server as '{model.served}'{mark}, never trained here; each request says {model.request}, and images travel {size}, "
         f"without loss. Questions are single-choice with options in random order; the model answers with {form}; {counted}"
     )
 

@@ -18,11 +18,12 @@ from cg_lab.catalog import Catalog
 from cg_lab.data.samples import DataSource, Split
 from cg_lab.data.sources import open_source
 from cg_lab.data_settings import NonEmptyText
+from cg_lab.endpoint_settings import EndpointSettings
 from cg_lab.errors import UserError, suggest
 from cg_lab.models.identity import hash_weights
 from cg_lab.planning.build import describe
 from cg_lab.planning.designs.checkpoints import CheckpointRow, Settings
-from cg_lab.planning.work import GivenCheckpoint, MixturePart
+from cg_lab.planning.work import SERVED, GivenCheckpoint, MixturePart
 from cg_lab.recipe import ELSEWHERE
 from cg_lab.serialize import parse
 from cg_lab.study import Study
@@ -39,8 +40,10 @@ class _Line:
     target: NonEmptyText
     arm: Arm
     seed: NonNegativeInt = 0
-    path: NonEmptyText
+    path: NonEmptyText | None = None
     """Folder of a model or of adapters, from the table's own folder on."""
+    served: NonEmptyText | None = None
+    """What a server calls it, as its adapters of a model."""
     trained_on: str | dict[str, NonNegativeInt]
     """Samples by subset, or a file that lists them."""
     variant: str = ""
@@ -54,6 +57,7 @@ class _Reader:
     path: Path
     catalog: Catalog
     source: DataSource
+    is_served: bool
     _sides: dict[str, dict[str, Split]] = field(default_factory=dict[str, dict[str, Split]])
     """By subset, on which side each sample is."""
 
@@ -70,9 +74,6 @@ class _Reader:
             raise UserError(
                 f"{where}: the arm {line.arm} asks the {line.arm.traits.model} model, and has no checkpoint of its own"
             )
-        folder = self._find(line.path)
-        if not folder.is_dir():
-            raise UserError(f"{where}: path '{line.path}' is no folder ({folder})")
         return CheckpointRow(
             target=line.target,
             arm=line.arm,
@@ -80,10 +81,24 @@ class _Reader:
             question=line.question,
             checkpoint=GivenCheckpoint(
                 seed=line.seed,
-                weights=f"{folder}@{_hash(folder, where)}",
+                weights=self._name_weights(line, where),
                 parts=self._read_parts(line.trained_on, where),
             ),
         )
+
+    def _name_weights(self, line: _Line, where: str) -> str:
+        if self.is_served:
+            if line.served is None or line.path is not None:
+                raise UserError(
+                    f"{where}: model=endpoint is asked at its server; give served, the name that it has there"
+                )
+            return f"{SERVED}{line.served}"
+        if line.path is None or line.served is not None:
+            raise UserError(f"{where}: give path, the folder of the weights; served is for model=endpoint")
+        folder = self._find(line.path)
+        if not folder.is_dir():
+            raise UserError(f"{where}: path '{line.path}' is no folder ({folder})")
+        return f"{folder}@{_hash(folder, where)}"
 
     def _find(self, path: str) -> Path:
         return (self.path.parent / Path(path).expanduser()).resolve()
@@ -168,7 +183,12 @@ def read_checkpoints(study: Study, catalog: Catalog, folder: Path | None, *, kee
     if not isinstance(study.design, Settings):
         return study
     path = Path(study.design.table).expanduser()
-    reader = _Reader(path=path, catalog=catalog, source=open_source(describe(catalog), folder))
+    reader = _Reader(
+        path=path,
+        catalog=catalog,
+        source=open_source(describe(catalog), folder),
+        is_served=isinstance(study.model, EndpointSettings),
+    )
     rows = [
         reader.read(
             parse(_Line, raw, where=f"checkpoints: {path}, line {number}"), f"checkpoints: {path}, line {number}"

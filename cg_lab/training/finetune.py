@@ -83,9 +83,9 @@ def run_finetune(
         If it was asked to stop; a checkpoint is left.
 
     """
-    if job.backbone.adapter:
+    if job.base.adapter:
         raise UserError(
-            f"model.adapter: '{job.backbone.adapter}' is asked, not trained any further; take arms=[zero_shot], or "
+            f"model.adapter: '{job.base.adapter}' is asked, not trained any further; take arms=[zero_shot], or "
             "model.path with its weights merged"
         )
     restore_weights(backbone)

@@ -173,8 +173,8 @@ def _check_adapter_base(left: Path, job: FinetuneJob, base: Path, said: str) -> 
     if not told:
         return "not said"
     found = find_local_folder(str(told))
-    if told != job.backbone.path and (found is None or found.resolve() != base.resolve()):
-        raise UserError(f"{said} adapters for '{told}', and was to train '{job.backbone.path}' ({base})")
+    if told != job.base.path and (found is None or found.resolve() != base.resolve()):
+        raise UserError(f"{said} adapters for '{told}', and was to train '{job.base.path}' ({base})")
     return str(told)
 
 

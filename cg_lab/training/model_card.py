@@ -37,11 +37,11 @@ def complete_checkpoint(folder: Path, job: FinetuneJob, plan: str) -> None:
         Name and id of the plan that it was trained for.
 
     """
-    source = find_local_folder(job.backbone.path) or find_snapshot(job.backbone)
+    source = find_local_folder(job.base.path) or find_snapshot(job.base)
     has_grids = False
     if source is not None:
         _copy_read_files(source, folder)
-        has_grids = _write_image_limits(job.backbone, source, folder)
+        has_grids = _write_image_limits(job.base, source, folder)
     kind = "whole" if not (folder / ADAPTER_CONFIG).exists() else "adapter with grids" if has_grids else "adapter"
     write_text(folder / "README.md", write_card(job, plan, kind))
 
@@ -84,7 +84,7 @@ def find_snapshot(backbone: Backbone) -> Path | None:
 
 def write_card(job: FinetuneJob, plan: str, kind: Kind) -> str:
     """Write a model card in the hub's form: where a model comes from, and how to open it."""
-    base, is_adapter = job.backbone, kind != "whole"
+    base, is_adapter = job.base, kind != "whole"
     mixture = "\n".join(f"| {part.subset} | {part.count} |" for part in job.mixture.parts)
     recipe = "\n".join(
         f"| {name} | {value} |" for name, value in to_plain(job.recipe).items() if name in job.recipe.said

@@ -27,7 +27,7 @@ def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
 
 
 def run(verb: str, chat: ChatServer, root: Path, *more: str) -> int:
-    return main([verb, *more, f"results_dir={root}", f"model.url={chat.url}", *SMALL])
+    return main([verb, *SMALL, *more, f"results_dir={root}", f"model.url={chat.url}"])
 
 
 @pytest.mark.slow
@@ -48,6 +48,34 @@ def test_a_sweep_that_failed_goes_on_and_reports_without_the_key(
     assert KEY not in printed.out + printed.err
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_adapters_that_a_server_has_are_arms_by_its_names_for_them(
+    chat: ChatServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat.adapters = ("tiny-1", "tiny-two")
+    table = tmp_path / "trained.csv"
+    table.write_text(
+        "target,arm,served,trained_on\n"
+        "us-breast-mass,related,tiny-1,us-lung-mass:8;xray-breast-mass:8\n"
+        "us-breast-mass,unrelated,tiny-two,ct-brain-side:16\n"
+    )
+    more = (f"checkpoints={table}", "arms=[zero_shot,unrelated,related]")
+    assert run("sweep", chat, tmp_path, *more) == 0
+    results = [json.loads(path.read_bytes()) for path in tmp_path.glob("jobs/*/result.json")]
+    asked = [result for result in results if result.get("served")]
+    assert len(asked) == 3
+    assert all(result["num_questions"] == 24 for result in asked)
+    assert {body["model"] for body in chat.bodies} == {"tiny", "tiny-1", "tiny-two"}
+    assert [sum(body["model"] == name for body in chat.bodies) for name in chat.adapters] == [24, 24]
+    report = (tmp_path / "studies" / "s" / "report.md").read_text(encoding="utf-8")
+    assert "declared in" in report
+    capsys.readouterr()
+    table.write_text(table.read_text().replace("tiny-two", "tiny-three"))
+    assert run("sweep", chat, tmp_path / "other", *more) == 1
+    printed = capsys.readouterr()
+    assert "model.served is 'tiny-three', and it lists tiny, tiny-1, tiny-two" in " ".join(printed.out.split())
 
 
 def test_the_doctor_asks_one_question(chat: ChatServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,8 @@ class ChatServer:
     refuses_log_probs: bool = False
     served: str = "tiny"
     answers_as: str = "tiny-2026-01-01"
+    adapters: tuple[str, ...] = ()
+    """Names of further models, which answer otherwise."""
     key: str = ""
     delay_s: float = 0.0
     root: str = "weights-1"
@@ -47,7 +49,7 @@ class ChatServer:
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
         text = body["messages"][-1]["content"][-1]["text"]
-        letter = LETTERS[self.choose(text)]
+        letter = LETTERS[(self.choose(text) + len(body["model"]) - len(self.served)) % 3]
         choice: dict[str, Any] = {"message": {"role": "assistant", "content": letter}, "finish_reason": "stop"}
         if self.gives_log_probs and body.get("logprobs"):
             tops = [{"token": letter, "logprob": -0.1}, {"token": " Z", "logprob": -2.5}]
@@ -77,7 +79,7 @@ class ChatServer:
             self.headers.append(headers)
         if self.key and headers.get("Authorization") != f"Bearer {self.key}":
             return ("status", 401, {}, f"Incorrect API key provided: {headers.get('Authorization')}")
-        if body["model"] != self.served:
+        if body["model"] not in {self.served, *self.adapters}:
             return ("status", 404, {}, f"The model `{body['model']}` does not exist.")
         if self.refuses_log_probs and "logprobs" in body:
             return ("status", 400, {}, "logprobs are not supported")
@@ -91,7 +93,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         chat: ChatServer = self.server.chat
         if self.path == "/v1/models":
-            self.send(200, {"object": "list", "data": [{"id": chat.served, "root": chat.root}]})
+            self.send(
+                200,
+                {"object": "list", "data": [{"id": name, "root": chat.root} for name in (chat.served, *chat.adapters)]},
+            )
         elif self.path == "/version":
             self.send(200, {"version": "0.9"})
         else:

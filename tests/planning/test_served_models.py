@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from cg_lab.arms import Arm
@@ -11,6 +14,8 @@ from cg_lab.errors import UserError
 from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan, parse_plan
+from cg_lab.study import Study
+from cg_lab.training.checkpoint_table import read_checkpoints
 
 SERVED = ("model=endpoint", "model.url=http://localhost:9/v1", "model.served=tiny", "targets=[ct-brain-mass]")
 
@@ -58,8 +63,6 @@ def test_the_server_is_no_part_of_an_id_and_what_changes_answers_is() -> None:
 
 
 def test_a_plan_of_it_is_read_as_it_was_written() -> None:
-    import json
-
     made = plan("arms=[zero_shot]")
     again = parse_plan(json.loads("".join(made.write_lines())), where="here")
     assert again == made
@@ -85,3 +88,21 @@ def test_what_is_wrong_is_told_by_its_setting(given: str, told: str) -> None:
 def test_a_setting_of_a_server_is_none_of_weights() -> None:
     with pytest.raises(UserError, match="unknown key"):
         read_study(["+model.url=http://host/v1"])
+
+
+def test_a_table_of_adapters_names_them_as_the_server_does(tmp_path: Path) -> None:
+    table = tmp_path / "trained.csv"
+
+    def read(column: str) -> Study:
+        table.write_text(f"target,arm,{column},trained_on\nct-brain-mass,related,one,ct-lung-mass:8;us-brain-mass:8\n")
+        study = read_study([*SERVED, f"checkpoints={table}"])
+        return read_checkpoints(study, read_catalog(study.data), None)
+
+    study = read("served")
+    run = Run(name="", study=study, catalog=read_catalog(study.data), backbone=identify_model(study.model))
+    made = build_plan([run])
+    assert [job.weights for job in made.finetunes] == ["served:one"]
+    assert {job.checkpoint_of for job in made.evals} == {None, made.finetunes[0].id}
+    assert parse_plan(json.loads("".join(made.write_lines())), where="here") == made
+    with pytest.raises(UserError, match="give served, the name that it has there"):
+        read("path")

@@ -183,7 +183,7 @@ def test_yaml_json_and_other_delimiters_say_the_same(read: Callable[..., Study])
         (HEAD, "table.csv", "lists no checkpoint"),
         ("{a: 1}", "table.yaml", "is no list of checkpoints"),
         ("[", "table.json", "can't be read"),
-        ("target,arm\nct,related", "table.csv", "path"),
+        ("target,arm\nct,related", "table.csv", "trained_on: missing"),
     ],
 )
 def test_a_file_that_is_no_table_is_told(read: Callable[..., Study], text: str, name: str, told: str) -> None:

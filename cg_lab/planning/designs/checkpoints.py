@@ -1,4 +1,4 @@
-"""Models that were trained elsewhere, as a table lists them, compared as Med-MAT compares its own (arXiv 2412.20070)."""
+"""Models that were trained elsewhere, as a table lists them, compared as Med-MAT compares its (arXiv 2412.20070)."""
 
 from __future__ import annotations
 
