@@ -127,7 +127,8 @@ class _Reader:
 
     def _count_samples(self, told: str, where: str) -> Counter[str]:
         """Count the samples that a file lists by subset; each is one of the subset's training side."""
-        path = self._find(told)
+        name, _, mixture = told.partition("#")
+        path = self._find(name)
         if not path.is_file():
             raise UserError(
                 f"{where}: trained_on is '{told}', and neither SUBSET:COUNT;SUBSET:COUNT nor a file that lists samples "
@@ -135,7 +136,7 @@ class _Reader:
             )
         counts = Counter[str]()
         seen: set[tuple[str, str]] = set()
-        for subset, sample in _list_samples(path):
+        for subset, sample in _list_samples(path, mixture):
             side = self._find_side(subset, sample, path)
             if side is not Split.TRAIN:
                 told = "it is a test sample" if side else "the catalogue has no such sample"
@@ -238,8 +239,8 @@ def _rename(line: dict[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _list_samples(path: Path) -> list[tuple[str, str]]:
-    """Read subset and sample of each line of a CSV, Parquet or JSON-lines file."""
+def _list_samples(path: Path, mixture: str) -> list[tuple[str, str]]:
+    """Read subset and sample of each line of a CSV, Parquet or JSON-lines file, or of one mixture that was exported."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv, json as arrow_json, parquet
 
@@ -258,6 +259,12 @@ def _list_samples(path: Path) -> list[tuple[str, str]]:
                 )
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} can't be read as a list of samples ({' '.join(str(error).split())})") from None
+    if {"mixture", "subset", "samples"} <= set(table.column_names):
+        rows = [row for row in table.to_pylist() if row["mixture"] == mixture]
+        if not rows:
+            there = sorted(set(table["mixture"].to_pylist()))
+            raise UserError(f"{path}: name one of its mixtures, as in {path.name}#{there[0] if there else 'ID'}")
+        return [(row["subset"], sample) for row in rows for sample in row["samples"]]
     name = next((name for name in ID_COLUMNS if name in table.column_names), None)
     if name is None or "subset" not in table.column_names:
         raise UserError(

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from cg_lab.arms import Arm
 from cg_lab.catalog import Catalog
@@ -159,6 +161,23 @@ def test_samples_by_their_ids_are_counted_and_test_samples_refused(
         write([*listed, ("us-lung-mass", sample)])
         with pytest.raises(UserError, match=told):
             read([line])
+
+
+def test_a_mixture_that_was_exported_is_named_behind_its_file(
+    read: Callable[..., Study], catalog: Catalog, tmp_path: Path
+) -> None:
+    source = open_source(describe(catalog), None)
+    names = [part.id for part in source.read_samples("us-lung-mass", Split.TRAIN)[:6]]
+    rows = [
+        {"mixture": "one", "subset": "us-lung-mass", "samples": names[:4]},
+        {"mixture": "two", "subset": "us-lung-mass", "samples": names},
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "mixtures.parquet")
+    design: Any = read([(TARGET, "related", 0, "one", "mixtures.parquet#two")]).design
+    assert [(part.subset, part.count) for part in design.rows[0].checkpoint.parts] == [("us-lung-mass", 6)]
+    for told in ("mixtures.parquet", "mixtures.parquet#three"):
+        with pytest.raises(UserError, match=r"name one of its mixtures, as in mixtures\.parquet#one"):
+            read([(TARGET, "related", 0, "one", told)])
 
 
 def test_yaml_json_and_other_delimiters_say_the_same(read: Callable[..., Study]) -> None:
