@@ -15,7 +15,7 @@ from cg_lab.errors import UserError
 from cg_lab.execution.bench import Conduct, ModelBench, Surface
 from cg_lab.execution.packs import Order
 from cg_lab.execution.team import SOLO
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import identify_model
 from cg_lab.models.tiny_llava import WEIGHTS
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.results import Layout, read_finetune_result
@@ -43,7 +43,7 @@ def open_bench(tmp_path: Path) -> Callable[[], tuple[ModelBench, Surface]]:
         )
         catalog = read_catalog(study.data)
         study = read_checkpoints(study, catalog, None)
-        plan = build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_backbone(study.model))])
+        plan = build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_model(study.model))])
         order = Order(study=plan.study, cluster=study.cluster, tracking=study.tracking, eval_batch_size=8)
         layout = Layout(tmp_path / "results")
         surface = Surface(plan=plan, order=order, layout=layout, threads=1, team=SOLO, jobs=plan.finetunes)

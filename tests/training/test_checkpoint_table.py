@@ -18,7 +18,7 @@ from cg_lab.config import read_study
 from cg_lab.data.samples import Split
 from cg_lab.data.sources import open_source, read_catalog
 from cg_lab.errors import UserError
-from cg_lab.models.identity import identify_backbone
+from cg_lab.models.identity import identify_model
 from cg_lab.models.tiny_llava import WEIGHTS
 from cg_lab.planning.build import Run, build_plan, describe
 from cg_lab.planning.plan import Plan
@@ -55,7 +55,7 @@ def read(tmp_path: Path, catalog: Catalog) -> Callable[..., Study]:
 
 
 def plan_from(study: Study, catalog: Catalog) -> Plan:
-    return build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_backbone(study.model))])
+    return build_plan([Run(name="", study=study, catalog=catalog, backbone=identify_model(study.model))])
 
 
 def test_a_table_is_planned_proved_and_judged_as_what_was_trained_here(
