@@ -91,6 +91,15 @@ def open_world(name: str) -> World:
 
 def choose_by_model(world: World, target: int, asked_N: NDArray[np.bool_]) -> FloatArray:
     """Score as `recommend` does."""
+    rest = world.whole.hide([target])
+    known = calibrate(world.relations, rest)
+    if known is not None and known.prefers_all_related:
+        return choose_all_related(world, target, asked_N)
+    return predict(world, target, asked_N)
+
+
+def predict(world: World, target: int, asked_N: NDArray[np.bool_]) -> FloatArray:
+    """Predict the skill of each mixture that was asked about a target."""
     model = TransferModel(world.relations, world.whole.hide([target]))
     return model.predict(world.relations, world.whole.counts_NS[asked_N], world.whole.targets_N[asked_N])
 
@@ -182,8 +191,8 @@ def measure_trust(world: World) -> tuple[float, float]:
         known = calibrate(world.relations, rest)
         assert known is not None
         asked_N = world.whole.targets_N == target
-        predicted = choose_by_model(world, target, asked_N)
-        first = int(np.argmax(predicted))
+        predicted = predict(world, target, asked_N)
+        first = int(np.argmax(choose_by_model(world, target, asked_N)))
         low, high = known.accuracy.bound(float(predicted[first]), 0.95)
         covered.append(low <= world.second_N[asked_N][first] <= high)
         evidence = Evidence(observed=rest, studies=(), num_finetunes=0, num_left_out=0, num_foreign=0)

@@ -175,9 +175,12 @@ def _tell_worth(found: Recommendation) -> Iterator[str]:
     yield (
         f"Held out in turn, {known.num_targets} other targets ended {scale * known.regret:.0f} points below the best "
         f"mixture tried for them with this ranking's choice, {scale * known.nearest_regret:.0f} with the nearest by "
-        f"elements, {scale * known.random_regret:.0f} with any."
+        f"elements, {scale * known.related_regret:.0f} with what is nearest to all related ones together, "
+        f"{scale * known.random_regret:.0f} with any."
     )
-    if known.regret >= known.nearest_regret:
+    if known.prefers_all_related:
+        yield "So all related subsets together come first here, whatever is predicted of others."
+    elif known.regret >= known.nearest_regret:
         yield "So the order of these mixtures is worth no more than nearness by elements: trust it little."
 
 

@@ -41,12 +41,30 @@ class Calibration:
     """Of the mixture that would have been recommended."""
     gain: Miss
     """Of its gain over the mixture of most subsets that was tried, which stands for all related ones."""
+    prefers_all_related: bool
+    """Whether all related subsets together did better than what was predicted to be best, so that they come first."""
     regret: float
-    """Mean of the best mixture's skill less the recommended one's."""
+    """Mean of the best mixture's skill less that of the one that was predicted to be best."""
+    related_regret: float
+    """The same of what was tried that is nearest to all related subsets together."""
     nearest_regret: float
     """The same of the mixture that shares most elements with the target, in the mean over its samples."""
     random_regret: float
     """The same of a mixture that is drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HeldOut:
+    """What came of recommending for one target that was held out, in skill."""
+
+    miss: float
+    gain_miss: float
+    related_miss: float
+    """Of what was tried that is nearest to all related subsets together."""
+    regret: float
+    related_regret: float
+    nearest_regret: float
+    random_regret: float
 
 
 def calibrate(relations: SubsetRelations, observed: Observations) -> Calibration | None:
@@ -57,37 +75,45 @@ def calibrate(relations: SubsetRelations, observed: Observations) -> Calibration
     None where too few targets can be held out.
 
     """
-    misses: list[tuple[float, float]] = []
-    regrets: list[tuple[float, float, float]] = []
+    held: list[_HeldOut] = []
     for target in np.unique(observed.targets_N):
         asked = observed.keep(observed.targets_N == target)
         rest = observed.hide([int(target)])
-        if len(asked.skills_N) < FEWEST_MIXTURES or len(np.unique(rest.targets_N)) < 2:
-            continue
-        predicted_N = TransferModel(relations, rest).predict(relations, asked.counts_NS, asked.targets_N)
-        first = np.argmax(predicted_N)
-        missed_N = asked.skills_N - predicted_N
-        widest = np.argmax((asked.counts_NS > 0).sum(axis=1))
-        misses.append((float(missed_N[first]), float(missed_N[first] - missed_N[widest])))
-        best = asked.skills_N.max()
-        nearest = _measure_nearness(relations, asked, int(target))
-        regrets.append(
-            (
-                best - asked.skills_N[first],
-                best - asked.skills_N[nearest == nearest.max()].mean(),
-                best - asked.skills_N.mean(),
-            )
-        )
-    if len(misses) < FEWEST_TARGETS:
+        if len(asked.skills_N) >= FEWEST_MIXTURES and len(np.unique(rest.targets_N)) >= 2:
+            held.append(_hold_out(relations, int(target), asked, rest))
+    if len(held) < FEWEST_TARGETS:
         return None
-    own, nearest_regret, random_regret = np.mean(regrets, axis=0)
+    regret = float(np.mean([part.regret for part in held]))
+    related_regret = float(np.mean([part.related_regret for part in held]))
+    prefers_all_related = related_regret < regret
     return Calibration(
-        num_targets=len(misses),
-        accuracy=_summarize([own for own, _ in misses]),
-        gain=_summarize([over_widest for _, over_widest in misses]),
-        regret=float(own),
-        nearest_regret=float(nearest_regret),
-        random_regret=float(random_regret),
+        num_targets=len(held),
+        accuracy=_summarize([part.related_miss if prefers_all_related else part.miss for part in held]),
+        gain=_summarize([part.gain_miss for part in held]),
+        prefers_all_related=prefers_all_related,
+        regret=regret,
+        related_regret=related_regret,
+        nearest_regret=float(np.mean([part.nearest_regret for part in held])),
+        random_regret=float(np.mean([part.random_regret for part in held])),
+    )
+
+
+def _hold_out(relations: SubsetRelations, target: int, asked: Observations, rest: Observations) -> _HeldOut:
+    """Recommend for a target by the rest, and see what was reached."""
+    predicted_N = TransferModel(relations, rest).predict(relations, asked.counts_NS, asked.targets_N)
+    missed_N, best = asked.skills_N - predicted_N, asked.skills_N.max()
+    first, widest = np.argmax(predicted_N), np.argmax((asked.counts_NS > 0).sum(axis=1))
+    nearest = _measure_nearness(relations, asked, target)
+    away_N = ((asked.counts_NS > 0) ^ relations.find_related(target)).sum(axis=1)
+    whole = np.argmin(away_N)
+    return _HeldOut(
+        miss=float(missed_N[first]),
+        gain_miss=float(missed_N[first] - missed_N[widest]),
+        related_miss=float(missed_N[whole]),
+        regret=float(best - asked.skills_N[first]),
+        related_regret=float(best - asked.skills_N[whole]),
+        nearest_regret=float(best - asked.skills_N[nearest == nearest.max()].mean()),
+        random_regret=float(best - asked.skills_N.mean()),
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
+from cg_lab.planning.members import join
 from cg_lab.recommendation.calibration import Calibration, calibrate
 from cg_lab.recommendation.finished_answers import Evidence
 from cg_lab.recommendation.mixture_search import MOST_SOURCES, MixtureSearch, ScoredMixture
@@ -129,8 +130,12 @@ def rank_mixtures(
     model = None if calibration is None else TransferModel(relations, evidence.observed)
     search = _open_search(relations, model, target, num_samples)
     found = search.search(allowed, MOST_SUBSETS)
-    related = tuple(name for name in allowed if graph.count_shared(graph[target], graph[name]))
+    related = graph.names(
+        join(np.flatnonzero(relations.find_related(graph.index[target])).tolist(), len(graph.subsets))
+    )
     whole = search.score([related])[0] if related else None
+    if calibration is not None and calibration.prefers_all_related and whole is not None:
+        found = [whole, *(mixture for mixture in found if mixture.subsets != whole.subsets)]
     scale = _Scale(graph[target], calibration, confidence)
     mixtures = tuple(_describe(graph, target, mixture, scale, whole) for mixture in found[:most])
     outlook, reason = _judge(found, scale)

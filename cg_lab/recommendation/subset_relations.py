@@ -28,6 +28,12 @@ class SubsetRelations:
         """Number of subsets."""
         return len(self.graph.subsets)
 
+    def find_related(self, target: int) -> BoolArray:
+        """Tell which subsets may be trained on for a target and show one of its elements, by their positions."""
+        graph = self.graph
+        allowed = {graph.index[name] for name in self.list_allowed(graph.subsets[target].name)}
+        return self.shared_STF[:, target].any(axis=1) & np.isin(np.arange(self.num_subsets), list(allowed))
+
     def list_allowed(self, target: str) -> tuple[str, ...]:
         """List the subsets that may be trained on for a target: with samples, and neither it, its like nor its copy."""
         graph, subset = self.graph, self.graph[target]

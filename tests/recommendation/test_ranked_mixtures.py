@@ -1,12 +1,13 @@
 """Mixtures are ranked by what others did for other targets, and nothing is promised where nothing helps."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cg_lab.planning.graph import MatGraph
-from cg_lab.recommendation import rank_mixtures
+from cg_lab.recommendation import rank_mixtures, ranked_mixtures
 from cg_lab.recommendation.calibration import Miss, calibrate
 from cg_lab.recommendation.mixture_search import MOST_SOURCES, MixtureSearch
 from cg_lab.recommendation.subset_relations import relate_subsets
@@ -101,6 +102,39 @@ def test_a_held_out_targets_choice_is_compared_with_the_best_that_was_tried(comp
     assert known.num_targets == 12
     assert known.regret < 0.1 < known.random_regret
     assert known.regret < known.nearest_regret
+
+
+def test_all_related_together_come_first_where_they_did_better_than_the_ranking(
+    composing: Observations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, known = rank(composing.hide([0])), calibrate(RELATIONS, composing.hide([0]))
+    assert known is not None
+    assert not known.prefers_all_related
+    monkeypatch.setattr(ranked_mixtures, "calibrate", lambda *_: replace(known, prefers_all_related=True))
+    after = rank(composing.hide([0]))
+    assert after.mixtures[0] == after.all_related == before.all_related
+    assert after.mixtures[1:] == before.mixtures[:-1]
+    assert {name[0] for name in after.mixtures[0].subsets} == {"a", "b", "c"}
+    assert all({*name.split("-")} & {"a", "x", "k"} for name in after.mixtures[0].subsets)
+
+
+def test_what_is_nearest_to_all_related_is_found_by_counting() -> None:
+    def half_random(relations, mixture, target) -> float:  # noqa: ANN001
+        return float(np.random.default_rng([*mixture, target]).uniform(0, 1))
+
+    observed = observe(RELATIONS, half_random)
+    known = calibrate(RELATIONS, observed)
+    assert known is not None
+    regrets = []
+    for target, own in enumerate(RELATIONS.graph.subsets):
+        related = {
+            place for place, part in enumerate(RELATIONS.graph.subsets) if part is not own and {*part.own} & {*own.own}
+        }
+        asked = observed.keep(observed.targets_N == target)
+        away = [len(related ^ {int(place) for place in np.flatnonzero(row)}) for row in asked.counts_NS]
+        regrets.append(asked.skills_N.max() - asked.skills_N[away.index(min(away))])
+    assert known.related_regret == pytest.approx(np.mean(regrets))
+    assert known.prefers_all_related == (known.related_regret < known.regret)
 
 
 def test_an_interval_for_one_more_target_is_students() -> None:
