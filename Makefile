@@ -1,7 +1,7 @@
 # Every target sets up what it needs; `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install sweep test test-fast check mutants slurm mlflow faults bench lock clean
+.PHONY: help install sweep test test-fast check docs mutants slurm mlflow faults bench lock clean
 SHELL := /bin/bash
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -54,6 +54,9 @@ check: .venv/.installed  ## format, lint, types, import contracts, fast tests
 	.venv/bin/pyright
 	.venv/bin/lint-imports
 	$(PYTEST) -m "$(FAST)" $(ARGS)
+
+docs: .venv/.installed  ## write anew what README, docs and experiments say that is printed (ARGS=--check says what would change)
+	$(RUN) -m tools.printed $(ARGS)
 
 # Exit status 1 if a mutant survives that tools/mutants.toml gives no reason for.
 mutants: .venv/.installed  ## break each rule that makes the science, see whether tests notice (MODULES="cg_lab/analysis/verdict.py")
