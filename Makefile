@@ -22,33 +22,40 @@ EXTRA := ($(SLOW)$(if $(HAS_SLURM), or (slurm and not faults))$(if $(HAS_GPU), o
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-install: .venv/.installed  ## make .venv with everything, at the versions of requirements.lock (TORCH="torch==..." takes another torch)
+install: .venv/.installed-dev  ## make .venv with everything, at the versions of requirements.lock (TORCH="torch==..." takes another torch)
 
-.venv/.installed: pyproject.toml requirements.lock
+# $(call install,WHAT): make .venv if need be, and install WHAT at the versions of requirements.lock.
+define install
 	@[ -n "$(PYTHON)" ] || { echo "no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@[ -x $(RUN) ] || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+	@[ -x $(RUN) ] || { echo "making .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; } || { rm -rf .venv; \
 		echo "$(PYTHON) can't make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-ifdef TORCH
-	$(PIP) install --quiet $(TORCH)
-	@touch .venv/own-torch
-endif
+	$(if $(TORCH),$(PIP) install --quiet $(TORCH) && touch .venv/own-torch)
 	@if [ -e .venv/own-torch ]; then grep -v '^torch==' requirements.lock; else cat requirements.lock; fi > .venv/constraints.txt
-	$(PIP) install --quiet -e '.[dev]' -c .venv/constraints.txt
+	@$(RUN) tools/install_project.py -e '$(1)' -c .venv/constraints.txt
+endef
+
+# What runs studies; tools for tests and checks come with .installed-dev, which has both.
+.venv/.installed: pyproject.toml requirements.lock
+	$(call install,.)
 	@touch $@
+
+.venv/.installed-dev: pyproject.toml requirements.lock
+	$(call install,.[dev])
+	@touch .venv/.installed $@
 
 sweep: .venv/.installed  ## plan, fine-tune, evaluate, track and report the default study; ARGS="seeds=[0,1]" overrides
 	$(RUN) -m cg_lab sweep $(ARGS)
 
-test: .venv/.installed  ## all tests that this machine can run, fast ones first; installs Chromium and PostgreSQL if they are missing
+test: .venv/.installed-dev  ## all tests that this machine can run, fast ones first; installs Chromium and PostgreSQL if they are missing
 	bash tests/install_system_packages.sh chromium
 	bash tests/install_system_packages.sh postgresql || echo "no PostgreSQL here: the test of the server is left out"
 	$(PYTEST) -m "$(FAST)" $(ARGS)
 	$(PYTEST) -m "$(EXTRA)" --durations=5 $(ARGS)
 
-test-fast: .venv/.installed  ## tests that are neither slow nor need a browser, Slurm or a GPU
+test-fast: .venv/.installed-dev  ## tests that are neither slow nor need a browser, Slurm or a GPU
 	$(PYTEST) -m "$(FAST)" $(ARGS)
 
-check: .venv/.installed  ## format, lint, types, import contracts, fast tests
+check: .venv/.installed-dev  ## format, lint, types, import contracts, fast tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/pyright
@@ -59,24 +66,24 @@ docs: .venv/.installed  ## write anew what README, docs and experiments say that
 	$(RUN) -m tools.printed $(ARGS)
 
 # Exit status 1 if a mutant survives that tools/mutants.toml gives no reason for.
-mutants: .venv/.installed  ## break each rule that makes the science, see whether tests notice (MODULES="cg_lab/analysis/verdict.py")
+mutants: .venv/.installed-dev  ## break each rule that makes the science, see whether tests notice (MODULES="cg_lab/analysis/verdict.py")
 	$(RUN) tools/mutants.py $(MODULES) $(ARGS)
 
 slurm:  ## install and start a Slurm on this machine, for tests (root; Debian); tests/slurm/stop.sh stops it
 	bash tests/slurm/start.sh
 
-mlflow: .venv/.installed  ## run an MLflow server with PostgreSQL for a team; ARGS="--port 5001" (installs Debian's PostgreSQL if it is missing)
+mlflow: .venv/.installed-dev  ## run an MLflow server with PostgreSQL for a team; ARGS="--port 5001" (installs Debian's PostgreSQL if it is missing)
 	bash tests/install_system_packages.sh postgresql
 	$(RUN) -m cg_lab server $(ARGS)
 
-faults: .venv/.installed slurm  ## let everything go wrong on that Slurm: kills, preemption, time limits, silence, a full disk
+faults: .venv/.installed-dev slurm  ## let everything go wrong on that Slurm: kills, preemption, time limits, silence, a full disk
 	$(RUN) -m pytest -v -m slurm --durations=0 $(ARGS)
 
-bench: .venv/.installed  ## measure the figures that the docs quote (BENCHMARKS="benchmarks/one.py" runs one)
+bench: .venv/.installed-dev  ## measure the figures that the docs quote (BENCHMARKS="benchmarks/one.py" runs one)
 	@for script in $(BENCHMARKS); do echo "== $$script"; $(RUN) $$script $(ARGS) || exit 1; done
 
 # A fresh environment, so that nothing that happens to be installed gets into the lock.
-lock: .venv/.installed  ## write requirements.lock anew: the newest versions that pyproject.toml allows, torch as it was
+lock: .venv/.installed-dev  ## write requirements.lock anew: the newest versions that pyproject.toml allows, torch as it was
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	grep '^torch==' requirements.lock > "$$folder/torch.txt"; \
 	$(RUN) -m venv "$$folder/venv"; \
