@@ -14,10 +14,10 @@ BENCHMARKS ?= $(sort $(wildcard benchmarks/*.py))
 PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile
 FAST := not slow and not browser and not slurm and not gpu
 SLOW := (slow or browser)
-# Tests that this machine can run beside the fast ones.
-HAS_SLURM := $(shell sinfo -h -o %T 2>/dev/null | grep -qE 'idle|mixed|alloc' && echo yes)
-HAS_GPU := $(shell command -v nvidia-smi)
-EXTRA := ($(SLOW)$(if $(HAS_SLURM), or (slurm and not faults))$(if $(HAS_GPU), or gpu))$(if $(HAS_SLURM),, and not slurm)$(if $(HAS_GPU),, and not gpu)
+# Tests that this machine can run beside the fast ones; asked once and only by `test`, since a Slurm that is down is slow to say so.
+HAS_SLURM = $(eval HAS_SLURM := $(shell sinfo -h -o %T 2>/dev/null | grep -qE 'idle|mixed|alloc' && echo yes))$(HAS_SLURM)
+HAS_GPU = $(shell command -v nvidia-smi)
+EXTRA = ($(SLOW)$(if $(HAS_SLURM), or (slurm and not faults))$(if $(HAS_GPU), or gpu))$(if $(HAS_SLURM),, and not slurm)$(if $(HAS_GPU),, and not gpu)
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12

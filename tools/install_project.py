@@ -1,6 +1,6 @@
-"""Install the project with uv where it can be had, else with pip: python tools/install_project.py ARGUMENTS OF PIP INSTALL.
+"""Install with uv where it can be had, else with pip: python tools/install_project.py ARGUMENTS OF PIP INSTALL.
 
-What pip is set to, by its files or by its environment, goes on to hold for uv. Nothing but the standard library is imported.
+What pip is set to, by its files or by its environment, goes on to hold for uv. Only the standard library is imported.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 
 def read_settings(listed: str) -> dict[str, list[str]]:
-    """Read what `pip config list` prints: values by setting.
+    r"""Read what `pip config list` prints: values by setting.
 
-    >>> read_settings("global.find-links='old'\\n:env:.find-links='wheels more'\\ninstall.no-index='true'")
+    >>> read_settings("global.find-links='old'\n:env:.find-links='wheels more'\ninstall.no-index='true'")
     {'find-links': ['wheels', 'more'], 'no-index': ['true']}
     """
     settings: dict[str, list[str]] = {}
