@@ -12,7 +12,6 @@ from PIL import Image
 from tests.browsing import Page, browsing
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
-NUM_COLORS = 256
 SCREEN, PHONE = (1400, 800), (390, 844)
 SHEET = (718, 1046)
 """Pixels of an A4 sheet between a browser's usual margins."""
@@ -23,8 +22,7 @@ def keep(page: Page, name: str, *, scheme: str = "light", media: str = "screen",
     page.call("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}])
     page.call("Emulation.setEmulatedVisionDeficiency", type=sight)
     page.settle()
-    image = Image.open(io.BytesIO(page.photograph())).convert("RGB")
-    image.quantize(NUM_COLORS, method=Image.Quantize.MAXCOVERAGE).save(IMAGES / f"{name}.png", optimize=True)
+    Image.open(io.BytesIO(page.photograph())).convert("RGB").save(IMAGES / f"{name}.png", optimize=True)
 
 
 def scroll(page: Page, heading: str) -> None:
