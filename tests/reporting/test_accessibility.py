@@ -60,14 +60,16 @@ def show(page: Page, path: Path, scheme: str) -> None:
     page.wait("document.readyState === 'complete'")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_a_report(browser: Page, report: Path, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 1400), ("light", 390)])
+def test_axe_finds_nothing_on_a_report(browser: Page, report: Path, scheme: str, width: int) -> None:
+    browser.resize(width, 800)
     show(browser, report, scheme)
     assert find_faults(browser) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_on_the_page_of_answers(browser: Page, report: Path, scheme: str) -> None:
+    browser.resize(1400, 800)
     show(browser, report.parent / "answers" / "index.html", scheme)
     browser.wait("document.querySelector('tbody img')")
     assert find_faults(browser) == []
