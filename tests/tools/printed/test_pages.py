@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,7 +26,6 @@ HELD = {
 """Pages whose blocks a test compares as it follows them."""
 BLOCK = re.compile(r"^```(?P<language>[^\n]*)\n(?P<lines>.*?)^```$", re.DOTALL | re.MULTILINE)
 BENCHMARKED = re.compile(r"<!-- (?P<name>[^>:]+) -->\n.*?<!-- end of (?P=name) -->", re.DOTALL)
-sys.path.append(str(ROOT / "benchmarks"))
 
 
 def list_unheld(text: str) -> list[str]:
@@ -87,13 +86,10 @@ def test_a_mark_of_an_unknown_kind_is_a_fault() -> None:
         rewrite("<!-- printed: nothing -->\nold\n", Path("a.md"), WRITERS)
 
 
-def test_the_page_on_scale_has_the_lines_of_its_simulation(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    scale: Any = import_module("scale")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["scale.py", "--jobs", "40", "--slots", "4", "--preemptions", "0"])
-    scale.main()
+def test_the_page_on_scale_has_the_lines_of_its_simulation(tmp_path: Path) -> None:
+    command = [sys.executable, "benchmarks/scale.py", "--jobs", "40", "--slots", "4", "--preemptions", "0"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     block = page.split("$ python benchmarks/scale.py\n")[1].split("\n```")[0]
-    assert [line[:18] for line in block.splitlines()] == [line[:18] for line in capsys.readouterr().out.splitlines()]
+    assert [line[:18] for line in block.splitlines()] == [line[:18] for line in done.stdout.splitlines()]
