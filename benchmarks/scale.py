@@ -21,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pages import write_into
+
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.execution.clusters import End, Key, Look, NoAnswerError, Task
@@ -278,6 +280,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=1000)
     parser.add_argument("--preemptions", type=float, default=0.5, help="per GPU and day")
     parser.add_argument("--deaths", type=float, default=0.05, help="per GPU and day")
+    parser.add_argument("--write", action="store_true", help="into docs/scale.md")
     arguments = parser.parse_args()
     began = time.perf_counter()
     plan = make_plan(arguments.jobs)
@@ -326,8 +329,10 @@ def main() -> None:
         "planning": f"{planned_s:.1f} s",
         "status": f"{status_s:.2f} s for all jobs, reading the plan included",
     }
-    for name, value in rows.items():
-        print(f"{name:<18} {value}")
+    told = "\n".join(f"{name:<18} {value}" for name, value in rows.items())
+    print(told)
+    if arguments.write:
+        write_into("scale.md", "simulation", f"```console\n$ python benchmarks/scale.py\n{told}\n```")
     if memory > 500:
         sys.exit("the driver took more than 500 MB")
 

@@ -39,6 +39,22 @@ class _Outcome:
     reason: str
 
 
+def show_end(layout: Layout, plan: Plan, *, is_mirrored: bool) -> None:
+    """Print what a sweep ends with: what came of each held-out question, and where all of it stands."""
+    show_effects(layout, plan)
+    folder = layout.study(plan.study)
+    print(f"\nreport   {folder / 'report.html'}")
+    print(f"answers  {folder / 'answers' / 'index.html'}")
+    print(f"numbers  {folder / 'effects.csv'}")
+    if is_mirrored:
+        print(f"compare  python -m cg_lab ui{say_where(layout)}")
+
+
+def say_where(layout: Layout) -> str:
+    """Say in an override where results lie, if not where they do by default."""
+    return "" if layout.root == Path("results") else f" results_dir={layout.root}"
+
+
 def show_effects(layout: Layout, plan: Plan) -> None:
     """Print what came of each held-out question, from effects.csv: a table where it fits, else some lines for each."""
     console = open_console()

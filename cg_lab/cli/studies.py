@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cg_lab.byte_counts import tell_bytes
 from cg_lab.cli.json_output import print_json
+from cg_lab.cli.study_list import list_studies, show_study
 from cg_lab.cli.study_results import open_existing
 from cg_lab.errors import UserError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from cg_lab.cli.arguments import Arguments
     from cg_lab.results import Layout
     from cg_lab.studies.job_pool import Needs, PoolUse
-    from cg_lab.studies.overview import StudyDetails, StudyOverview
     from cg_lab.studies.results_union import MergeReport
 
 MOST_NAMED = 10
@@ -66,68 +66,13 @@ def studies(arguments: Arguments) -> int:
         raise UserError(f"studies {arguments.action} {told}: {wanted} names wanted, {len(names)} given")
     match arguments.action:
         case "list":
-            return _list_studies(place.layout, as_json=arguments.json)
+            return list_studies(place.layout, as_json=arguments.json)
         case "show":
-            return _show_study(place.layout, names[0], as_json=arguments.json)
+            return show_study(place.layout, names[0], as_json=arguments.json)
         case "rm":
             return _remove_study(place, names[0])
         case _:
             return _rename_study(place, *names)
-
-
-def _list_studies(layout: Layout, *, as_json: bool) -> int:
-    from cg_lab.studies.overview import StudyList, read_overviews
-
-    overviews = read_overviews(layout)
-    if as_json:
-        print_json(StudyList(studies=overviews))
-        return 0
-    head = ("study", "state", "question", "verdicts", "jobs", "changed")
-    rows = [head, *map(_tell_overview, overviews)]  # rich would take longer for a thousand rows than all else
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    return 0
-
-
-def _tell_overview(part: StudyOverview) -> tuple[str, ...]:
-    jobs = f"{part.num_done}/{part.num_jobs}" + (f", {part.num_failed} failed" if part.num_failed else "")
-    verdicts = ", ".join(f"{count} {word}" for word, count in part.verdicts.items()) or "-"
-    return part.study, part.state, part.question, verdicts, jobs, part.changed[:16].replace("T", " ")
-
-
-def _show_study(layout: Layout, study: str, *, as_json: bool) -> int:
-    from cg_lab.studies.overview import read_details
-    from cg_lab.studies.plan_outline import list_named
-    from cg_lab.studies.study_folder import check_study
-
-    check_study(layout, study)
-    details = read_details(layout, study, list_named(layout))
-    if as_json:
-        print_json(details)
-    else:
-        print("\n".join(_tell_details(details, layout)))
-    return 0
-
-
-def _tell_details(details: StudyDetails, layout: Layout) -> list[str]:
-    part = details.overview
-    _, state, _, verdicts, jobs, changed = _tell_overview(part)
-    shared = ", ".join(f"{count} with {study}" for study, count in details.shared.items())
-    facts = {
-        "state": state,
-        "question": f"{part.num_questions} held-out questions under {', '.join(details.designs)}",
-        "targets": ", ".join(details.targets),
-        "verdicts": verdicts,
-        "jobs": jobs + (f"; shared: {shared}" if shared else ""),
-        "size": f"{tell_bytes(details.results_bytes)} results, {tell_bytes(details.weights_bytes)} weights",
-        "plan": details.plan + (f", registered {details.registered[:19]}" if details.registered else ""),
-        "replaced": ", ".join(details.replaced),
-        "draft": "planned beside it, see draft.json" if details.has_draft else "",
-        "changed": changed,
-        "folder": str(layout.study(part.study)),
-    }
-    return [part.study, *(f"  {name:<9} {told}" for name, told in facts.items() if told)]
 
 
 def _remove_study(place: Place, study: str) -> int:

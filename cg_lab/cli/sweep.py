@@ -17,7 +17,7 @@ from cg_lab.cli.plan_summary import show_plan
 from cg_lab.cli.progress import displaying
 from cg_lab.cli.provenance import collect_provenance
 from cg_lab.cli.runs import PlannedRun
-from cg_lab.cli.show import open_console, show_effects, tell_time
+from cg_lab.cli.show import open_console, say_where, show_end, tell_time
 from cg_lab.config import compose, to_yaml
 from cg_lab.doctor import check_before_jobs
 from cg_lab.due_seeds import find_due, list_jobs, write_due
@@ -61,7 +61,7 @@ def run_sweep(asked: Plan, runs: list[PlannedRun], layout: Layout, arguments: Ar
     pending = find_pending(find_due(layout, plan), layout)
     if not pending.num_jobs and is_current(layout, plan) and _is_finished(plan, order, layout):
         print(f"{plan.study}: all {len(plan.cells)} cells are done and reported.\n")
-        _tell_end(plan, order, layout)
+        show_end(layout, plan, is_mirrored=order.tracking.name == "mlflow")
         return 0
     check_before_jobs((*pending.finetunes, *pending.evals), order.cluster)
     with displaying(plan, layout) as display, driving(layout, plan.study, display.look_on):
@@ -78,7 +78,7 @@ def run_sweep(asked: Plan, runs: list[PlannedRun], layout: Layout, arguments: Ar
             _pass_password(order)
             started = start_plan(plan, order, layout, last, list_jobs(due))
             print(f"{started}; you may leave")
-            print(f"how far it is: python -m cg_lab status study={plan.study}{_say_where(layout)}")
+            print(f"how far it is: python -m cg_lab status study={plan.study}{say_where(layout)}")
             return 0
         began = time.monotonic()
         outcome = Outcome(num_done=len(due.finetunes) + len(due.evals), num_failed=0)
@@ -95,8 +95,8 @@ def run_sweep(asked: Plan, runs: list[PlannedRun], layout: Layout, arguments: Ar
             f"{outcome.num_done} jobs done, {outcome.num_failed} failed\n"
         )
     if outcome.num_failed:
-        print_failures(open_console(), list_jobs(due), layout, plan.study, _say_where(layout))
-    _tell_end(plan, order, layout)
+        print_failures(open_console(), list_jobs(due), layout, plan.study, say_where(layout))
+    show_end(layout, plan, is_mirrored=order.tracking.name == "mlflow")
     return 1 if outcome.num_failed else 0
 
 
@@ -335,16 +335,3 @@ def _mirror(plan: Plan, tracking: TrackingSettings, layout: Layout) -> None:
         sync_study(layout, plan.study, tracking_uri=tracking.uri, experiment=tracking.experiment)
     except TrackingError as error:
         print(f"MLflow: {error}; results are safe, try again with: python -m cg_lab sync", file=sys.stderr)
-
-
-def _tell_end(plan: Plan, order: Order, layout: Layout) -> None:
-    show_effects(layout, plan)
-    folder = layout.study(plan.study)
-    print(f"\nreport   {folder / 'report.html'}")
-    print(f"numbers  {folder / 'effects.csv'}")
-    if order.tracking.name == "mlflow":
-        print(f"compare  python -m cg_lab ui{_say_where(layout)}")
-
-
-def _say_where(layout: Layout) -> str:
-    return "" if layout.root == Path("results") else f" results_dir={layout.root}"

@@ -27,6 +27,8 @@ MOST_PANELS = 24
 MOST_ANSWERED = 4
 """Of them, those on a report's first screen."""
 MOST_ROWS = 60
+WIDTH, ABOVE, BELOW = 4.6, 0.28, 0.55
+"""Inches of a panel, above its axes, and below them."""
 COMPARED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.ALONE)
 """Arms that the main one is compared with where a word is given, in the order in which they are read."""
 TIP = "tip: "
@@ -83,6 +85,24 @@ def plot_answer(effects: StudyEffects) -> StyledFigure:
     return entitle(figure, "What each word rests on: accuracy with 95 percent intervals, and every seed")
 
 
+def plot_answers(effects: StudyEffects) -> list[StyledFigure]:
+    """Plot the same as a figure for each held-out question, with axes that stand in line below each other."""
+    asked = [(contrast, _list_answering(contrast)) for contrast in effects.contrasts[:MOST_ANSWERED]]
+    names = name_questions(effects.plan)
+    longest = max(len(name_arm(part.arm, part.variant)) for _, parts in asked for part in parts)
+    height = 0.25 * max(len(parts) for _, parts in asked)
+    left = min(0.15 + 0.07 * longest, WIDTH / 2)
+    figures: list[StyledFigure] = []
+    for contrast, parts in asked:
+        with styled():
+            figure = StyledFigure(figsize=(WIDTH, height + ABOVE + BELOW))
+            whole = height + ABOVE + BELOW
+            axes = figure.add_axes((left / WIDTH, BELOW / whole, 1 - (left + 0.35) / WIDTH, height / whole))
+            _draw_contrast(axes, contrast, parts, names[contrast.contrast.id])
+        figures.append(entitle(figure, f"{names[contrast.contrast.id]}: accuracy with 95 percent intervals"))
+    return figures
+
+
 def _list_answering(contrast: ContrastEffect) -> list[ArmEffect]:
     """List the arms that a word rests on, in the order in which they are read."""
     asked = _list_asked(contrast)
@@ -102,7 +122,7 @@ def _plot_panels(
         columns = min(2, len(asked))
         lines = -(-len(asked) // columns)
         rows = max(len(parts) for _, parts in asked)
-        figure = StyledFigure(figsize=(4.6 * columns, lines * (row_height * rows + 0.95)), layout="constrained")
+        figure = StyledFigure(figsize=(WIDTH * columns, lines * (row_height * rows + 0.95)), layout="constrained")
         figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
         for number, (contrast, parts) in enumerate(asked, start=1):
             axes = figure.add_subplot(lines, columns, number)

@@ -12,14 +12,12 @@ from cg_lab.tracking.record import (
     identify_catalogs,
     make_input,
     name_sources,
+    round_metrics,
     tell_failure,
     tell_recipe,
 )
-from cg_lab.tracking.run_names import count_questions, name_cell_run
+from cg_lab.tracking.run_names import count_questions, name_cell_group, name_cell_run
 from cg_lab.wilson import wilson_interval
-
-DIGITS = 9
-"""Of differences, so that 0.3 - 0.2 is shown as 0.1."""
 
 
 class CellRecorder:
@@ -68,12 +66,13 @@ class CellRecorder:
                 "catalog": self.catalogs[self.data[cell.eval_job]],
                 "eval_job": cell.eval_job,
                 "finetune_job": cell.finetune_job or "",
+                "seeds_of": name_cell_group(self.plan, cell, self.num_contrasts),
                 **self._tell_recipe(cell),
                 "host": state.host,
                 **tell_failure(state.failure),
             },
             params={**facts, "backbone": self._setting(cell).backbone.name, "num_train": str(cell.proof.num_train)},
-            metrics=self._measure(cell),
+            metrics=round_metrics(self._measure(cell)),
             artifacts=(predictions,) if state.status == "FINISHED" and predictions.exists() else (),
             inputs=(make_input(self.data[cell.eval_job], cell.subset, "testing", cell.proof.num_test),),
             asked=self.models.get(cell.finetune_job or ""),
@@ -119,7 +118,7 @@ class CellRecorder:
         metrics = {
             "accuracy": accuracy,
             "chance": chance,
-            "chance_corrected_accuracy": round((accuracy - chance) / (1 - chance), DIGITS),
+            "chance_corrected_accuracy": (accuracy - chance) / (1 - chance),
             **result.metrics,
             "num_questions": float(result.num_questions),
             "seconds": result.seconds,
@@ -128,7 +127,7 @@ class CellRecorder:
         for over in CONTROLS if cell.arm.traits.asks_target else ():
             other = self.accuracies.get((cell.contrast, over, None if over.traits.model == "untouched" else cell.seed))
             if other is not None and cell.arm is not over:
-                metrics[f"gain_over_{over}"] = round(accuracy - other, DIGITS)
+                metrics[f"gain_over_{over}"] = accuracy - other
         return metrics
 
     def _bound(self, cell: Cell, result: EvalResult) -> dict[str, float]:
@@ -137,4 +136,4 @@ class CellRecorder:
             return {}
         num_right = round(result.accuracy * result.num_questions)
         low, high = wilson_interval(num_right, result.num_questions, self.plan.rule.confidence)
-        return {"accuracy_low": round(low, DIGITS), "accuracy_high": round(high, DIGITS)}
+        return {"accuracy_low": low, "accuracy_high": high}

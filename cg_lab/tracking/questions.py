@@ -9,7 +9,7 @@ from cg_lab.planning.plan import Cell, Contrast, Plan
 from cg_lab.results import Layout
 from cg_lab.serialize import read_rows
 from cg_lab.tracking.jobs import JobState, RunStatus
-from cg_lab.tracking.record import Record, shorten
+from cg_lab.tracking.record import Record, round_metrics, shorten
 
 MEASURES = (
     "accuracy", "gain_over_zero_shot", "gain_over_unrelated", "gain_over_blind", "synergy", "interaction",
@@ -83,7 +83,7 @@ def _record(contrast: Contrast, row: dict[str, str], states: list[JobState], sha
             **{name: row.get(name) or "" for name in TOLD},
         },
         params={"design": contrast.design, "target": contrast.target},
-        metrics={name: float(value) for name, value in metrics.items() if value},
+        metrics=round_metrics({name: float(value) for name, value in metrics.items() if value}),
         start_ms=min(starts, default=None),
         end_ms=max(ends, default=None) if status in {"FINISHED", "FAILED"} else None,
     )

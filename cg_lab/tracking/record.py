@@ -14,10 +14,12 @@ from cg_lab.results import Failure
 from cg_lab.serialize import content_id, to_plain
 from cg_lab.tracking.jobs import Point, RunStatus, digest_curve
 
-RECORD_SCHEMA = 3
+RECORD_SCHEMA = 4
 """Raised when equal files come to give other runs, so that the next mirroring brings all of them up to date."""
 MOST_INPUTS = 64
 """Datasets of one run; MLflow's page of a run lists them all."""
+DIGITS = 3
+"""Of numbers behind the point."""
 MAX_NAME = 250
 """Characters of a run's name."""
 
@@ -103,6 +105,19 @@ def list_trained(data: DataRef, mixture: Mixture) -> tuple[Input, ...]:
             num_samples=mixture.num_samples,
         ),
     )
+
+
+def round_metrics(metrics: dict[str, float]) -> dict[str, float]:
+    """Round what tables show, to what one reads; files have every digit.
+
+    >>> round_metrics({"gain": 0.0458333, "p_holm": 0.0000012})
+    {'gain': 0.046, 'p_holm': 0.001}
+    """
+    least = 10**-DIGITS
+    return {
+        name: max(round(value, DIGITS), least) if name.startswith("p_") and value > 0 else round(value, DIGITS)
+        for name, value in metrics.items()
+    }
 
 
 def shorten(name: str) -> str:

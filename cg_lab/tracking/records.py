@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from cg_lab.arms import Arm
 from cg_lab.locks import find_holder
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import FinetuneJob
@@ -19,6 +20,7 @@ from cg_lab.tracking.record import (
     identify_catalogs,
     list_trained,
     name_sources,
+    round_metrics,
     shorten,
     tell_failure,
     tell_recipe,
@@ -38,9 +40,12 @@ def build_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
     tuned = {job.id: read_finetune_result(layout, job.id) for job in plan.finetunes}
     finetunes = {job_id: read_job(layout, job_id, result) for job_id, result in tuned.items()}
     shared, catalogs = _describe_plan(plan), identify_catalogs(plan)
+    arms = _list_arms(plan)
     trained = [
         replace(
-            _record_finetune(job, finetunes[job.id], tuned[job.id], shared | {"catalog": catalogs[job.data]}),
+            _record_finetune(
+                job, finetunes[job.id], tuned[job.id], shared | {"catalog": catalogs[job.data], "arms": arms[job.id]}
+            ),
             weights=_find_weights(layout, job) if tuned[job.id] else None,
         )
         for job in plan.finetunes
@@ -51,6 +56,15 @@ def build_records(plan: Plan, layout: Layout) -> tuple[Record, ...]:
     questions = record_questions(plan, layout, shared, evals)
     study = _record_study(plan, layout, shared, [*finetunes.values(), *evals.values()], count_words(questions))
     return (study, *questions, *trained, *tested)
+
+
+def _list_arms(plan: Plan) -> dict[str, str]:
+    """List by fine-tune the arms that train it; those that only ask its model in another way don't count."""
+    arms: dict[str, set[Arm]] = {}
+    for cell in plan.cells:
+        if cell.finetune_job is not None and cell.arm.traits.model == "own":
+            arms.setdefault(cell.finetune_job, set()).add(cell.arm)
+    return {job.id: ", ".join(arm for arm in Arm if arm in arms.get(job.id, ())) for job in plan.finetunes}
 
 
 def _describe_plan(plan: Plan) -> dict[str, str]:
@@ -175,4 +189,5 @@ def _find_weights(layout: Layout, job: FinetuneJob) -> str:
 def _measure_training(result: FinetuneResult) -> dict[str, float]:
     energy = {} if result.energy_joules is None else {"energy_joules": result.energy_joules}
     speed = {} if result.samples_per_s is None else {"mean_samples_per_s": result.samples_per_s}
-    return {"seconds": result.seconds, **speed, **energy}
+    loss = {} if result.loss_last is None else {"last_loss": result.loss_last}
+    return round_metrics({"seconds": result.seconds, **loss, **speed, **energy})

@@ -22,8 +22,16 @@ def count_questions(plan: Plan) -> Counter[str]:
 
 def name_cell_run(plan: Plan, cell: Cell, num_questions: Counter[str]) -> str:
     """Name a cell's run so that the first characters, which the UI's narrow column shows, tell it from others."""
+    return _name_cell(plan, cell, num_questions, "" if cell.seed is None else f" s{cell.seed}")
+
+
+def name_cell_group(plan: Plan, cell: Cell, num_questions: Counter[str]) -> str:
+    """Name what the runs of a cell's seeds have in common."""
+    return _name_cell(plan, cell, num_questions, "")
+
+
+def _name_cell(plan: Plan, cell: Cell, num_questions: Counter[str], seed: str) -> str:
     contrast = plan.contrast_by_id[cell.contrast]
-    seed = "" if cell.seed is None else f" s{cell.seed}"
     variant = f" {cell.variant}" if cell.variant else ""
     subset = "" if cell.arm.traits.asks_target else f" on {cell.subset}"
     sources = f" ({contrast.id.removeprefix(f'{contrast.target}/')})" if num_questions[contrast.target] > 1 else ""

@@ -214,7 +214,8 @@ def _open_experiment(client: MlflowClient, study: str, place: str | None, owner:
         )
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    for key, value in owner.items():
+    views = {key: view for key, view in build_view_tags().items() if key not in found.tags}  # others may be changed
+    for key, value in (owner | views).items():
         if found.tags.get(key) != value:
             client.set_experiment_tag(found.experiment_id, key, value)
     return found.experiment_id

@@ -123,12 +123,14 @@ def run_ui(
 
 
 def list_links(layout: Layout, built: UiCommand, uri: str | None = None) -> tuple[str, ...]:
-    """List the addresses of the newest studies' tables of cells; the UI's front page is about other things."""
+    """List the addresses of the newest studies' cells and losses; the UI's front page is about other things."""
     database = find_database(find_uri(layout, uri))
     studies = list_studies(database) if database else {}
+    views = {"": "viewStateShareKey=cells", ", loss by arm": "viewStateShareKey=losses&compareRunsMode=CHART"}
     return tuple(
-        f"  {study}: {built.url}/#/experiments/{number}/runs?viewStateShareKey=cells&workflowType=machine_learning"
+        f"  {study}{what}: {built.url}/#/experiments/{number}/runs?{view}&workflowType=machine_learning"
         for study, number in list(studies.items())[:NUM_LINKS]
+        for what, view in views.items()
     )
 
 

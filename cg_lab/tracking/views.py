@@ -14,6 +14,8 @@ KIND_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Has the UI open an experiment as model training, with its run table, not as traces of an application."""
 SHARE_TAG = "mlflow.sharedViewState."
 CELL_COLUMNS = ("params.target", "params.arm", "params.seed")
+NAME_COLUMN, NAME_WIDTH = "attributes.`Run Name`", 330
+"""A run's name, and the pixels in which names and groups can be told apart."""
 GAIN_COLUMNS = ("metrics.accuracy", *(f"metrics.gain_over_{over}" for over in CONTROLS))
 
 
@@ -29,7 +31,9 @@ class View:
     is_ascending: bool = False
     columns: tuple[str, ...]
     group_by: tuple[str, ...] = ()
-    """Parameters whose equal runs make one row with their means."""
+    """Parameters or tags whose equal runs make one row, or one line of a chart, with their means."""
+    charts: str = ""
+    """Words in the names of the charts that it begins with; empty where it is a table."""
 
 
 VIEWS = (
@@ -41,7 +45,7 @@ VIEWS = (
         ),
         order="attributes.start_time",
         columns=(*GAIN_COLUMNS, "metrics.num_questions"),
-        group_by=("target", "arm"),
+        group_by=("tags.seeds_of",),
     ),
     View(
         key="questions",
@@ -56,14 +60,14 @@ VIEWS = (
         filter="tags.kind = 'cell'",
         order="params.target",
         is_ascending=True,
-        columns=(*CELL_COLUMNS, *GAIN_COLUMNS, "metrics.num_questions", "params.subset", "params.sources"),
+        columns=(*GAIN_COLUMNS, *CELL_COLUMNS, "metrics.num_questions", "params.subset", "params.sources"),
     ),
     View(
         key="related",
         name="Related arm, largest gain first",
         filter="tags.arm = 'related' AND tags.fully_covered = 'true'",
         order="metrics.gain_over_zero_shot",
-        columns=("params.target", "params.seed", *GAIN_COLUMNS, "params.direction", "params.sources"),
+        columns=(*GAIN_COLUMNS, "params.target", "params.seed", "params.direction", "params.sources"),
     ),
     View(
         key="finetunes",
@@ -74,11 +78,20 @@ VIEWS = (
             "params.sources",
             "params.seed",
             "params.num_samples",
-            "metrics.loss",
+            "metrics.last_loss",
             "metrics.seconds",
             "metrics.mean_samples_per_s",
             "tags.host",
         ),
+    ),
+    View(
+        key="losses",
+        name="Loss by arm",
+        filter="tags.kind = 'finetune'",
+        order="attributes.start_time",
+        columns=("params.sources", "params.seed", "metrics.last_loss"),
+        group_by=("tags.arms",),
+        charts="loss",
     ),
     View(
         key="unfinished",
@@ -102,7 +115,8 @@ def build_view_tags() -> dict[str, str]:
 
 def _describe(view: View) -> dict[str, Any]:
     columns = [_quote(column) for column in view.columns]
-    keys = [{"mode": "param", "groupByData": name} for name in view.group_by]
+    parts = [column.split(".", 1) for column in view.group_by]
+    keys = [{"mode": kind.removesuffix("s"), "groupByData": name} for kind, name in parts]
     return {
         "searchFilter": view.filter,
         "orderByKey": _quote(view.order) if not view.order.startswith("attributes.") else view.order,
@@ -112,8 +126,9 @@ def _describe(view: View) -> dict[str, Any]:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
-        "columnOrder": columns,
-        "columnWidths": {_quote(column): 170 for column in GAIN_COLUMNS[1:]},
+        "columnOrder": [NAME_COLUMN, *columns],
+        "columnWidths": {NAME_COLUMN: NAME_WIDTH} | {_quote(column): 170 for column in GAIN_COLUMNS[1:]},
+        "chartsSearchFilter": view.charts,
         "runsHiddenMode": "FIRST_20_RUNS",
         "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if keys else None,
     }

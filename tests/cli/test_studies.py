@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cg_lab import registration
-from cg_lab.cli import main
+from cg_lab.cli import main, study_list
 from cg_lab.results import Layout, read_plan
 from tests.cli.small_study import BRAIN, BREAST, SMALL, run
 from tests.cli.test_looks import Trainer
@@ -134,3 +134,19 @@ def name_of(root: Path, *overrides: str) -> str:
 )
 def test_a_multirun_over_a_field_has_a_name_of_its_own(tmp_path: Path, overrides: tuple[str, ...], name: str) -> None:
     assert name_of(tmp_path, *overrides) == name
+
+
+def test_on_a_narrow_terminal_names_of_studies_are_whole_and_no_line_is_too_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a_study_whose_name_is_as_long_as_that_of_the_default_study"
+    assert run("plan", tmp_path, f"study={name}") == 0
+    capsys.readouterr()
+    assert main(["studies", f"results_dir={tmp_path}"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    monkeypatch.setattr(study_list, "_find_room", lambda: 80)
+    assert main(["studies", f"results_dir={tmp_path}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == name
+    assert lines[1].startswith("  planned, 0/")
+    assert max(map(len, lines)) <= 80

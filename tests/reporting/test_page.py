@@ -87,6 +87,8 @@ def test_contents_lead_to_every_part_and_stay_in_reach(report: Page) -> None:
     report.wait("Math.abs(document.querySelector('#verdicts').getBoundingClientRect().top) < 200")
     top = report.evaluate("document.querySelector('.contents').getBoundingClientRect().top")
     assert 0 <= top < 5
+    below = "document.querySelector('.contents').getBoundingClientRect().bottom"
+    assert report.evaluate(f"document.querySelector('#verdicts').getBoundingClientRect().top >= {below} - 1")
 
 
 def test_a_click_on_a_head_sorts_up_and_another_down(report: Page, files: ReportFiles) -> None:
@@ -142,6 +144,16 @@ def test_on_a_phone_tables_and_figures_scroll_and_the_page_does_not(browser: Pag
     assert browser.evaluate("innerWidth") == 390
     assert browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     assert browser.evaluate(WIDER) > 0  # tables are wider than a phone, within what scrolls
+
+
+def test_on_a_phone_the_figure_that_carries_the_answer_stands_whole_in_one_column(
+    browser: Page, files: ReportFiles
+) -> None:
+    show(browser, files.html, width=390)
+    drawn = "[...document.querySelectorAll('main > figure:first-of-type svg')].map(e => e.getBoundingClientRect())"
+    assert len(browser.evaluate(f"{drawn}.map(e => e.top)")) == len(set(browser.evaluate(f"{drawn}.map(e => e.top)")))
+    assert max(browser.evaluate(f"{drawn}.map(e => e.right)")) < 390
+    assert min(browser.evaluate(f"{drawn}.map(e => e.width)")) > 300
 
 
 def test_nothing_is_cut_off_on_paper(browser: Page, files: ReportFiles) -> None:

@@ -38,6 +38,11 @@ def open_cells(page: Page, link: str) -> None:
     page.open("about:blank")
     page.open(link)
     page.wait("document.querySelector('[row-id] a')")
+    dismiss(page)
+
+
+def dismiss(page: Page) -> None:
+    """Close the assistant and the note on shared views."""
     for part in ("mlflow.assistant.chat_panel.close", "mlflow.experiment_page.shared_view.dismiss"):
         button = f"document.querySelector('[data-component-id=\"{part}\"]')"
         if page.evaluate(button):

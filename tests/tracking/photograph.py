@@ -12,21 +12,29 @@ from PIL import Image
 from cg_lab.results import Layout
 from cg_lab.tracking import sync_study
 from tests.browsing import Page, browsing
-from tests.tracking.clicking import compare, filter_runs, list_axes, open_cells, serving, tick
+from tests.tracking.clicking import compare, dismiss, filter_runs, list_axes, open_cells, serving, tick
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 TARGET = "us-breast-mass"
-NUM_COLORS = 128
+SCREEN = (1400, 800)
 
 
 def take_pictures(page: Page, link: str) -> None:
     """Click through the pages, and keep what is visible of each."""
     open_cells(page, link)
-    filter_runs(page, "tags.arm = 'related'", 12)
+    page.resize(*SCREEN)
+    filter_runs(page, "tags.arm = 'related'", 20)
     _keep(page, "mlflow-cells")
+    open_cells(page, link.replace("=cells", "=means"))
+    page.resize(*SCREEN)
+    _keep(page, "mlflow-means")
+    page.open(link.replace("=cells", "=losses&compareRunsMode=CHART"))
+    page.wait("document.querySelector('.js-plotly-plot .scatterlayer')")
+    dismiss(page)
+    _keep(page, "mlflow-losses")
     open_cells(page, link)
-    page.resize(1500, 900)
-    filter_runs(page, f"tags.target = '{TARGET}' and params.seed = '0'", 7)
+    page.resize(*SCREEN)
+    filter_runs(page, f"tags.target = '{TARGET}' and params.seed = '0'", 10)
     for arm in ("unrelated", "related", "ceiling"):
         tick(page, f"{TARGET} {arm} s0")
     _compare(page)
@@ -37,7 +45,7 @@ def take_pictures(page: Page, link: str) -> None:
     page.evaluate("[...document.querySelectorAll('*')].findLast(e => e.innerText == 'Parameters').scrollIntoView()")
     _keep(page, "mlflow-compare")
     open_cells(page, link)
-    filter_runs(page, f"tags.target = '{TARGET}' and tags.arm != 'sources'", 16)
+    filter_runs(page, f"tags.target = '{TARGET}' and tags.arm != 'sources'", 27)
     page.click("document.querySelector('input[aria-label=\"Select all runs\"]')")
     _compare(page)
     for name in list_axes(page).keys() - {"arm", "accuracy"}:
@@ -62,8 +70,7 @@ def _remove_axis(page: Page, name: str) -> None:
 
 def _keep(page: Page, name: str) -> None:
     page.settle()
-    image = Image.open(io.BytesIO(page.photograph())).convert("RGB")
-    image.quantize(NUM_COLORS).save(IMAGES / f"{name}.png", optimize=True)
+    Image.open(io.BytesIO(page.photograph())).convert("RGB").save(IMAGES / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

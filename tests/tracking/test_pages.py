@@ -66,3 +66,20 @@ def test_parallel_coordinates_join_arms_with_accuracies(cells: Page) -> None:
     axes = list_axes(cells)
     assert {"related", "unrelated"} <= set(axes["arm"])
     assert {"0.75000", "0.55000"} <= set(axes["accuracy"])
+
+
+def test_means_have_names_that_are_whole_and_gains_are_on_the_screen(link: str, cells: Page) -> None:
+    open_cells(cells, link.replace("=cells", "=means"))
+    cells.resize(1400, 800)
+    cells.wait("document.body.innerText.includes('Group: ct-brain-mass related')")
+    head = "document.querySelector('[col-id=\"metrics.`gain_over_unrelated`\"].ag-header-cell')"
+    assert cells.evaluate(f"{head}.getBoundingClientRect().right") < 1400
+    name = "[...document.querySelectorAll('span, div')].findLast(e => e.innerText == 'Group: ct-brain-mass related')"
+    assert cells.evaluate(f"{name}.scrollWidth <= {name}.clientWidth")
+
+
+def test_losses_are_drawn_by_arm(link: str, cells: Page) -> None:
+    cells.open(link.replace("=cells", "=losses&compareRunsMode=CHART"))
+    cells.wait("document.querySelector('.js-plotly-plot .scatterlayer .trace')")
+    cells.wait("document.body.innerText.includes('related')")
+    assert "Group by: arms" in cells.text

@@ -155,12 +155,13 @@ def test_a_fine_tune_tells_what_it_is_trained_on_and_what_came_of_it(fresh: Lab)
     assert record.tags == {
         **{name: tell(fresh)["study"].tags[name] for name in ("study", "plan", "backbone", "catalog", "data", "world")},
         "kind": "finetune", "finetune_job": job.id, "sources": sources, "seed": "1", "host": "node-1",
-        "gpu": "NVIDIA H100", "failure": "", "failure_message": "",
+        "gpu": "NVIDIA H100", "arms": "unrelated", "failure": "", "failure_message": "",
     }  # fmt: skip
     expected = {"backbone": "tiny_llava", "sources": sources, "labels": "true", "seed": "1", "num_samples": "32"}
     assert {name: record.params[name] for name in expected} == expected
     assert record.params["batch_size"] == "16"
-    assert record.metrics == {"seconds": 3.5, "mean_samples_per_s": 480 / 3.5, "energy_joules": 700.0}
+    measured = {"seconds": 3.5, "last_loss": 0.667, "mean_samples_per_s": 137.143, "energy_joules": 700.0}
+    assert record.metrics == measured
     assert record.weights == str(fresh.layout.weights(job.id).resolve())
     assert len(record.curve) == 9
     assert record.inputs == tuple(
@@ -194,7 +195,7 @@ def test_energy_is_told_where_it_was_measured(fresh: Lab) -> None:
     fresh.finish_finetune(job)
     path = fresh.layout.result(job.id)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"energy_joules": None}))
-    assert set(tell(fresh)[f"finetune:{job.id}"].metrics) == {"seconds", "mean_samples_per_s"}
+    assert set(tell(fresh)[f"finetune:{job.id}"].metrics) == {"seconds", "last_loss", "mean_samples_per_s"}
 
 
 def test_a_failure_is_told_by_its_kind_and_words(fresh: Lab) -> None:
