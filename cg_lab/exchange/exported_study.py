@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Literal
 
-from cg_lab.data.samples import Sample
+from cg_lab.data.samples import DataSource, Sample
 from cg_lab.data.table import TableSource
 from cg_lab.exchange.exported_images import list_pngs
 from cg_lab.exchange.study_tests import Sources, StudyTest
@@ -91,11 +91,16 @@ class ExportedStudy:
                 question=question,
                 prompt=format_question(question, self.form),
                 answer=format_answer(question, self.form) if isinstance(question, Question) else "",
-                group=self._number_group(sample.group),
-                sha256=source.find_digest(sample) if isinstance(source, TableSource) else "",
+                group=self.number_group(sample.group),
+                sha256=find_digest(source, sample),
                 image=image,
             )
 
-    def _number_group(self, group: str | None) -> str:
+    def number_group(self, group: str | None) -> str:
         """Name a group by a number, since its own name may be a patient's."""
         return self._groups.setdefault(group, f"group {len(self._groups) + 1}") if group else ""
+
+
+def find_digest(source: DataSource, sample: Sample) -> str:
+    """Give the SHA-256 by which holders of the same data find an image; empty for what is drawn."""
+    return source.find_digest(sample) if isinstance(source, TableSource) else ""

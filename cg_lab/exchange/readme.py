@@ -26,6 +26,8 @@ configs:
   data_files: proofs.parquet
 - config_name: coverage
   data_files: coverage.parquet
+- config_name: samples
+  data_files: samples.parquet
 ---
 """
 """Tells `datasets` which table is which."""
@@ -51,7 +53,7 @@ def write_readme(study: ExportedStudy, told: str, *, has_table: bool) -> str:
         "`arms.parquet` has a row for each cell, which is one number of the study: its held-out question, arm, seed, the "
         "test that it is asked, `image` (`blank` shows an even gray image of the same size) and `shots` (examples of each label in the prompt), and "
         "its `mixture` and `proof`. `mixtures.parquet` has, for each mixture and subset, the ids of the samples and the label that each is trained "
-        "with (`labels` is `shuffled` where they were dealt out anew), and the seed that drew them. `proofs.parquet` says what a "
+        "with (`labels` is `shuffled` where they were dealt out anew), and the seed that drew them; `samples.parquet` has the question about each, as long as its label is its own and its finding is what is asked for. `proofs.parquet` says what a "
         "model was shown of its target, above all `target_absent`, and `coverage.parquet` which training subsets show which of its elements.",
         "\n".join(_list_cells(study)),
         "Answers come back into analysis and report with `python -m cg_lab import`, by `id`.",

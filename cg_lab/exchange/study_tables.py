@@ -9,10 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cg_lab.data.samples import deal_labels, draw_mixture
-from cg_lab.exchange.exported_study import ExportedStudy
+from cg_lab.catalog import DataRef
+from cg_lab.data.samples import ask, ask_boxes, deal_labels, draw_mixture
+from cg_lab.exchange.exported_study import ExportedStudy, find_digest
+from cg_lab.mat import Kind
 from cg_lab.planning.proof import Proof
 from cg_lab.planning.work import FinetuneJob
+from cg_lab.questions import BoxQuestion, Question, format_answer, format_question
 
 NAMES = pa.list_(pa.string())
 ARMS = pa.schema(
@@ -69,9 +72,22 @@ PROOFS = pa.schema(
 """One row for each distinct proof; columns as in plan.json."""
 COVERAGE = pa.schema({"proof": pa.int32(), "factor": pa.string(), "value": pa.string(), "subsets": NAMES})
 """One row for each proof and factor: the training subsets beside the target that show its element."""
+SAMPLES = pa.schema(
+    {
+        "sample": pa.string(),
+        "subset": pa.string(),
+        "group": pa.string(),
+        "label": pa.string(),
+        "sha256": pa.string(),
+        "prompt": pa.string(),
+        "answer": pa.string(),
+        "boxes": pa.list_(pa.list_(pa.float64())),
+    }
+)
+"""One row for each sample that any mixture trains on, with the subset's own question about it."""
 AT_ONCE = 1_000
 """Rows that are held together."""
-TABLES = {"arms": ARMS, "mixtures": MIXTURES, "proofs": PROOFS, "coverage": COVERAGE}
+TABLES = {"arms": ARMS, "mixtures": MIXTURES, "proofs": PROOFS, "coverage": COVERAGE, "samples": SAMPLES}
 
 
 def write_tables(study: ExportedStudy, folder: Path) -> None:
@@ -87,6 +103,7 @@ def write_tables(study: ExportedStudy, folder: Path) -> None:
             for number, proof in enumerate(proofs.values())
             for part in proof.coverage
         ),
+        "samples": _list_samples(study),
     }.items():
         write_rows(folder / f"{name}.parquet", rows, TABLES[name])
 
@@ -144,6 +161,29 @@ def _list_parts(study: ExportedStudy, job: FinetuneJob) -> Iterator[dict[str, An
             "samples": [sample for sample, _ in samples],
             "answers": [label for _, label in samples],
         }
+
+
+def _list_samples(study: ExportedStudy) -> Iterator[dict[str, Any]]:
+    """List each trained sample once; where labels are dealt anew, or elements asked for, models see another question."""
+    seen: set[tuple[DataRef, str]] = set()
+    for job in study.plan.finetunes:
+        catalog = study.plan.catalog_of(job.data)
+        source, boxed = study.sources.open(catalog), {one.name for one in catalog.subsets if one.kind is Kind.DETECTION}
+        for sample in draw_mixture(source, job.mixture):
+            if (job.data, sample.id) in seen:
+                continue
+            seen.add((job.data, sample.id))
+            question = ask_boxes(source, sample) if sample.subset in boxed else ask(source, sample)
+            yield {
+                "sample": sample.id,
+                "subset": sample.subset,
+                "group": study.number_group(sample.group) or None,
+                "label": sample.label,
+                "sha256": find_digest(source, sample) or None,
+                "prompt": format_question(question, study.form),
+                "answer": format_answer(question, study.form) if isinstance(question, Question) else None,
+                "boxes": [list(box) for box in question.boxes] if isinstance(question, BoxQuestion) else None,
+            }
 
 
 def _describe(number: int, proof: Proof) -> dict[str, Any]:

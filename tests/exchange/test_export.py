@@ -23,7 +23,7 @@ from cg_lab.arms import Arm
 from cg_lab.catalog import ImageData
 from cg_lab.cli import main
 from cg_lab.cli.verb_options import EXPORT_FORMATS
-from cg_lab.data.asking import pose_test
+from cg_lab.data.asking import pose_test, pose_training
 from cg_lab.data.samples import Split, deal_labels, draw_mixture
 from cg_lab.data.sources import open_source
 from cg_lab.dotted_modules import list_modules
@@ -34,7 +34,7 @@ from cg_lab.exchange.formats import FORMATS, load_format
 from cg_lab.exchange.study_tests import list_tests
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import Protocol
-from cg_lab.questions import LETTERS, AnswerForm, Question, format_question
+from cg_lab.questions import LETTERS, AnswerForm, Question, format_answer, format_question
 from cg_lab.results import Layout, write_plan
 from tests.reporting.answering import plan_images, plan_study
 
@@ -132,6 +132,25 @@ def test_mixtures_name_the_samples_and_labels_that_models_are_trained_on(phantom
         drawn = draw_mixture(source, job.mixture)
         assert found[job.id] == [(one.id, one.label) for one in deal_labels(drawn, job.mixture)]
     assert {row["labels"] for row in read(folder, "mixtures")} == {"true", "shuffled"}
+
+
+def test_samples_say_what_is_trained_on_as_models_are_asked(patients: Study, tmp_path: Path) -> None:
+    layout, plan = patients
+    folder = export(patients, tmp_path / "hf", "hf", images="reference", form=AnswerForm.LETTER)
+    rows = {row["sample"]: row for row in read(folder, "samples")}
+    assert len(rows) == len(read(folder, "samples"))
+    assert set(rows) == {sample for row in read(folder, "mixtures") for sample in row["samples"]}
+    (catalog,) = plan.catalogs
+    source, subsets = open_source(catalog, layout.data), {subset.name: subset for subset in catalog.subsets}
+    files = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (layout.root / "files").glob("*.png")}
+    for job in plan.finetunes:
+        posed = pose_training(source, subsets, job.mixture)
+        for sample, question in zip(posed.samples, posed.questions, strict=True):
+            row = rows[sample.id]
+            assert (row["subset"], row["label"]) == (sample.subset, sample.label)
+            assert row["prompt"] == format_question(question, AnswerForm.LETTER)
+            assert row["answer"] == format_answer(question, AnswerForm.LETTER)  # type: ignore[arg-type]
+            assert row["sha256"] in files
 
 
 def test_arms_say_what_each_cell_is_asked_and_was_shown(phantoms: Study, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ README = """
 from datasets import load_dataset
 
 questions = load_dataset("FOLDER", "questions", split="test")
-mixtures = load_dataset("FOLDER", "mixtures", split="train")  # and so are arms, proofs and coverage
+mixtures = load_dataset("FOLDER", "mixtures", split="train")  # and so are arms, samples, proofs and coverage
 ```
 
 A row of questions has `id`, `test`, `question` (id of the sample), `subset`, `group`, `image`, `sha256`, `instruction`, `prompt`,

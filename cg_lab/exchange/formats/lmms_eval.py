@@ -41,7 +41,7 @@ def write(study: ExportedStudy, folder: Path) -> str:
         "generation_kwargs": {"max_new_tokens": MOST_TOKENS, "temperature": 0, "do_sample": False},
         "metric_list": [
             {"metric": "accuracy", "aggregation": "mean", "higher_is_better": True},
-            {"metric": "chosen", "aggregation": "FUNCTION utils.count_answers", "higher_is_better": True},
+            {"metric": "answered", "aggregation": "FUNCTION utils.count_answered", "higher_is_better": True},
         ],
         "metadata": [{"version": 1}],
     }
