@@ -34,7 +34,7 @@ def export_study(arguments: Arguments) -> int:
     choice = ExportChoice(images=cast("Images", asked.images), form=AnswerForm(asked.answer) if asked.answer else None)
     plan = read_plan(layout.plan(study))
     done = write_export(layout, plan, tool, asked.out, choice)
-    num = sum(subset.num_test for test in done.tests for subset in test.catalog.subsets if subset.name == test.target)
+    num = sum(test.num_questions for test in done.tests if tool.TAKES_BOXES or not test.asks_boxes)
     images = "with images" if done.has_images else "without images, which --images copy writes where they may travel"
     print(f"written  {asked.out}: {num:,} test questions {images}, {len(plan.finetunes):,} training mixtures")
     print(f"how it is used: {asked.out / 'README.md'}")

@@ -72,18 +72,17 @@ class ExportedStudy:
 
     def list_questions(self, *, boxes: bool = True) -> Iterator[ExportedQuestion]:
         """Give all test questions in order; `boxes` says whether those that are answered by boxes are among them."""
-        for test in self.tests:
-            if boxes or not test.asks_boxes:
-                yield from self._list_test(test)
+        tests = [test for test in self.tests if boxes or not test.asks_boxes]
+        images = list_pngs(tests, self.sources.folder) if self.has_images else repeat(None)
+        for test in tests:
+            yield from self._list_test(test, images)
+        assert next(images, None) is None  # so that processes that read them end
 
-    def _list_test(self, test: StudyTest) -> Iterator[ExportedQuestion]:
+    def _list_test(self, test: StudyTest, images: Iterator[bytes | None]) -> Iterator[ExportedQuestion]:
         source = self.sources.open(test.catalog)
         exam = test.pose(source)
-        count = len(exam.samples)
-        images: Iterator[bytes | None] = repeat(None, count)
-        if self.has_images:
-            images = list_pngs(test.catalog, self.sources.folder, test.target, count)
-        for sample, question, image in zip(exam.samples, exam.questions, images, strict=True):
+        assert len(exam.samples) == test.num_questions
+        for sample, question in zip(exam.samples, exam.questions, strict=True):
             yield ExportedQuestion(
                 id=test.name_question(sample.id),
                 test=test.name,
@@ -93,7 +92,7 @@ class ExportedStudy:
                 answer=format_answer(question, self.form) if isinstance(question, Question) else "",
                 group=self.number_group(sample.group),
                 sha256=find_digest(source, sample),
-                image=image,
+                image=next(images),
             )
 
     def number_group(self, group: str | None) -> str:

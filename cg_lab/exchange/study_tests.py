@@ -9,6 +9,7 @@ from pathlib import Path
 from cg_lab.data.asking import Exam, pose_test
 from cg_lab.data.samples import DataSource
 from cg_lab.data.sources import open_source
+from cg_lab.mat import Kind, Subset
 from cg_lab.planning.plan import Plan, PlannedCatalog
 from cg_lab.planning.work import ORIGINAL, EvalJob
 
@@ -29,10 +30,19 @@ class StudyTest:
         return self.jobs[0].target
 
     @property
+    def subset(self) -> Subset:
+        """The same with all that its catalogue says of it."""
+        return next(one for one in self.catalog.subsets if one.name == self.target)
+
+    @property
+    def num_questions(self) -> int:
+        """One a test sample."""
+        return self.subset.num_test
+
+    @property
     def asks_boxes(self) -> bool:
         """Whether answers are boxes."""
-        subset = next(one for one in self.catalog.subsets if one.name == self.target)
-        return self.jobs[0].protocol.ask == "finding" and subset.kind == "detection"
+        return self.jobs[0].protocol.ask == "finding" and self.subset.kind is Kind.DETECTION
 
     def name_question(self, sample: str) -> str:
         """Name a question so that it is the only one of the study's with this name.

@@ -229,14 +229,16 @@ def test_many_images_are_read_by_several_processes_in_their_order(
     phantoms: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout, plan = phantoms
-    here = list(exported_images.list_pngs(plan.catalogs[0], layout.data, "us-breast-mass", 12))
+    tests = list_tests(plan)
+    here = list(exported_images.list_pngs(tests, layout.data))
+    assert len(here) == 24
     monkeypatch.setattr(exported_images, "FEW", 0)
     monkeypatch.setattr(exported_images, "AT_ONCE", 5)
     monkeypatch.setattr(exported_images.os, "sched_getaffinity", lambda _: {0, 1})
-    assert list(exported_images.list_pngs(plan.catalogs[0], layout.data, "us-breast-mass", 12)) == here
-    gone = replace(plan.catalogs[0], data=ImageData(content="gone", seed=0))
+    assert list(exported_images.list_pngs(tests, layout.data)) == here
+    gone = replace(tests[0], catalog=replace(plan.catalogs[0], data=ImageData(content="gone", seed=0)))
     with pytest.raises(UserError, match="no table of images"):
-        list(exported_images.list_pngs(gone, layout.data, "us-breast-mass", 12))
+        list(exported_images.list_pngs([gone], layout.data))
 
 
 def test_the_inspect_task_has_each_question_with_its_image(phantoms: Study, tmp_path: Path) -> None:

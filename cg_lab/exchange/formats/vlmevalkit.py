@@ -48,8 +48,7 @@ def _count_options(study: ExportedStudy) -> list[int]:
     counts: list[int] = []
     for test in study.tests:
         protocol = test.jobs[0].protocol
-        subset = next(one for one in test.catalog.subsets if one.name == test.target)
-        counts.append(len(protocol.candidates) if protocol.ask == "elements" else subset.num_options)
+        counts.append(len(protocol.candidates) if protocol.ask == "elements" else test.subset.num_options)
     return counts
 
 
