@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cg_lab.exchange.exported_study import ExportedQuestion, ExportedStudy
-from cg_lab.exchange.task_files import name_task, write_task_files
+from cg_lab.exchange.task_files import MOST_TOKENS, name_task, write_task_files
 from cg_lab.serialize import write_lines
 
 TAKES_BOXES = False
@@ -21,7 +21,7 @@ README = """
 
 ```bash
 inspect eval task.py@{task} --model PROVIDER/NAME
-python -m cg_lab import logs/*.eval --study STUDY --arm zero_shot
+python -m cg_lab import logs/*.eval --study {study} --arm zero_shot
 ```
 
 `-T test=NAME` asks one test. `-T arm=ARM -T seed=N` say in the log which model was asked, and `import` needs no option then. The task
@@ -35,7 +35,7 @@ def write(study: ExportedStudy, folder: Path) -> str:
     rows = (_write_sample(number, one, folder) for number, one in enumerate(questions))
     write_lines(folder / "questions.jsonl", (f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     write_task_files(study, folder, "inspect_task.py.txt", "task.py")
-    return README.format(task=name_task(study), most=64)
+    return README.format(task=name_task(study), study=study.name, most=MOST_TOKENS)
 
 
 def _write_sample(number: int, one: ExportedQuestion, folder: Path) -> dict[str, Any]:

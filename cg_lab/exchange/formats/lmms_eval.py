@@ -21,7 +21,7 @@ In this folder:
 
 ```bash
 python -m lmms_eval --include_path . --tasks {task} --model MODEL --model_args ARGUMENTS --batch_size 1 --log_samples --output_path logs
-python -m cg_lab import logs/*/*_samples_{task}.jsonl --study STUDY --arm zero_shot
+python -m cg_lab import logs/*/*_samples_{task}.jsonl --study {study} --arm zero_shot
 ```
 """
 
@@ -48,4 +48,4 @@ def write(study: ExportedStudy, folder: Path) -> str:
     task |= {name: f"FUNCTION utils.{name}" for name in FUNCTIONS}
     text = yaml.safe_dump(task, sort_keys=False, allow_unicode=True).replace("FUNCTION ", "!function ")
     (folder / f"{name_task(study)}.yaml").write_text(text, encoding="utf-8")
-    return README.format(task=name_task(study))
+    return README.format(task=name_task(study), study=study.name)
