@@ -73,6 +73,18 @@ class ServedFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSource:
+    """A file that answers were imported from."""
+
+    name: str
+    sha256: str
+    tool: str
+    """That wrote it."""
+    model: str
+    """As the tool calls it; empty where it does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
     """What a finished evaluation found; each question's probabilities lie in predictions.parquet beside it."""
 
@@ -88,6 +100,8 @@ class EvalResult:
     started: str
     served: ServedFacts | None = None
     """None for weights that were loaded."""
+    imported: tuple[AnswerSource, ...] = ()
+    """Files that its answers are from, where another tool asked."""
 
 
 FailureKind = Literal[

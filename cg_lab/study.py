@@ -95,13 +95,17 @@ class BudgetSettings:
         return any(limit is not None for limit in (self.gpu_hours, self.samples, self.finetunes))
 
 
+ELSEWHERE = "elsewhere:"
+"""In place of the path of a model that other tools train and ask, whose answers are imported."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
     """Identity of an untouched model."""
 
     name: str
     path: str
-    """`package:tiny_llava`, a Hugging Face name, or a local folder."""
+    """`package:tiny_llava`, a Hugging Face name, a local folder, or `elsewhere:`."""
     revision: str
     """Commit or tag of a hub model, or hash of a local one's files."""
     answer: AnswerForm
@@ -114,6 +118,11 @@ class Backbone:
     """Most tiles that an image is cut into, beside the whole of it; 1 cuts none, None is what the processor says."""
     attention: Annotated[Attention | None, Field(exclude_if=lambda given: given is None)] = None
     """Kernels of attention; None for what transformers chooses."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether other tools train and ask it."""
+        return self.path == ELSEWHERE
 
 
 AnyBackbone = Annotated[

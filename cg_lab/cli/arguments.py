@@ -37,9 +37,32 @@ examples:
   python -m cg_lab studies                                what is there
   python -m cg_lab gc --dry-run                           what could go
   python -m cg_lab bundle STUDY study.zip                 pass a study on; `open study.zip` adds it elsewhere
+  python -m cg_lab export STUDY --to inspect --out FOLDER its questions, mixtures and proofs for other tools
+  python -m cg_lab import logs/*.eval --study STUDY       what other tools found, into analysis and report
   python -m cg_lab ui                                     compare runs in MLflow
   eval "$(python -m cg_lab completion bash)"              let Tab complete verbs, options, groups, keys and studies
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportArguments:
+    """What `export` writes."""
+
+    to: str
+    out: Path
+    images: str
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportArguments:
+    """Whose answers `import` reads, as far as files do not say it."""
+
+    study: str
+    arm: str | None
+    variant: str | None
+    seed: int | None
+    held_out: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +103,9 @@ class Arguments:
     no_images: bool
     """Whether `report` leaves test images out."""
     names: tuple[str, ...]
-    """Studies or paths that `view`, `studies`, `bundle`, `open` and `merge` are about."""
+    """Studies or paths that `view`, `studies`, `bundle`, `open`, `merge`, `export` and `import` are about."""
+    export: ExportArguments
+    imported: ImportArguments
     opens: bool
     """Whether `view` opens a browser."""
     dry_run: bool
@@ -156,6 +181,19 @@ def parse_arguments(argv: list[str]) -> Arguments:
         published=getattr(parsed, "published", None),
         no_images=getattr(parsed, "no_images", False),
         names=tuple(getattr(parsed, "names", None) or ()),
+        export=ExportArguments(
+            to=getattr(parsed, "to", ""),
+            out=getattr(parsed, "out", Path()),
+            images=getattr(parsed, "images", "reference"),
+            answer=getattr(parsed, "answer", None),
+        ),
+        imported=ImportArguments(
+            study=getattr(parsed, "into", ""),
+            arm=_get_one(parsed, "arm"),
+            variant=getattr(parsed, "variant", None),
+            seed=getattr(parsed, "seed", None),
+            held_out=getattr(parsed, "held_out", None),
+        ),
         opens=getattr(parsed, "open", False),
         dry_run=getattr(parsed, "dry_run", False),
         weights=getattr(parsed, "weights", False),
@@ -207,8 +245,14 @@ def list_actions(command: argparse.ArgumentParser) -> list[argparse.Action]:
     return command._actions
 
 
+def _get_one(parsed: argparse.Namespace, name: str) -> str | None:
+    value = getattr(parsed, name, None)
+    return value if isinstance(value, str) else None
+
+
 def _split(parsed: argparse.Namespace, name: str) -> tuple[str, ...]:
-    values: list[str] = getattr(parsed, name, None) or []
+    given: list[str] | str = getattr(parsed, name, None) or []
+    values = [given] if isinstance(given, str) else given
     return tuple(part for value in values for part in value.split(",") if part)
 
 

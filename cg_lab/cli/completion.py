@@ -8,9 +8,10 @@ from pathlib import Path
 
 from cg_lab.arms import Arm
 from cg_lab.cli.arguments import build_parser, list_actions
+from cg_lab.cli.verb_options import EXPORT_FORMATS
 from cg_lab.config.folder import list_choices
 
-TAKE_STUDIES = frozenset({"view", "bundle", "report", "studies"})
+TAKE_STUDIES = frozenset({"view", "bundle", "export", "report", "studies"})
 """Verbs that take studies by name."""
 BEFORE, WORD = "CG_LAB_BEFORE", "CG_LAB_WORD"
 """Variables in which a shell hands over the words before, a line each, and the one at hand."""
@@ -81,8 +82,10 @@ def _list_words(command: argparse.ArgumentParser, before: Sequence[str], word: s
 def _list_option_values(option: argparse.Action, before: Sequence[str]) -> Iterable[str]:
     from cg_lab.execution.selection import State
 
-    named = {"state": list(State), "arm": list(Arm), "design": list_choices()["design"]}
-    return option.choices or named.get(option.dest) or (_list_studies(before) if option.dest == "diff" else ())
+    named = {"state": list(State), "arm": list(Arm), "design": list_choices()["design"], "to": EXPORT_FORMATS}
+    return (
+        option.choices or named.get(option.dest) or (_list_studies(before) if option.dest in {"diff", "into"} else ())
+    )
 
 
 def _list_keys(before: Sequence[str], word: str) -> Iterator[str]:

@@ -32,7 +32,7 @@ from cg_lab.locks import find_holder
 from cg_lab.passwords import hide_passwords
 from cg_lab.planning.plan import Cell, Plan
 from cg_lab.results import Failure, Layout, read_failure, write_failure
-from cg_lab.study import SlurmSettings
+from cg_lab.study import Backbone, SlurmSettings
 
 SCHEMA = 1
 """Of what `--json` prints; raised when a field goes or changes its meaning."""
@@ -168,6 +168,10 @@ def _tell_undriven(plan: Plan, standing: Standing) -> str:
         return ""
     if State.RUNNING in left or State.WAITING in left:
         return f"nobody drives it: what runs or waits goes on, and what that leaves waits for: {again}"
+    if all(isinstance(model, Backbone) and model.is_elsewhere for model in plan.backbones):
+        return (
+            f"other tools train and ask its model; answers come by: python -m cg_lab import FILE --study {plan.study}"
+        )
     return f"nobody drives it; {len(left)} jobs wait for: {again}"
 
 

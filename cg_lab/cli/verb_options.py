@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+EXPORT_FORMATS = ("hf", "inspect", "lmms-eval", "vlmevalkit", "croissant")
+"""As `cg_lab.exchange.formats` has them, which loads more than `--help` may take."""
+
 
 def add_hydra_options(command: argparse.ArgumentParser) -> None:
     """Add what Hydra's own command line has for looking at a configuration."""
@@ -45,6 +48,8 @@ def add_own_options(name: str, command: argparse.ArgumentParser) -> None:
             _add_selection(name, command)
         case "studies" | "gc" | "bundle" | "open" | "merge":
             _add_folder_options(name, command)
+        case "export" | "import":
+            _add_exchange(name, command)
         case "plan":
             command.add_argument(
                 "--diff",
@@ -90,6 +95,34 @@ def _add_folder_options(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("--weights", action="store_true", help="also weights that no open evaluation needs")
     if name == "bundle":
         command.add_argument("--weights", action="store_true", help="fine-tuned weights too")
+
+
+def _add_exchange(name: str, command: argparse.ArgumentParser) -> None:
+    """Add what says what goes to other tools, and what comes from them."""
+    if name == "export":
+        command.add_argument("names", nargs="*", metavar="STUDY", help="a study by name")
+        command.add_argument(
+            "--to", metavar="FORMAT", required=True, help=f"{', '.join(EXPORT_FORMATS)}, or a dotted module of your own"
+        )
+        command.add_argument("--out", type=Path, metavar="FOLDER", required=True, help="new folder to write")
+        command.add_argument(
+            "--images",
+            choices=["copy", "reference"],
+            default="reference",
+            help="copy: test images travel; reference: their SHA-256 alone, as is right for patients' (default)",
+        )
+        command.add_argument(
+            "--answer", choices=["letter", "text"], help="what models are asked for (default: as the study's model is)"
+        )
+        return
+    command.add_argument("names", nargs="*", metavar="FILE", help="logs of inspect_ai, samples of lmms-eval, or CSV")
+    command.add_argument("--study", dest="into", metavar="STUDY", required=True, help="the study that asked")
+    command.add_argument("--arm", metavar="ARM", help="arm whose model answered, where the files do not say it")
+    command.add_argument(
+        "--variant", metavar="NAME", help="tells arms of one kind apart, such as the source of `alone`"
+    )
+    command.add_argument("--seed", type=int, metavar="N", help="seed of that model; none for the untouched one")
+    command.add_argument("--held-out", metavar="ID", help="held-out question, where a target has several")
 
 
 def _add_showing(name: str, command: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, cast
 
-from cg_lab.cli import servers, studies
+from cg_lab.cli import exchange, servers, studies
 from cg_lab.cli.study_results import check_planned, find_results, find_root, is_planned, read_planned, read_runs
 from cg_lab.errors import UserError
 
@@ -256,6 +256,8 @@ VERBS: dict[str, tuple[Run, str]] = {
     "bundle": (studies.bundle, "write a study to one folder or archive that opens elsewhere"),
     "open": (studies.open_bundle, "add a bundle to a results folder; what is there stays"),
     "merge": (studies.merge, "add the results of another machine; what is there stays"),
+    "export": (exchange.export_study, "write a study's questions, mixtures and proofs for other tools"),
+    "import": (exchange.import_answers, "take answers that other tools got into a study, for its report"),
     "sync": (sync, "mirror a study's files to MLflow"),
     "server": (servers.server, "run an MLflow server with PostgreSQL, which a team mirrors its studies to"),
     "ui": (servers.ui, "open the MLflow UI on this machine"),

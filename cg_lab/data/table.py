@@ -127,6 +127,10 @@ class TableSource:
         """
         return [self.read_image(*self._origins[sample.id]) for sample in samples]
 
+    def find_digest(self, sample: Sample) -> str:
+        """Give the SHA-256 of the bytes that a sample's image is decoded from; its side was read before."""
+        return self._origins[sample.id][2]
+
     def read_image(self, part: str, origin: str, digest: str) -> Image.Image:
         """Open one image of a part, and compare it with its hash."""
         if part not in self._pictures:

@@ -43,6 +43,11 @@ def find_files(backbone: Backbone) -> Path | None:
 
 def check_model_files(backbone: Backbone) -> tuple[CheckResult, ...]:
     """Check each kind of file of a model."""
+    if backbone.is_elsewhere:
+        found = f"'{backbone.name}' is trained and asked by other tools"
+        return (
+            _fault("model", found, "`export` writes what they need, `import` takes their answers (docs/export.md)"),
+        )
     folder = find_files(backbone)
     if folder is None:
         return (check_cache(backbone),)

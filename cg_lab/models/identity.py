@@ -13,7 +13,7 @@ from cg_lab.models.endpoint.formats import load_format
 from cg_lab.models.tiny_llava import WEIGHTS
 from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.serialize import canonical_json, read_json
-from cg_lab.study import AnyBackbone, Backbone, ModelSettings
+from cg_lab.study import ELSEWHERE, AnyBackbone, Backbone, ModelSettings
 
 PACKAGED = {"package:tiny_llava": WEIGHTS}
 """Models that come with the package."""
@@ -90,7 +90,9 @@ def identify_backbone(settings: ModelSettings) -> Backbone:
 
     """
     folder = find_local_folder(settings.path)
-    if folder is not None:
+    if settings.path == ELSEWHERE:
+        revision = settings.revision or ""
+    elif folder is not None:
         revision = _hash_model(folder, settings.path)
     elif settings.revision is None:
         raise UserError(

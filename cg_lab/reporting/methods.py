@@ -12,12 +12,20 @@ from cg_lab.endpoint_settings import ServedModel
 from cg_lab.mat import Kind
 from cg_lab.planning.plan import Plan, Setting
 from cg_lab.recipe import Recipe
+from cg_lab.results import AnswerSource
+from cg_lab.study import Backbone
 
+MOST_FILES = 12
+"""Of imported answers that are named."""
 MOST_SETTINGS = 24
 """That are described one by one; of more, the first stands for all."""
 
 
-def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({})) -> tuple[str, ...]:
+def explain_methods(
+    plan: Plan,
+    metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+    imported: Mapping[str, tuple[AnswerSource, ...]] = MappingProxyType({}),
+) -> tuple[str, ...]:
     """Write the methods section of a report from its plan, a paragraph each.
 
     Parameters
@@ -26,6 +34,8 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
         What was done.
     metrics
         By id of the evaluation; they say how a served model's answers could be read.
+    imported
+        By id of the evaluation, the files that its answers come from.
 
     """
     seeds = sorted({cell.seed for cell in plan.cells if cell.seed is not None})
@@ -54,6 +64,9 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
                 f"{name}: {backbone.name} (weights {backbone.revision}), fine-tuned elsewhere. {_tell_declared(setting)} Their weights were seen to be of "
                 f"this model and not to equal it. Questions are single-choice with up to four options in random order; the model answers with {form}."
             )
+            continue
+        if backbone.is_elsewhere:
+            paragraphs.append(f"{name}: {_tell_elsewhere(plan, backbone, form, imported)}")
             continue
         paragraphs.append(
             f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned {_tell_trainer(recipe)}, learning rate "
@@ -101,6 +114,23 @@ def _tell_served(model: ServedModel, form: str, read: Sequence[Mapping[str, floa
     )
 
 
+def _tell_elsewhere(plan: Plan, model: Backbone, form: str, imported: Mapping[str, tuple[AnswerSource, ...]]) -> str:
+    """Say from which files the answers come of a model that other tools trained and asked."""
+    asked = [job.id for job in plan.evals if job.backbone == model]
+    files = dict.fromkeys(source for job in asked for source in imported.get(job, ()))
+    shown = [
+        f"{source.name} by {source.tool}{f' of {source.model}' if source.model else ''} (SHA-256 {source.sha256[:16]})"
+        for source in files
+    ]
+    more = f" and {len(shown) - MOST_FILES} more" if len(shown) > MOST_FILES else ""
+    mark = f" ({model.revision})" if model.revision else ""
+    return (
+        f"{model.name}{mark}, trained and asked by other tools: that it was trained on this plan's mixtures, and asked its questions about its images, is declared and was not seen. "
+        f"{sum(job in imported for job in asked)} of {len(asked)} evaluations are imported, from {', '.join(shown[:MOST_FILES]) or 'no file yet'}{more}. "
+        f"Questions are single-choice with options in random order; the model was to answer with {form}; what it wrote was parsed, and what names no option counts as wrong."
+    )
+
+
 def _tell_groups(plan: Plan) -> list[str]:
     """Say how images were grouped, and how many of them have no group."""
     notes = [note for catalog in plan.catalogs for note in catalog.notes if note.reason.startswith(UNGROUPED)]
@@ -116,7 +146,7 @@ def _tell_groups(plan: Plan) -> list[str]:
 def _tell_reading(plan: Plan) -> str:
     """Say how answers become scores."""
     said: list[str] = []
-    asked = [job for job in plan.evals if not isinstance(job.backbone, ServedModel)]
+    asked = [job for job in plan.evals if isinstance(job.backbone, Backbone) and not job.backbone.is_elsewhere]
     tuned = [job.protocol for job in asked if job.checkpoint_of] or [job.protocol for job in asked]
     untouched = [job.protocol for job in asked if not job.checkpoint_of]
     written = "what the model writes is parsed, and what names no option counts as wrong"

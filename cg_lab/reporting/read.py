@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from cg_lab.analysis.bootstrap import FloatArray, Scores
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob
-from cg_lab.results import Layout, read_failure
+from cg_lab.results import AnswerSource, Layout, read_failure
+from cg_lab.study import Backbone
 
 AT_ONCE = 500
 """Files whose answers become arrays together, since one by one that takes as long as reading them."""
@@ -44,6 +45,8 @@ class Readings:
     """Probability of the option that was chosen, among those offered, for each question; not of written answers."""
     choices: dict[str, np.ndarray]
     """Position of the option that was chosen, for each question; -1 where no option was."""
+    imported: dict[str, tuple[AnswerSource, ...]] = field(default_factory=dict)
+    """Files that answers come from which other tools got."""
 
 
 def read_scores(plan: Plan, layout: Layout) -> Readings:
@@ -65,6 +68,8 @@ def read_scores(plan: Plan, layout: Layout) -> Readings:
             known = asked[job.target] = _find_asked(file.table, asked.get(job.target))
             found.scores[job.id] = Scores(questions=known.questions, groups=known.groups, correct_SQ=right_Q[None])
             found.metrics[job.id] = file.metrics
+            if file.imported:
+                found.imported[job.id] = file.imported
             if len(sure_Q) and not np.isnan(sure_Q).any():
                 found.confidences[job.id] = sure_Q
             if "choice" in file.table.schema.names:
@@ -78,6 +83,7 @@ class _File:
 
     table: pa.Table
     metrics: dict[str, float]
+    imported: tuple[AnswerSource, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +97,11 @@ class _Asked:
 
 def _read_file(layout: Layout, job_id: str) -> _File:
     content = pa.BufferReader(layout.predictions(job_id).read_bytes())  # in half the time of asking the disk piecemeal
+    result = json.loads(layout.result(job_id).read_bytes())
     return _File(
         table=pq.ParquetFile(content).read(columns=COLUMNS.names, use_threads=False),
-        metrics=json.loads(layout.result(job_id).read_bytes()).get("metrics", {}),
+        metrics=result.get("metrics", {}),
+        imported=tuple(AnswerSource(**source) for source in result.get("imported", ())),
     )
 
 
@@ -142,7 +150,8 @@ def _explain(job: EvalJob, layout: Layout) -> str:
         return f"its fine-tune failed ({failure.kind}): {_first_line(failure.message)}"
     if failure := read_failure(layout, job.id):
         return f"failed ({failure.kind}): {_first_line(failure.message)}"
-    return "not run yet"
+    is_elsewhere = isinstance(job.backbone, Backbone) and job.backbone.is_elsewhere
+    return "not imported yet" if is_elsewhere else "not run yet"
 
 
 def _first_line(text: str) -> str:

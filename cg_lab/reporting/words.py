@@ -18,6 +18,7 @@ from cg_lab.planning.training_length import tell_unlearned
 from cg_lab.registration import Registration, find_additions
 from cg_lab.reporting.methods import explain_methods
 from cg_lab.reporting.names import name_questions
+from cg_lab.results import AnswerSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +32,21 @@ class Story:
     methods: tuple[str, ...]
 
 
-def tell_story(effects: StudyEffects, metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({})) -> Story:
+def tell_story(
+    effects: StudyEffects,
+    metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+    imported: Mapping[str, tuple[AnswerSource, ...]] = MappingProxyType({}),
+) -> Story:
     """Put a study in words: what was asked, what was and was not found, and how far it reaches.
 
-    `metrics` are those of its evaluations, by their ids.
+    `metrics` are those of its evaluations, `imported` the files that answers come from, by their ids.
     """
     return Story(
         question=_ask(effects.plan),
         answer=_answer(effects),
         findings=_tell_contrasts(effects),
         limits=_limit(effects),
-        methods=explain_methods(effects.plan, metrics),
+        methods=explain_methods(effects.plan, metrics, imported),
     )
 
 

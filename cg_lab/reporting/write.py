@@ -119,7 +119,7 @@ def write_report(layout: Layout, study: str, *, images: bool = True, folder: Pat
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
     content = _gather(effects, explored, figures, folder)
     content |= {
-        "story": tell_story(effects, readings.metrics),
+        "story": tell_story(effects, readings.metrics, readings.imported),
         "answers": list_answers(plan, readings.metrics, {part.contrast.id for part in content["shown"]}),
         "examples": illustrate(plan, layout, readings.scores, images=images),
         "registered": tell_registration(plan, registration),

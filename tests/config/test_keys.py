@@ -41,5 +41,5 @@ def test_every_recipe_has_every_key(recipe: str) -> None:
 @pytest.mark.parametrize("model", sorted({*list_choices()["model"]} - {"endpoint"}))
 def test_every_model_has_every_key(model: str) -> None:
     names = {field.name for field in fields(ModelSettings)}
-    further = ("model.name=n", "model.path=p") if model == "hub" else ()
+    further = {"hub": ("model.name=n", "model.path=p"), "elsewhere": ("model.name=n",)}.get(model, ())
     assert names <= read_keys("model", f"model={model}", *further)
