@@ -106,8 +106,8 @@ def _tell_reading(plan: Plan) -> str:
     """Say how answers become scores."""
     said: list[str] = []
     asked = [job for job in plan.evals if not isinstance(job.backbone, ServedModel)]
-    tuned = [job.protocol for job in asked if job.checkpoint_of] or [job.protocol for job in asked]
-    untouched = [job.protocol for job in asked if not job.checkpoint_of]
+    tuned = [job.protocol for job in asked if job.needs] or [job.protocol for job in asked]
+    untouched = [job.protocol for job in asked if not job.needs]
     written = "what the model writes is parsed, and what names no option counts as wrong"
     if any(protocol.by == "generation" for protocol in tuned):
         said.append(f"Answers: {written}.")

@@ -92,7 +92,7 @@ def _ask(plan: Plan) -> str:
     models = " and ".join(dict.fromkeys(backbone.name for backbone in plan.backbones))
     do = "Does" if len(plan.backbones) == 1 else "Do"
     target = " ".join(first.view)
-    if first.main is None or not any(cell.finetune_job for cell in plan.cells):
+    if first.main is None or not any(cell.finetunes for cell in plan.cells):
         return f"How well {do.lower()} {models} answer about {target} and others without any training?"
     if first.sees_target:
         return (
