@@ -71,7 +71,7 @@ def merging(model: Any, merged: MergedAdapters) -> Iterator[None]:
             else:
                 adapted.load_adapter(str(folder), adapter_name=name)
     merge = merged.merge
-    with _telling_unreadable(model, merged.folders[0]), torch.random.fork_rng():
+    with _telling_unreadable(model, merged.folders[0]):
         torch.manual_seed(merge.seed)
         adapted.add_weighted_adapter(
             names,

@@ -52,6 +52,7 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
             f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned {_tell_trainer(recipe)}, learning rate "
             f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s){_tell_floor(recipe)}, {recipe.batch_size} samples a step; {_tell_loss(recipe)}. Questions are single-choice with up to four options in random order; the model answers with {form}."
         )
+    paragraphs += filter(None, [_tell_merges(plan)])
     paragraphs += _tell_groups(plan)
     paragraphs += filter(None, [_tell_reading(plan)])
     if plan.comparisons:
@@ -63,6 +64,17 @@ def explain_methods(plan: Plan, metrics: Mapping[str, Mapping[str, float]] = Map
         f"intervals in effects.csv from {plan.rule.resamples:,} draws."
     )
     return tuple(paragraphs)
+
+
+def _tell_merges(plan: Plan) -> str:
+    """Say how adapters were merged; empty if none were."""
+    merges = [job.merge for job in plan.evals if job.merge]
+    ways = {
+        f"{merge.method}, weights {' and '.join(f'{weight:.3g}' for weight in merge.weights)}"
+        + ("" if merge.density is None else f", density {merge.density:g}")
+        for merge in merges
+    }
+    return f"Merged adapters: by peft's add_weighted_adapter ({'; '.join(sorted(ways))})." if ways else ""
 
 
 def _tell_floor(recipe: Recipe) -> str:

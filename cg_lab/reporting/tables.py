@@ -231,6 +231,7 @@ def _describe_contrast(effects: StudyEffects, contrast: Contrast, factors: tuple
 def _describe_effect(contrast: ContrastEffect, arm: ArmEffect, gone: list[str]) -> Row:
     is_main = contrast.main is arm
     further = contrast.further if is_main else None
+    merge = next((part for part in contrast.merges if part.arm is arm.arm), None)
     return {
         "arm": arm.arm,
         "variant": arm.variant,
@@ -264,6 +265,7 @@ def _describe_effect(contrast: ContrastEffect, arm: ArmEffect, gone: list[str]) 
             "share_of_gain_lost", contrast.lost.get(arm.variant) if arm.arm is Arm.WITHOUT else None, with_p=False
         ),
         **_describe_combination(contrast.combination if is_main else None),
+        **_interval("share_of_gain_kept", merge.kept if merge else None, with_p=False),
         "missing": str(len(gone)),
         "missing_reasons": "; ".join(dict.fromkeys(gone)),
     }
