@@ -1,4 +1,4 @@
-"""Evaluations of merged adapters wait for all of their fine-tunes, keep their weights, and go with the first failure."""
+"""Evaluations of merged adapters wait for all their fine-tunes, keep their weights, and go with the first failure."""
 
 from __future__ import annotations
 
