@@ -43,6 +43,8 @@ def recompute_effects(study: Study) -> Iterator[tuple[tuple[str, Key], Values]]:
                 row |= recompute_main(study, question, claims[name])
             if key[0] == "without":
                 row |= recompute_lost(question, key)
+            if key[0] in {"composed", "composed_alone"}:
+                row |= recompute_kept(question, key)
             yield (name, key), row
 
 
@@ -101,6 +103,12 @@ def recompute_share(name: str, question: Question, own: Key, most: Key, none: Ke
     terms = [question.term(own), question.term(most, -share), question.term(none, share - 1)]
     found = share_recovered(gain, whole, question.gain(own, most), add_up(*terms).freedom)
     return spread_out(name, found[0], found[1:]) if found else {}
+
+
+def recompute_kept(question: Question, key: Key) -> Values:
+    if not question.has("unrelated", "related") or key not in question.answers:
+        return {}
+    return recompute_share("share_of_gain_kept", question, key, question.key("related"), question.key("unrelated"))
 
 
 def recompute_lost(question: Question, key: Key) -> Values:
