@@ -146,7 +146,8 @@ def recompute_further(study: Study, question: Question, claim: Claim) -> Values:
         if needed and None not in needed:
             most = max(seeds for seeds in needed if seeds is not None)
             grown = [part for part in question.contrast["trainings"] if part["arm"] not in FEW_SEEDS]
-            further = (most - present) * len(grown)
+            num_each = {"composed": lambda part: len(part["subsets"]), "composed_alone": lambda _: 0}
+            further = (most - present) * sum(num_each.get(part["arm"], lambda _: 1)(part) for part in grown)
             if of_unrelated:
                 further += max(0, most - unrelated)
             return {"seeds_to_resolve": most, "finetunes_to_resolve": further}
