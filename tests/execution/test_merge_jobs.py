@@ -14,21 +14,19 @@ from cg_lab.execution.dealing import part_stages
 from cg_lab.execution.keeping import Keeper, find_lost
 from cg_lab.execution.packs import Order, find_pending, group_jobs, tabulate
 from cg_lab.execution.run import freeze
-from cg_lab.models.identity import identify_backbone
-from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import EvalJob
 from cg_lab.results import Layout, read_failure, write_plan
 from cg_lab.studies.plan_outline import read_outline
 from cg_lab.studies.results_union import _find_needed
+from tests.planning.cases import plan_one
 from tests.pretend import Lab, PretendBench, fail_with
 
 
 @pytest.fixture(scope="module")
 def merged_plan() -> Plan:
     study = read_study(["targets=[ct-brain-side]", "seeds=[0]", "arms=[zero_shot,related,composed]", "finetune=lora"])
-    backbone = identify_backbone(study.model)
-    return build_plan([Run(name="", study=study, catalog=read_catalog(study.data), backbone=backbone)])
+    return plan_one(study, read_catalog(study.data))
 
 
 @pytest.fixture
