@@ -183,8 +183,7 @@ class Simulation:
             for job_id in submission.packs[number]:
                 if self.layout.result(job_id).exists() or self.layout.failure(job_id).exists():
                     continue
-                needed = self.work.needs.get(job_id)
-                if needed and not self.layout.result(needed).exists():
+                if not all(self.layout.result(needed).exists() for needed in self.work.needs.get(job_id, ())):
                     self._write(trace, "left", job=job_id)
                     continue
                 ended_by = yield from self._work(trace, job_id)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Literal
 
-Model = Literal["untouched", "own", "main"]
-"""Which model an arm asks: the untouched backbone, one trained for the arm, or that of the question's main arm."""
+Model = Literal["untouched", "own", "merged", "main"]
+"""Which model an arm asks: the untouched backbone, one trained for the arm, the untouched backbone with the merged
+adapters of several trainings, or that of the question's main arm."""
 Shows = Literal["anything", "nothing", "one", "combination", "source", "others", "target"]
 """What an arm's training subsets may show of the target: anything; no element of it; exactly one each; all of its
 elements between them, where the question claims so; what the one subset shows that the arm's variant names; none of the
@@ -47,9 +48,14 @@ class Traits:
     """Whether it is asked about the target, and not about the subsets that its model was trained on."""
 
     @property
+    def has_own_model(self) -> bool:
+        """Whether its model is trained or merged for it alone."""
+        return self.model in {"own", "merged"}
+
+    @property
     def carries_claim(self) -> bool:
         """Whether it is trained with all seeds, and at later looks with more of them."""
-        return self.model == "main" or (self.model == "own" and self.num_seeds is None)
+        return self.model == "main" or (self.has_own_model and self.num_seeds is None)
 
     @property
     def is_tabulated(self) -> bool:
@@ -64,10 +70,10 @@ class Traits:
             (not re.fullmatch(r"\w[\w -]*", self.words), "its words must be letters, digits, spaces and hyphens"),
             (not self.meaning.strip(), "it needs a meaning"),
             (self.num_seeds is not None and self.num_seeds < 1, f"it can't be trained with {self.num_seeds} seeds"),
-            (self.model != "own" and self.num_seeds is not None, "only a training of its own has a number of seeds"),
+            (not self.has_own_model and self.num_seeds is not None, "only a training of its own has a number of seeds"),
             (self.is_main and self.num_seeds is not None, "a main arm is trained with all seeds"),
             (
-                self.model != "own" and (self.is_budgeted or self.is_main or self.shows != "anything"),
+                not self.has_own_model and (self.is_budgeted or self.is_main or self.shows != "anything"),
                 "only a training of its own has a budget, is what a question is about, and shows elements",
             ),
             (self.is_main and self.is_reference, "a main arm can't be the reference of its own gain"),
@@ -151,6 +157,42 @@ class Arm(StrEnum):
             colour="#7FB2D6",
             shows="source",
             is_budgeted=True,
+        ),
+    )
+    COMPOSED = (
+        "composed",
+        Traits(
+            words="composed",
+            meaning="the merged adapters of as many samples as related, trained on each of its subsets alone",
+            colour="#332288",
+            model="merged",
+            shows="combination",
+            is_budgeted=True,
+            is_optional=True,
+        ),
+    )
+    COMPOSED_ALONE = (
+        "composed_alone",
+        Traits(
+            words="composed alone",
+            meaning="the merged adapters of all arms alone, each trained on as many samples as related",
+            colour="#6699CC",
+            model="merged",
+            shows="combination",
+            is_optional=True,
+        ),
+    )
+    COMPOSED_UNRELATED = (
+        "composed_unrelated",
+        Traits(
+            words="composed unrelated",
+            meaning="the merged adapters of as many subsets that share no element with the target",
+            colour="#DDCC77",
+            model="merged",
+            shows="nothing",
+            num_seeds=2,
+            is_budgeted=True,
+            is_optional=True,
         ),
     )
     MISMATCHED = (
@@ -277,7 +319,7 @@ class Arm(StrEnum):
 
 if len({arm.traits.words for arm in Arm}) < len(Arm):
     raise ValueError("two arms have the same words")
-_REUSING = [(arm.traits.model, arm.traits.image, arm.traits.asks_target) for arm in Arm if arm.traits.model != "own"]
+_REUSING = [(arm.traits.model, arm.traits.image, arm.traits.asks_target) for arm in Arm if not arm.traits.has_own_model]
 if len({*_REUSING}) < len(_REUSING) or ("main", "original", True) in _REUSING:
     raise ValueError("two arms ask one model the same")
 

@@ -52,7 +52,7 @@ def take_due(plan: Plan, due: Mapping[str, int]) -> Plan:
 
 
 def _keep_cells(plan: Plan, cells: tuple[Cell, ...]) -> Plan:
-    needed = {job for cell in cells for job in (cell.finetune_job, cell.eval_job)}
+    needed = {job for cell in cells for job in (*cell.finetunes, cell.eval_job)}
     part = replace(
         plan,
         cells=cells,

@@ -134,6 +134,8 @@ def _list_moves(layout: Layout, chain: Sequence[Migration]) -> dict[str, dict[st
             plain = step.job(plain)
         if plain.get("checkpoint_of") in moves:
             plain["checkpoint_of"] = moves[plain["checkpoint_of"]]["id"]
+        if merge := plain.get("merge"):
+            plain["merge"] = merge | {"of": [moves[tune]["id"] if tune in moves else tune for tune in merge["of"]]}
         job = parse(EvalJob if "target" in plain else FinetuneJob, plain, where=str(layout.result(old)))
         if job.id != old:
             moves[old] = {"id": job.id, "job": plain}

@@ -36,7 +36,7 @@ Attention = Literal["sdpa", "flash_attention_2", "eager"]
 
 
 def _refuse_main(arm: Arm) -> Arm:
-    if arm.traits.model != "own" or arm.traits.is_main:
+    if not arm.traits.has_own_model or arm.traits.is_main:
         raise ValueError("only an arm that is trained beside the main one has a number of seeds of its own; set seeds")
     return arm
 
@@ -77,6 +77,36 @@ class FillerSettings:
     """A subset of kind `filler`; None mixes nothing in."""
     share: Annotated[float, Field(ge=0, lt=1)]
     """Samples of the filler for each sample of the arm."""
+
+
+MergeMethod = Literal[
+    "linear", "cat", "svd", "ties", "ties_svd", "dare_linear", "dare_linear_svd", "dare_ties", "dare_ties_svd",
+    "magnitude_prune", "magnitude_prune_svd",
+]  # fmt: skip
+"""How adapters are merged, as peft names it."""
+PRUNING = ("ties", "dare", "magnitude")
+"""How the methods begin that keep only a part of each adapter's values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeSettings:
+    """How arms that ask merged adapters merge them."""
+
+    method: MergeMethod
+    weights: PositiveFloat | Literal["share"]
+    """Of each adapter: a number for all, or the share of the samples that it was trained on."""
+    density: Annotated[float, Field(gt=0, le=1)]
+    """Of the methods that prune: the part of each adapter's values that is kept."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether the method draws at random which values it keeps."""
+        return self.method.startswith("dare")
+
+    @property
+    def prunes(self) -> bool:
+        """Whether the method keeps only a part of each adapter's values."""
+        return self.method.startswith(PRUNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +361,7 @@ class Study:
     twins: Literal["shared", "equal"]
     """Which subsets count as the target itself: those that share an element of every factor, or only equal ones."""
     filler: FillerSettings
+    merge: MergeSettings
     budget: BudgetSettings
     model: AnyModelSettings
     finetune: Recipe

@@ -24,7 +24,7 @@ class Settings(DesignSettings):
 def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> Iterator[Contrast]:
     for target in targets:
         related = graph.related(target)
-        further = [arm for arm in Arm if arm.traits.model == "own" and not arm.traits.is_main and arm not in POSED]
+        further = [arm for arm in Arm if arm.traits.has_own_model and not arm.traits.is_main and arm not in POSED]
         contrast = pose(
             graph,
             target,

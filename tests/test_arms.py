@@ -91,7 +91,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     layout = Layout(tmp_path_factory.mktemp("results"))
     study = read_study(
         [
-            "study=every", "seeds=[0,1]", "targets=[ct-brain-mass]", "rule.resamples=100",
+            "study=every", "finetune=lora", "seeds=[0,1]", "targets=[ct-brain-mass]", "rule.resamples=100",
             "data.modalities=[CT,MRI,US]", "data.areas=[Lung,Brain,Breast]", "data.tasks=[Mass,Bleed]",
             "data.train_per_subset=20", "data.test_per_subset=20", f"arms=[{','.join(Arm)}]",
         ]

@@ -14,6 +14,7 @@ from cg_lab.analysis.family import RegisteredFamily, count_absent, find_departur
 from cg_lab.analysis.further_seeds import FurtherSeeds, find_further
 from cg_lab.analysis.look_history import Look, take_looks
 from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrasts, stack_contrasts
+from cg_lab.analysis.merging import MergedGain
 from cg_lab.analysis.partial_conjunction import count_at_least
 from cg_lab.analysis.pooled_gains import TargetGain, pool_gains
 from cg_lab.analysis.summary import Asked, Summary, summarize_study
@@ -55,6 +56,8 @@ class ContrastEffect:
     the combination is no more than the least."""
     combination: Combination
     """What the sources do together beyond each alone."""
+    merges: tuple[MergedGain, ...]
+    """What merging adapters of the sources keeps of what they do together."""
     detectable: float | None
     """Smallest true gain over unrelated training that would have been shown among all questions with 80 % power."""
     departure: str
@@ -253,6 +256,7 @@ def _put_together(
         losses={factor: loss.interval for factor, loss in part.losses.items()},
         lost=part.lost,
         combination=part.combination,
+        merges=part.merges,
         detectable=part.detectable,
         departure=find_departures(registered, plan, part.contrast, seeds),
         decision=earlier or decision,

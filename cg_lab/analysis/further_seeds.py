@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cg_lab.analysis.arm_estimates import ArmEstimates
@@ -11,7 +11,7 @@ from cg_lab.analysis.gain_estimates import GainEstimate
 from cg_lab.analysis.synergy import find_alone
 from cg_lab.analysis.verdict import Decision
 from cg_lab.arms import Arm
-from cg_lab.planning.plan import Contrast, Plan
+from cg_lab.planning.plan import Contrast, Plan, Training
 from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.planning.study_power import MOST_SEEDS, find_detectable
 
@@ -131,6 +131,14 @@ def find_further(
     return FurtherSeeds(num_seeds=None)
 
 
+def _list_finetunes(training: Training, apart: Collection[tuple[str, int]]) -> list[int]:
+    """Give the samples of each fine-tune of a training; adapters that are merged have one each, if no arm has it."""
+    if training.arm.traits.model != "merged":
+        return [training.num_samples + training.num_target]
+    share = training.num_samples // len(training.subsets)
+    return [share for name in training.subsets if (name, share) not in apart]
+
+
 def _price(plan: Plan, contrast: Contrast, before: int, seeds: int, controlled: Sequence[SeedSplit]) -> FurtherSeeds:
     """Say what further seeds cost: of the arms that carry the claim, and of unrelated training for some gains."""
     setting = plan.setting_by_name[contrast.setting]
@@ -138,14 +146,13 @@ def _price(plan: Plan, contrast: Contrast, before: int, seeds: int, controlled: 
     control_seeds = max((part.control_seeds for part in controlled), default=0)
     if control_seeds:
         further |= {part: max(0, seeds - control_seeds) for part in contrast.trainings if part.arm is Arm.UNRELATED}
-    samples = sum(
-        schedule_epochs(setting.recipe, part.num_samples + part.num_target).samples * more
-        for part, more in further.items()
-    )
+    apart = {(part.subsets[0], part.num_samples) for part in contrast.trainings if len(part.subsets) == 1}
+    pieces = [(count, more) for part, more in further.items() for count in _list_finetunes(part, apart)]
+    samples = sum(schedule_epochs(setting.recipe, count).samples * more for count, more in pieces)
     return FurtherSeeds(
         num_seeds=seeds,
         of_unrelated=bool(control_seeds),
-        num_finetunes=sum(further.values()),
+        num_finetunes=sum(more for _, more in pieces),
         hours=samples * setting.rates.rate_gpus / setting.rates.train_samples_per_s / 3600,
         is_of_gpus=setting.rates.rate_gpus > 1,
     )

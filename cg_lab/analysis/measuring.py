@@ -10,6 +10,7 @@ import numpy as np
 from cg_lab.analysis.arm_estimates import GAINS_OVER, ArmEstimates, ArmStacks, Key
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_means
 from cg_lab.analysis.further_seeds import SeedSplit, split_gains
+from cg_lab.analysis.merging import MergedGain, measure_merges
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary
 from cg_lab.analysis.recovering import share_lost, share_recovered
 from cg_lab.analysis.stacking import Stack, keep_seeds, stack_seeds
@@ -66,6 +67,7 @@ class Measured:
     """Accuracy of each seed, by arm."""
     draws: Mapping[Arm, FloatArray]
     """Bootstrap draws of each arm's accuracy, of the same questions; none of a question that is on no curve."""
+    merges: tuple[MergedGain, ...]
     recovered: Interval | None
     mcnemar: Mapping[Arm, float]
     splits: Mapping[str, SeedSplit]
@@ -191,6 +193,7 @@ def _measure(
             for key, replicates_R in draws.items()
             if key[1:] == ("", target) and contrast.level is not None
         },
+        merges=measure_merges(arms, target, confidence),
         recovered=_recover(arms, target, confidence),
         mcnemar={
             over: compare_mcnemar(own.scores, other.scores)

@@ -19,7 +19,7 @@ class Stack:
     """Of the rows, ascending; empty for the one row of the untouched backbone."""
     scores: Scores
     models: tuple[str, ...] = ()
-    """Ids of the rows' fine-tunes; empty without seeds."""
+    """Ids of the rows' fine-tunes, of merged ones together; empty without seeds."""
 
     @property
     def mean(self) -> float:
@@ -47,7 +47,7 @@ def stack_seeds(cells: Sequence[Cell], scores: Mapping[str, Scores]) -> Stack | 
     return Stack(
         seeds=tuple(cell.seed for cell in scored if cell.seed is not None),
         scores=together,
-        models=tuple(cell.finetune_job for cell in scored if cell.finetune_job is not None),
+        models=tuple("+".join(cell.finetunes) for cell in scored if cell.finetunes),
     )
 
 

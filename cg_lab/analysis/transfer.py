@@ -53,7 +53,7 @@ def measure_transfer(plan: Plan, scores: Mapping[str, Scores], confidence: float
             for job in plan.evals
             if job.id in scores and (job.backbone, job.data) == (setting.backbone, data) and _asks_finding(job)
         ]
-        untouched = {job.target: scores[job.id] for job in scored if job.checkpoint_of is None}
+        untouched = {job.target: scores[job.id] for job in scored if not job.needs}
         by_pair: dict[tuple[str, str], list[EvalJob]] = {}
         for job in scored:
             if job.checkpoint_of in mixtures and job.target in untouched:

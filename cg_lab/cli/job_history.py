@@ -34,6 +34,8 @@ class JobHistory:
     """Keys of the cells that it is for."""
     finetune: str | None
     """For an evaluation, the fine-tune whose weights it asks."""
+    merged: tuple[str, ...]
+    """For an evaluation of merged adapters, their fine-tunes."""
     attempts: tuple[Attempt, ...]
     """Since it was last asked for anew."""
     failure: Failure | None
@@ -51,8 +53,9 @@ def read_history(plan: Plan, layout: Layout, name: str) -> JobHistory:
         stage="evaluation" if isinstance(job, EvalJob) else "finetune",
         state=standing.states[job_id],
         task=standing.tasks.get(job_id),
-        cells=tuple(cell.key for cell in plan.cells if job_id in (cell.eval_job, cell.finetune_job)),
+        cells=tuple(cell.key for cell in plan.cells if job_id in (cell.eval_job, *cell.finetunes)),
         finetune=job.checkpoint_of if isinstance(job, EvalJob) else None,
+        merged=job.merge.of if isinstance(job, EvalJob) and job.merge else (),
         attempts=tuple(replace(attempt, message=hide_passwords(attempt.message)) for attempt in attempts),
         failure=failure and replace(failure, message=hide_passwords(failure.message)),
     )
@@ -63,15 +66,15 @@ def explain_job(plan: Plan, layout: Layout, name: str) -> int:
     job_id = find_job(plan, name)
     standing = read_standing(plan, find_order(layout, plan.study), layout)
     job = next(job for job in (*plan.finetunes, *plan.evals) if job.id == job_id)
-    cells = [cell for cell in plan.cells if job_id in (cell.eval_job, cell.finetune_job)]
+    cells = [cell for cell in plan.cells if job_id in (cell.eval_job, *cell.finetunes)]
     for line in _describe_job(job):
         print(line)
     print(f"for cells   {', '.join(name_cell(plan, cell) for cell in cells[:6])}" + (" ..." if len(cells) > 6 else ""))
-    if isinstance(job, EvalJob) and job.checkpoint_of:
-        print(f"fine-tune   {job.checkpoint_of}: {standing.states[job.checkpoint_of]}")
-        if standing.states[job.checkpoint_of] is not State.DONE:
+    for needed in job.needs if isinstance(job, EvalJob) else ():
+        print(f"fine-tune   {needed}: {standing.states[needed]}")
+        if standing.states[needed] is not State.DONE:
             print()
-            tuned = plan.finetune_by_id[job.checkpoint_of]
+            tuned = plan.finetune_by_id[needed]
             print(hide_passwords("\n".join(_describe_course(tuned, layout, standing))))
             print()
     print(hide_passwords("\n".join(_describe_course(job, layout, standing))))
@@ -83,6 +86,8 @@ def _describe_job(job: FinetuneJob | EvalJob) -> list[str]:
         parts = " + ".join(f"{part.count} {part.subset}" for part in job.mixture.parts)
         return [f"fine-tune   {job.id}: {job.backbone.name} on {parts}, seed {job.seed}"]
     weights = f"the weights of {job.checkpoint_of}" if job.checkpoint_of else "the untouched model"
+    if job.merge:
+        weights = f"the adapters of {', '.join(job.merge.of)}, merged by {job.merge.method},"
     return [f"evaluation  {job.id}: {weights} on {job.target} ({job.protocol.image} images)"]
 
 

@@ -72,6 +72,8 @@ class CellStatus:
     eval_state: State
     finetune_job: str | None
     finetune_state: State | None
+    merged_jobs: tuple[str, ...]
+    """Fine-tunes whose adapters are asked as one."""
     task: str | None
     """What the cluster calls the process that has it."""
 
@@ -109,7 +111,7 @@ def read_status(plan: Plan, layout: Layout, selection: Selection, *, cells: bool
     meant = frozenset(select_jobs(plan, states, selection))
     holder = find_holder(layout.driver_lock(plan.study))
     failures = [read_failure(layout, job_id) for job_id in sorted(meant) if states[job_id] is State.FAILED]
-    rows = [cell for cell in select_cells(plan, selection) if {cell.eval_job, cell.finetune_job} & meant]
+    rows = [cell for cell in select_cells(plan, selection) if {cell.eval_job, *cell.finetunes} & meant]
     return StudyStatus(
         study=plan.study,
         plan=plan.id,
@@ -133,8 +135,15 @@ def _read_cell(cell: Cell, standing: Standing) -> CellStatus:
         eval_state=standing.states[cell.eval_job],
         finetune_job=tuned,
         finetune_state=standing.states[tuned] if tuned else None,
-        task=standing.tasks.get(cell.eval_job) or standing.tasks.get(tuned or ""),
+        merged_jobs=cell.merged_jobs,
+        task=_find_task(cell, standing),
     )
+
+
+def _find_task(cell: Cell, standing: Standing) -> str | None:
+    """Give what the cluster calls the process that has the cell's evaluation, or else a fine-tune of it."""
+    jobs = (cell.eval_job, *cell.finetunes)
+    return next((task for job_id in jobs if (task := standing.tasks.get(job_id))), None)
 
 
 def _draw(plan: Plan, layout: Layout, standing: Standing, selection: Selection, *, cells: bool) -> RenderableType:
@@ -206,17 +215,16 @@ def _draw_failures(failed: list[str], layout: Layout) -> Table:
 
 def _draw_cells(plan: Plan, standing: Standing, selection: Selection, meant: frozenset[str]) -> Table:
     table = open_table("cell", "evaluation", "state", "fine-tune", "state", "where", whole={"evaluation", "fine-tune"})
-    rows = [cell for cell in select_cells(plan, selection) if {cell.eval_job, cell.finetune_job} & meant]
+    rows = [cell for cell in select_cells(plan, selection) if {cell.eval_job, *cell.finetunes} & meant]
     for cell in rows:
-        tuned = cell.finetune_job
-        where = standing.tasks.get(cell.eval_job) or standing.tasks.get(tuned or "") or ""
+        states = dict.fromkeys(standing.states[tuned] for tuned in cell.finetunes)
         table.add_row(
             escape(name_cell(plan, cell)),
             cell.eval_job,
             standing.states[cell.eval_job],
-            tuned or "-",
-            standing.states[tuned] if tuned else "",
-            escape(where),
+            "\n".join(cell.finetunes) or "-",
+            ", ".join(states),
+            escape(_find_task(cell, standing) or ""),
         )
     return table
 
@@ -232,7 +240,7 @@ def cancel_jobs(plan: Plan, layout: Layout, selection: Selection) -> int:
         if standing.states[job_id] not in (State.DONE, State.FAILED)
     ]
     cancelled = frozenset(meant)
-    cancelled |= {job.id for job in plan.evals if job.checkpoint_of in cancelled} - layout.list_done()
+    cancelled |= {job.id for job in plan.evals if not cancelled.isdisjoint(job.needs)} - layout.list_done()
     for job_id in sorted(cancelled):
         write_failure(
             layout,
@@ -274,7 +282,9 @@ def select_retries(plan: Plan, layout: Layout, selection: Selection) -> tuple[st
     meant = [job_id for job_id in select_jobs(plan, states, chosen) if states[job_id] is not State.DONE]
     if not meant:
         raise UserError(f"study '{plan.study}': no job without a result is meant; `status --cells` lists all")
-    needs = {job.id: job.checkpoint_of for job in plan.evals}
-    needed = [tuned for job_id in meant if (tuned := needs.get(job_id)) and states[tuned] is not State.DONE]
-    followers = [job.id for job in plan.evals if job.checkpoint_of in meant and states[job.id] is not State.DONE]
+    needs = {job.id: job.needs for job in plan.evals}
+    needed = [tuned for job_id in meant for tuned in needs.get(job_id, ()) if states[tuned] is not State.DONE]
+    followers = [
+        job.id for job in plan.evals if not set(meant).isdisjoint(job.needs) and states[job.id] is not State.DONE
+    ]
     return tuple(dict.fromkeys([*needed, *meant, *followers]))

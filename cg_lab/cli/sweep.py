@@ -148,7 +148,7 @@ def _tell_environment(order: Order) -> None:
 
 
 def run_one(plan: Plan, runs: list[PlannedRun], layout: Layout, name: str) -> int:
-    """Run one job, and the fine-tune that it needs, now and on this machine.
+    """Run one job, and the fine-tunes that it needs, now and on this machine.
 
     Returns
     -------
@@ -156,16 +156,16 @@ def run_one(plan: Plan, runs: list[PlannedRun], layout: Layout, name: str) -> in
 
     """
     job_id = find_job(plan, name)
-    needed = {job.id: job.checkpoint_of for job in plan.evals}.get(job_id)
+    needed = {job.id: job.needs for job in plan.evals}.get(job_id, ())
     here = LocalSettings(name="local", slots=1, gpus=None, save_every_s=runs[0].study.cluster.save_every_s)
     order = replace(make_order(plan, runs), cluster=here)
-    check_before_jobs([job for job in (*plan.finetunes, *plan.evals) if job.id in {job_id, needed}], here)
+    check_before_jobs([job for job in (*plan.finetunes, *plan.evals) if job.id in {job_id, *needed}], here)
     settled = settle_plan(layout, plan)
     check_conflicts(layout, settled)
     plan = settled.plan
     with displaying(plan, layout) as display, driving(layout, plan.study, display.look_on):
         freeze_plan(layout, plan)
-        outcome = run_plan(plan, order, layout, display.show, wanted={job_id, needed or job_id})
+        outcome = run_plan(plan, order, layout, display.show, wanted={job_id, *needed})
     explain_job(plan, layout, job_id)
     return 1 if outcome.num_failed else 0
 

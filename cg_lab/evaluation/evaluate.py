@@ -19,6 +19,7 @@ from cg_lab.models.backbone import LoadedBackbone, using_weights
 from cg_lab.models.encoding import find_size
 from cg_lab.models.generating import write_answers
 from cg_lab.models.scoring import score_options
+from cg_lab.models.trained_adapters import MergedAdapters
 from cg_lab.planning.work import Protocol
 from cg_lab.questions import BoxQuestion
 
@@ -29,7 +30,7 @@ MAX_BOX_TOKENS = 512
 
 def run_eval(
     backbone: LoadedBackbone,
-    weights: Path | None,
+    weights: Path | MergedAdapters | None,
     asked: list[Asked],
     protocol: Protocol,
     predictions: Path,
@@ -42,7 +43,7 @@ def run_eval(
     backbone
         Its weights are replaced.
     weights
-        Folder of the fine-tuned weights; None asks the untouched backbone.
+        Folder of the fine-tuned weights, or several whose adapters are merged; None asks the untouched backbone.
     asked
         The test questions, encoded: all with options, or all with boxes.
     protocol

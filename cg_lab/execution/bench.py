@@ -282,17 +282,19 @@ class ModelBench:
 
     def _run_eval(self, job: EvalJob, shared: Workset, conduct: Conduct) -> None:
         from cg_lab.evaluation.evaluate import run_eval
+        from cg_lab.models.trained_adapters import MergedAdapters
 
         layout = self._surface.layout
         if not self._surface.team.is_first:
             return
         started = now()
-        trained = self._surface.plan.finetune_by_id[job.checkpoint_of] if job.checkpoint_of else None
+        trained = [self._surface.plan.finetune_by_id[needed] for needed in job.needs]
+        folders = tuple(layout.weights(tune.id) for tune in trained)
         with giving_signs(shared.backbone.model, conduct.is_stopping):
             done = run_eval(
                 shared.backbone,
-                layout.weights(trained.id) if trained else None,
-                shared.ask(job, with_features=trained is not None and trained.recipe.is_tower_frozen),
+                MergedAdapters(folders=folders, merge=job.merge) if job.merge else next(iter(folders), None),
+                shared.ask(job, with_features=bool(trained) and all(tune.recipe.is_tower_frozen for tune in trained)),
                 job.protocol,
                 layout.predictions(job.id),
                 max(1, self._surface.order.eval_batch_size // conduct.parts),

@@ -44,9 +44,9 @@ def part_stages(work: Work, ready: Sequence[str]) -> tuple[list[str], list[str],
     followers: dict[str, list[str]] = {}
     loose: list[str] = []
     for job_id in ready:
-        needed = work.needs.get(job_id)
-        if needed in waiting:
-            followers.setdefault(needed, []).append(job_id)
+        leader = work.find_leader(job_id, waiting)
+        if leader is not None:
+            followers.setdefault(leader, []).append(job_id)
         elif not work.is_finetune(job_id):
             loose.append(job_id)
     return tuned, loose, followers

@@ -289,8 +289,10 @@ class Driver:
         if not self._may_orphan:
             return
         self._may_orphan = False
-        for job_id in [job_id for job_id in self._open if self.work.needs.get(job_id) in self._failed]:
-            needed = self.work.needs[job_id]
+        for job_id in list(self._open):
+            needed = self.work.find_leader(job_id, self._failed)
+            if needed is None:
+                continue
             failure = read_failure(self.layout, needed)
             why = failure.message if failure else MEANING["no_weights"]
             self._give_up(job_id, "no_weights", f"its fine-tune {needed} was given up: {why}", 0)
@@ -302,7 +304,7 @@ class Driver:
         if free <= 0 or self._doubtful or not self._open or self.clock.time() < self._deals_from:
             return
         held = {job_id for pack in self._packs.values() for job_id in pack.open}
-        ready = [job_id for job_id in self._open if job_id not in held and self.work.needs.get(job_id) not in held]
+        ready = [job_id for job_id in self._open if job_id not in held and self._is_ready(job_id, held)]
         if not ready:
             return
         if not self.cluster.is_separate:
@@ -314,6 +316,11 @@ class Driver:
             self._submit(packs, size, free, followed_by=follow_up(packs, followers))
         if loose and (free := self.cluster.slots - len(self._packs)) > 0:
             self._submit(*self._pack(loose, free), free)
+
+    def _is_ready(self, job_id: str, held: Collection[str]) -> bool:
+        """Tell whether a job can be dealt: with the fine-tune that it needs, or when all of several are over."""
+        needs = self.work.needs.get(job_id, ())
+        return not any(needed in held or (len(needs) > 1 and needed in self._open) for needed in needs)
 
     def _pack(self, ready: Sequence[str], free: int) -> tuple[Packs, int]:
         num_live = len(self._packs)

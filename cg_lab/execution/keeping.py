@@ -14,7 +14,7 @@ from cg_lab.study import Keep
 class Keeper:
     """Removes weights when their last evaluation is done, as the study says."""
 
-    def __init__(self, layout: Layout, keep: Keep, needs: Mapping[str, str], done: Collection[str]) -> None:
+    def __init__(self, layout: Layout, keep: Keep, needs: Mapping[str, tuple[str, ...]], done: Collection[str]) -> None:
         """Find out which evaluations are still to come.
 
         Parameters
@@ -22,7 +22,7 @@ class Keeper:
         layout, keep
             Where weights lie, and which of them stay.
         needs
-            For each evaluation of a fine-tuned model, its fine-tune.
+            For each evaluation of fine-tuned weights, their fine-tunes.
         done
             Jobs with a result.
 
@@ -31,8 +31,8 @@ class Keeper:
         self._keep = keep
         self._needs = needs
         self._open = {job_id for job_id in needs if job_id not in done}
-        self._left = Counter(needs[job_id] for job_id in self._open)
-        for needed in set(needs.values()) & set(done) - set(self._left):
+        self._left = Counter(needed for job_id in self._open for needed in needs[job_id])
+        for needed in {needed for tunes in needs.values() for needed in tunes} & set(done) - set(self._left):
             self._remove(needed)
 
     def note(self, job_id: str) -> None:
@@ -40,10 +40,10 @@ class Keeper:
         if job_id not in self._open:
             return
         self._open.remove(job_id)
-        needed = self._needs[job_id]
-        self._left[needed] -= 1
-        if not self._left[needed]:
-            self._remove(needed)
+        for needed in self._needs[job_id]:
+            self._left[needed] -= 1
+            if not self._left[needed]:
+                self._remove(needed)
 
     def _remove(self, job_id: str) -> None:
         if self._keep == "full":
@@ -57,13 +57,13 @@ class Keeper:
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def find_lost(layout: Layout, needs: Mapping[str, str], done: Collection[str]) -> frozenset[str]:
+def find_lost(layout: Layout, needs: Mapping[str, tuple[str, ...]], done: Collection[str]) -> frozenset[str]:
     """Find fine-tunes that are done, whose weights are gone, and which an evaluation still needs."""
-    wanted = {needed for job_id, needed in needs.items() if job_id not in done} & set(done)
+    wanted = {needed for job_id, tunes in needs.items() if job_id not in done for needed in tunes} & set(done)
     return frozenset(job_id for job_id in wanted if not layout.weights(job_id).is_dir())
 
 
-def reopen_lost(layout: Layout, needs: Mapping[str, str]) -> None:
+def reopen_lost(layout: Layout, needs: Mapping[str, tuple[str, ...]]) -> None:
     """Let fine-tunes run again whose weights an evaluation needs; they end with the same ones."""
     for job_id in find_lost(layout, needs, layout.list_done()):
         layout.result(job_id).unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -132,7 +132,7 @@ def find_pending(plan: Plan, layout: Layout) -> Pending:
     """Find the jobs that have no result, and fine-tunes whose weights an evaluation needs and that are gone."""
     done = layout.list_done()
     evals = tuple([job for job in plan.evals if job.id not in done])
-    done -= find_lost(layout, {job.id: job.checkpoint_of for job in evals if job.checkpoint_of}, done)
+    done -= find_lost(layout, {job.id: job.needs for job in evals}, done)
     return Pending(finetunes=tuple([job for job in plan.finetunes if job.id not in done]), evals=evals)
 
 
@@ -142,8 +142,8 @@ class Work:
 
     seconds: dict[str, float]
     """For each job by the model's declared rates, on a slot; fine-tunes first, in the plan's order."""
-    needs: dict[str, str]
-    """For each evaluation of a fine-tuned model, its fine-tune."""
+    needs: dict[str, tuple[str, ...]]
+    """For each evaluation of fine-tuned weights, their fine-tunes."""
     kinds: dict[str, int]
     """Jobs of one kind share a backbone and a data source."""
     batches: dict[str, int]
@@ -152,6 +152,10 @@ class Work:
     def is_finetune(self, job_id: str) -> bool:
         """Tell a fine-tune from an evaluation."""
         return job_id in self.batches
+
+    def find_leader(self, job_id: str, among: Container[str]) -> str | None:
+        """Give the fine-tune among some that an evaluation needs; those of merged adapters are done before it."""
+        return next((needed for needed in self.needs.get(job_id, ()) if needed in among), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +195,7 @@ def tabulate(plan: Plan, gpus: float = 0) -> Work:
     seconds |= {job.id: num_test[kinds[job.id]][job.target] / evaluate[kinds[job.id]] for job in plan.evals}
     return Work(
         seconds=seconds,
-        needs={job.id: job.checkpoint_of for job in plan.evals if job.checkpoint_of},
+        needs={job.id: job.needs for job in plan.evals if job.needs},
         kinds=kinds,
         batches={job.id: job.recipe.batch_size for job in plan.finetunes},
     )
@@ -211,10 +215,10 @@ def group_jobs(work: Work, waiting: Iterable[str]) -> tuple[Group, ...]:
     job_ids = tuple(waiting)
     members: dict[str, list[str]] = {job_id: [job_id] for job_id in job_ids if job_id not in work.needs}
     for job_id in job_ids:
-        needed = work.needs.get(job_id)
-        if needed in members:
-            members[needed].append(job_id)
-        elif needed is not None:
+        leader = work.find_leader(job_id, members)
+        if leader is not None:
+            members[leader].append(job_id)
+        elif job_id in work.needs:
             members[job_id] = [job_id]
     return tuple(
         Group(job_ids=tuple(job_ids), seconds=sum(work.seconds[job_id] for job_id in job_ids), kind=work.kinds[first])

@@ -59,9 +59,7 @@ def select_cells(plan: Plan, selection: Selection) -> tuple[Cell, ...]:
 def select_jobs(plan: Plan, states: dict[str, State], selection: Selection) -> tuple[str, ...]:
     """Give the ids of the jobs that are meant: those of the cells, in one of the states, whose id begins as given."""
     cells = select_cells(plan, selection)
-    of_cells = dict.fromkeys(
-        job_id for cell in cells for job_id in (cell.finetune_job, cell.eval_job) if job_id is not None
-    )
+    of_cells = dict.fromkeys(job_id for cell in cells for job_id in (*cell.finetunes, cell.eval_job))
     return tuple(
         job_id
         for job_id in of_cells

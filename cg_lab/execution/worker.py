@@ -174,7 +174,7 @@ class _Shift:
         for job in jobs:
             if self.team.any(self.stop.requested):
                 break
-            if isinstance(job, EvalJob) and any(other.id == job.checkpoint_of for other in busy):
+            if isinstance(job, EvalJob) and any(other.id in job.needs for other in busy):
                 busy.append(job)
                 continue
             standing = self._attend(job)
@@ -214,10 +214,12 @@ class _Shift:
         """Say what is to be done with a job that this process holds."""
         if self.layout.result(job.id).exists():
             return "done"
-        if isinstance(job, EvalJob) and job.checkpoint_of and not self.layout.result(job.checkpoint_of).exists():
-            if not (failure := read_failure(self.layout, job.checkpoint_of)):
+        for needed in job.needs if isinstance(job, EvalJob) else ():
+            if self.layout.result(needed).exists():
+                continue
+            if not (failure := read_failure(self.layout, needed)):
                 return "left"
-            self._give_up(job, "no_weights", f"its fine-tune {job.checkpoint_of} was given up: {failure.message}", 0)
+            self._give_up(job, "no_weights", f"its fine-tune {needed} was given up: {failure.message}", 0)
             return "failed"
         journal = self.layout.journal(job.id)
         attempts = read_attempts(read_events(journal))

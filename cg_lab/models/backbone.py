@@ -28,14 +28,17 @@ from cg_lab.models.image_limits import GRIDS
 from cg_lab.models.linear import let_onednn_multiply
 from cg_lab.models.model_parts import is_trainable
 from cg_lab.models.processors import apply_image_limits, load_processor
+from cg_lab.models.trained_adapters import (
+    MergedAdapters,
+    UnreadableCheckpointError,
+    adapting_to,
+    merging,
+    tell_unreadable,
+)
 from cg_lab.models.unsupported_architectures import WAY_OUT, find_refusal
 from cg_lab.recipe import TrainablePart
 from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.study import Backbone
-
-
-class UnreadableCheckpointError(Exception):
-    """Saved weights can't be read, or are not of this model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +177,10 @@ def keep_untouched(backbone: LoadedBackbone, names: Iterable[str]) -> None:
 
 
 @contextmanager
-def using_weights(backbone: LoadedBackbone, folder: Path | None) -> Iterator[None]:
+def using_weights(backbone: LoadedBackbone, folder: Path | MergedAdapters | None) -> Iterator[None]:
     """Let a backbone have its untouched weights, or those that a fine-tune left in `folder`, whole or as adapters.
+
+    Of several fine-tunes it may have the adapters as one.
 
     Adapters work beside the weights, which stay as they are.
 
@@ -191,40 +196,18 @@ def using_weights(backbone: LoadedBackbone, folder: Path | None) -> Iterator[Non
     elif folder is None:
         path, _, commit = backbone.identity.adapter.rpartition("@")
         local = Path(path).expanduser()
-        with _adapted(backbone.model, str(local)) if local.is_dir() else _adapted(backbone.model, path, commit):
+        place = (str(local), None) if local.is_dir() else (path, commit)
+        with adapting_to(backbone.model, *place):
+            yield
+    elif isinstance(folder, MergedAdapters):
+        with merging(backbone.model, folder):
             yield
     elif (folder / ADAPTER_CONFIG).exists():
-        with _adapted(backbone.model, str(folder)):
+        with adapting_to(backbone.model, str(folder)):
             yield
     else:
         _load_whole(backbone, folder)
         yield
-
-
-@contextmanager
-def _adapted(model: Any, path: str, revision: str | None = None) -> Iterator[None]:
-    """Put adapters beside the weights meanwhile."""
-    from peft import PeftModel
-
-    try:
-        adapted: Any = PeftModel.from_pretrained(model, path, revision=revision)
-    except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        _take_adapters_off(model)
-        raise UnreadableCheckpointError(_tell_unreadable(Path(path), str(error))) from error
-    try:
-        yield
-    finally:
-        adapted.unload()
-
-
-def _take_adapters_off(model: Any) -> None:
-    """Put the layers back that peft had replaced before it found that it can't read their adapters."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, BaseTunerLayer):
-            model.set_submodule(name, layer.get_base_layer())
-    vars(model).pop("peft_config", None)
 
 
 def _load_whole(backbone: LoadedBackbone, folder: Path) -> None:
@@ -233,7 +216,7 @@ def _load_whole(backbone: LoadedBackbone, folder: Path) -> None:
             name: part for file in sorted(folder.glob("*.safetensors")) for name, part in load_file(file).items()
         }
     except (OSError, SafetensorError) as error:
-        raise UnreadableCheckpointError(_tell_unreadable(folder, str(error))) from error
+        raise UnreadableCheckpointError(tell_unreadable(folder, str(error))) from error
     state = backbone.model.state_dict()
     if not set(weights) <= set(state):
         weights = _read_hub_names(backbone, folder, weights)
@@ -243,7 +226,7 @@ def _load_whole(backbone: LoadedBackbone, folder: Path) -> None:
         what = (
             f"{len(unknown)} weights do not fit the model, such as {sorted(unknown)[0]}" if unknown else "shapes differ"
         )
-        raise UnreadableCheckpointError(_tell_unreadable(folder, what if weights else "no *.safetensors in it"))
+        raise UnreadableCheckpointError(tell_unreadable(folder, what if weights else "no *.safetensors in it"))
     keep_untouched(backbone, weights)
     with torch.no_grad():
         for name, values in weights.items():
@@ -274,14 +257,6 @@ def find_hub_names(model: PreTrainedModel) -> dict[str, str]:
     written = revert_weight_conversion(model, dict(state))
     found = {hub: names[id(values)] for hub, values in written.items() if id(values) in names}
     return found if len(found) == len(written) else {**found, "": ""}
-
-
-def _tell_unreadable(folder: Path, reason: str) -> str:
-    first = reason.strip().splitlines()[0] if reason.strip() else "no reason given"
-    return (
-        f"the weights in {folder} can't be read ({first}); "
-        "remove that folder and give the same command again: the fine-tune is then run anew"
-    )
 
 
 def select_trainable(backbone: LoadedBackbone, part: TrainablePart) -> None:

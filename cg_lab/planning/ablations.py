@@ -1,8 +1,9 @@
-"""Arms that take a combination apart: each of its sources alone, and as many sources that leave an element unshown."""
+"""Arms that take a combination apart: each source alone, their adapters merged, sources that leave an element out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import nsmallest
 from itertools import combinations
 
 from cg_lab.arms import Arm
@@ -22,7 +23,8 @@ def list_ablations(
     """Give the arms that a combination of few sources must beat to be more than its parts.
 
     None of them lowers the budget: a source with fewer samples than that has no arm of its own, and the verdict then
-    says what it can't tell.
+    says what it can't tell. Merged adapters are trained each on the share of the budget that joint training gives its
+    source; where every source has an arm of its own, also on as many samples as that has, which are the same jobs.
 
     Parameters
     ----------
@@ -44,17 +46,35 @@ def list_ablations(
     ...     print(part.arm, part.variant, part.subsets)
     alone ct-lung-mass ('ct-lung-mass',)
     alone mri-brain-mass ('mri-brain-mass',)
+    composed  ('ct-lung-mass', 'mri-brain-mass')
+    composed_alone  ('ct-lung-mass', 'mri-brain-mass')
     mismatched area ('ct-lung-mass', 'us-lung-mass')
 
     """
     if not 1 < len(related) <= len(view):
         return
-    for name in related:
-        if graph[name].num_train >= budget:
-            yield Training(arm=Arm.ALONE, variant=name, subsets=(name,), num_samples=budget)
+    alone = [name for name in related if graph[name].num_train >= budget]
+    for name in alone:
+        yield Training(arm=Arm.ALONE, variant=name, subsets=(name,), num_samples=budget)
+    if budget >= len(related):
+        yield Training(arm=Arm.COMPOSED, subsets=related, num_samples=budget)
+        if len(alone) == len(related):
+            yield Training(arm=Arm.COMPOSED_ALONE, subsets=related, num_samples=budget * len(related))
+        unrelated = _pick_unrelated(graph, target, len(related), budget)
+        if unrelated is not None:
+            yield Training(arm=Arm.COMPOSED_UNRELATED, subsets=unrelated, num_samples=budget)
     mismatched = find_mismatched(graph, target, view, related, budget)
     if mismatched is not None:
         yield mismatched
+
+
+def _pick_unrelated(graph: MatGraph, target: Subset, count: int, budget: int) -> tuple[str, ...] | None:
+    """Pick subsets that share nothing with the target and can give the budget's shares; None if there are too few."""
+    able = graph.gather(graph.unrelated_pool(target).names) & graph.having(-(-budget // count))
+    if able.bit_count() < count:
+        return None
+    hasher = TextHasher("composed_unrelated", 1, [target.name])
+    return tuple(sorted(nsmallest(count, graph.names(able), key=lambda name: hasher.name([name]))))
 
 
 def find_mismatched(

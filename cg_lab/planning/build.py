@@ -130,11 +130,11 @@ def build_plan(runs: Sequence[Run]) -> Plan:
     drafts = [draft for part in compiled for draft in part.drafts]
     if not drafts:
         raise _refuse(runs, skipped)
-    finetunes = {draft.finetune.id: draft.finetune for draft in drafts if draft.finetune}
+    finetunes = {tune.id: tune for draft in drafts for tune in draft.finetunes}
     lengthened = {
         part.contrast.setting
         for part in compiled
-        if any(draft.finetune and draft.finetune.recipe.min_steps for draft in part.drafts)
+        if any(tune.recipe.min_steps for draft in part.drafts for tune in draft.finetunes)
     }
     cells = tuple(draft.cell for draft in drafts)
     evaluations = {draft.evaluation.id: draft.evaluation for draft in drafts}

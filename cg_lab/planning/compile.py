@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -21,7 +21,17 @@ from cg_lab.planning.plan import Cell, Contrast, Training
 from cg_lab.planning.proof import Proof, Prover, Split
 from cg_lab.planning.study_power import FEWEST_TARGETS, Allocation, foresee_gain
 from cg_lab.planning.validity import Declaration, check_proof
-from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, Mixture, MixturePart, Parts, Protocol
+from cg_lab.planning.work import (
+    ORIGINAL,
+    AdapterMerge,
+    EvalJob,
+    FinetuneJob,
+    Mixture,
+    MixturePart,
+    Parts,
+    Protocol,
+    unite_mixtures,
+)
 from cg_lab.study import AnyBackbone, Study
 
 
@@ -30,7 +40,8 @@ class Draft:
     """A cell with its jobs, before equal ones are merged."""
 
     cell: Cell
-    finetune: FinetuneJob | None
+    finetunes: tuple[FinetuneJob, ...]
+    """One, several whose adapters are merged, or none."""
     evaluation: EvalJob
 
 
@@ -50,7 +61,7 @@ class _Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trained:
-    """What a fine-tune is trained on, read off its mixture; the filler counts for nothing else."""
+    """What a model is trained on, read off its mixture; the filler counts for nothing else."""
 
     members: Members = 0
     num_samples: int = 0
@@ -86,18 +97,24 @@ class Compiler:
         }
         self._gpu_samples_per_s = study.model.train_samples_per_s / study.model.rate_gpus
         self._evaluation = study.evaluation
+        self._merge = study.merge
+        if merged := [arm for arm in self._by_model["merged"] if study.finetune.lora is None]:
+            raise UserError(
+                f"arms: {', '.join(merged)} asks merged adapters, and finetune.lora is null: weights that are trained "
+                "themselves are not merged; take finetune=lora, or leave it out of arms"
+            )
         self._backbone = backbone
         self._jobs = JobFactory(catalog.data, backbone, study.finetune)
         self._prover = prover
         self._filler = _find_filler(study, catalog)
         self._filler_share = study.filler.share
         self._spreader = Spreader(graph.subsets)
-        self._finetunes: defaultdict[tuple[object, ...], dict[int, FinetuneJob]] = defaultdict(dict)
+        self._finetunes: defaultdict[tuple[object, ...], dict[int, tuple[FinetuneJob, ...]]] = defaultdict(dict)
         """By all that a training is but its seed, and by seed."""
         self._protocols: dict[tuple[Protocol, Arm, bool], Protocol] = {}
         """By the question's, the arm, and whether the backbone is untouched."""
-        self._trained: dict[str, _Trained] = {}
-        """What each fine-tune is trained on."""
+        self._trained: dict[tuple[str, ...], _Trained] = {}
+        """What each model is trained on, by its fine-tunes."""
 
     def restrict(self, contrast: Contrast) -> Contrast:
         """Leave out the arms that the study does not want; the main one stays, since the question is about it."""
@@ -125,7 +142,7 @@ class Compiler:
                 f"{question.target.num_train} training samples"
             )
         for arm in self._by_model["untouched"]:
-            yield self._draft(contrast, self._ask(question, arm, question.target, None, _Trained()), None)
+            yield self._draft(contrast, self._ask(question, arm, question.target, None, _Trained()), ())
         trainings = [(part, self._find_jobs(part, question.target)) for part in self._list_trained(contrast)]
         known: dict[tuple[int, _Trained], tuple[_Asked, ...]] = {}
         for number, seed in enumerate(self._seeds):
@@ -133,7 +150,7 @@ class Compiler:
                 if not self._has_seed(training, seed, number):
                     continue
                 if seed not in jobs:
-                    jobs[seed] = self._make_finetune(training, question.target, seed)
+                    jobs[seed] = self._make_finetunes(training, question.target, seed)
                 trained = self._read(jobs[seed], question.target)
                 if (place, trained) not in known:
                     known[place, trained] = tuple(self._list_asked(question, training, trained))
@@ -149,7 +166,7 @@ class Compiler:
                 [f"{factor} {value}" for factor, value in zip(self._graph.factors, contrast.view, strict=True)]
                 + ([f"direction {contrast.direction}"] if contrast.direction else [])
             ),
-            finetunes={draft.finetune.id: self._cost(draft.finetune) for draft in drafts if draft.finetune},
+            finetunes={tune.id: self._cost(tune) for draft in drafts for tune in draft.finetunes},
             detectable=foresee_gain(self._allocate(asked), self._level) if asked else 1.0,
         )
 
@@ -196,9 +213,10 @@ class Compiler:
         samples = job.schedule.samples
         return Cost(samples=samples, hours=samples / self._gpu_samples_per_s / 3600)
 
-    def _find_jobs(self, training: Training, target: Subset) -> dict[int, FinetuneJob]:
+    def _find_jobs(self, training: Training, target: Subset) -> dict[int, tuple[FinetuneJob, ...]]:
         """Give the fine-tunes of a training by seed, which are the same for all questions that train so."""
         return self._finetunes[
+            training.arm.traits.model == "merged",
             training.subsets,
             training.num_samples,
             training.num_target and (target.name, training.num_target),
@@ -215,11 +233,12 @@ class Compiler:
             return any(part.seed == seed for part in training.given)
         return number < self._num_seeds[training.arm]
 
-    def _make_finetune(self, training: Training, target: Subset, seed: int) -> FinetuneJob:
+    def _make_finetunes(self, training: Training, target: Subset, seed: int) -> tuple[FinetuneJob, ...]:
+        """Make the fine-tune of a training, or one for each of its subsets if their adapters are merged."""
         given = next((part for part in training.given if part.seed == seed), None)
         if given is not None:
             mixture = Mixture(parts=given.parts, seed=seed, labels=training.labels)
-            return self._jobs.make_finetune(mixture, seed, given.weights)
+            return (self._jobs.make_finetune(mixture, seed, given.weights),)
         if isinstance(self._backbone, ServedModel):
             raise UserError(
                 f"model=endpoint: '{self._backbone.served}' is asked, not trained, and the arm {training.arm} would "
@@ -234,32 +253,62 @@ class Compiler:
         )
         if training.ask == "elements":
             mixture = replace(mixture, ask=training.ask, places=training.places, candidates=training.candidates)
-        return self._jobs.make_finetune(mixture, seed)
+        if training.arm.traits.model != "merged":
+            return (self._jobs.make_finetune(mixture, seed),)
+        filler = None if self._filler is None else self._filler.name
+        shares = [part for part in mixture.parts if part.subset != filler]
+        return tuple(
+            self._jobs.make_finetune(
+                self._spreader.build_mixture(
+                    (part.subset,), part.count, seed, further=self._list_filler(part.count), labels=training.labels
+                ),
+                seed,
+            )
+            for part in shares
+        )
 
     def _list_further(self, training: Training, target: Subset) -> tuple[MixturePart, ...]:
         further: list[MixturePart] = []
         if training.num_target:
             further.append(MixturePart(subset=target.name, count=training.num_target))
-        if self._filler is not None:
-            wanted = round(self._filler_share * (training.num_samples + training.num_target))
-            count = min(wanted, self._filler.num_train)
-            further += [MixturePart(subset=self._filler.name, count=count)] if count else []
-        return tuple(further)
+        return (*further, *self._list_filler(training.num_samples + training.num_target))
 
-    def _draft(self, contrast: Contrast, asked: _Asked, job: FinetuneJob | None) -> Draft:
-        job_id = None if job is None else job.id
-        evaluation = self._jobs.make_eval(asked.subset, job_id, asked.protocol)
+    def _list_filler(self, num_samples: int) -> tuple[MixturePart, ...]:
+        """Give what is mixed into so many samples."""
+        if self._filler is None:
+            return ()
+        count = min(round(self._filler_share * num_samples), self._filler.num_train)
+        return (MixturePart(subset=self._filler.name, count=count),) if count else ()
+
+    def _merge_adapters(self, jobs: Sequence[FinetuneJob]) -> AdapterMerge:
+        """Say how the adapters of fine-tunes become one."""
+        counts = [self._sort_out(job.mixture.parts).num_samples for job in jobs]
+        given = self._merge.weights
+        return AdapterMerge(
+            of=tuple(job.id for job in jobs),
+            weights=tuple(count / sum(counts) if given == "share" else given for count in counts),
+            method=self._merge.method,
+            density=self._merge.density if self._merge.prunes else None,
+            seed=jobs[0].seed if self._merge.draws else 0,
+        )
+
+    def _draft(self, contrast: Contrast, asked: _Asked, jobs: tuple[FinetuneJob, ...]) -> Draft:
+        is_merged = asked.arm.traits.model == "merged"
+        job_id = None if is_merged or not jobs else jobs[0].id
+        merge = self._merge_adapters(jobs) if is_merged else None
+        evaluation = self._jobs.make_eval(asked.subset, job_id, asked.protocol, merge)
         cell = Cell(
             contrast=contrast.id,
             arm=asked.arm,
             variant=asked.variant,
             subset=asked.subset,
-            seed=None if job is None else job.seed,
+            seed=jobs[0].seed if jobs else None,
             eval_job=evaluation.id,
             finetune_job=job_id,
+            merged_jobs=() if merge is None else merge.of,
             proof=asked.proof,
         )
-        return Draft(cell=cell, finetune=job, evaluation=evaluation)
+        return Draft(cell=cell, finetunes=jobs, evaluation=evaluation)
 
     def _find_protocol(self, contrast: Contrast, arm: Arm, *, is_untouched: bool) -> Protocol:
         key, settings = (contrast.protocol, arm, is_untouched), self._evaluation
@@ -292,7 +341,7 @@ class Compiler:
         protocol = self._find_protocol(contrast, arm, is_untouched=training is None)
         declared = Declaration(
             arm=arm,
-            variant=training.variant if training is not None and arm.traits.model == "own" else "",
+            variant=training.variant if training is not None and arm.traits.has_own_model else "",
             is_covered=contrast.fully_covered,
             sees_target=training is not None and training.declares_target,
             sees_twins=training is not None and training.sees_target,
@@ -317,13 +366,14 @@ class Compiler:
         check_proof("/".join(filter(None, (contrast.id, arm, detail))), proof, declared)
         return _Asked(arm=arm, variant=declared.variant, subset=subset.name, protocol=protocol, proof=proof)
 
-    def _read(self, job: FinetuneJob, target: Subset) -> _Trained:
-        """Read what a fine-tune is trained on off its mixture."""
-        trained = self._trained.get(job.id)
+    def _read(self, jobs: tuple[FinetuneJob, ...], target: Subset) -> _Trained:
+        """Read what a model is trained on off its mixture, of merged adapters off all of theirs."""
+        key = tuple([job.id for job in jobs])
+        trained = self._trained.get(key)
         if trained is None:
-            trained = self._trained[job.id] = self._sort_out(job.mixture.parts)
+            trained = self._trained[key] = self._sort_out(unite_mixtures([job.mixture for job in jobs]).parts)
         if trained.members & self._graph.bit(target):
-            return replace(trained, target_samples=job.mixture.count(target.name))
+            return replace(trained, target_samples=sum(job.mixture.count(target.name) for job in jobs))
         return trained
 
     def _sort_out(self, parts: Parts) -> _Trained:

@@ -14,6 +14,7 @@ from cg_lab.planning.plan import Plan
 from cg_lab.planning.schedule import fit_floor
 from cg_lab.planning.work import (
     JOB_SCHEMA,
+    AdapterMerge,
     EvalJob,
     FinetuneJob,
     Mixture,
@@ -51,14 +52,14 @@ class JobFactory:
         self._tune_head = f'{{"kind":"finetune","schema":{JOB_SCHEMA},"value":{{'
         self._tune_shared = f'"backbone":{shared[0]},"data":{shared[1]},'
         self._eval_head = f'{{"kind":"eval","schema":{JOB_SCHEMA},"value":{{"backbone":{shared[0]},"checkpoint_of":'
-        self._eval_data = f',"data":{shared[1]},"protocol":'
+        self._eval_data = f',"data":{shared[1]},'
         self._texts: dict[int, str] = {}
         self._tables: dict[tuple[int, int], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         """By identity of the names, which are held so that nothing else gets it, and number of samples."""
         self._kept: list[MixturePart] = []
         self._kinds: dict[int, _Kind] = {}
         """Of fine-tunes by their number of samples, the only thing of theirs that recipe and marks depend on here."""
-        self._evals: dict[tuple[str, str | None, Protocol], EvalJob] = {}
+        self._evals: dict[tuple[str, str | None, Protocol, AdapterMerge | None], EvalJob] = {}
 
     def make_finetune(self, mixture: Mixture, seed: int, weights: str = "") -> FinetuneJob:
         """Make a fine-tune whose id is known."""
@@ -117,18 +118,27 @@ class JobFactory:
             self._tables[key] = names, tuple(_write_part(name, count) for name in names)
         return self._tables[key][1]
 
-    def make_eval(self, target: str, checkpoint_of: str | None, protocol: Protocol) -> EvalJob:
+    def make_eval(
+        self, target: str, checkpoint_of: str | None, protocol: Protocol, merge: AdapterMerge | None = None
+    ) -> EvalJob:
         """Make an evaluation whose id is known."""
-        key = (target, checkpoint_of, protocol)
+        key = (target, checkpoint_of, protocol, merge)
         found = self._evals.get(key)
         if found is not None:
             return found
         job = EvalJob(
-            data=self._data, backbone=self._backbone, target=target, checkpoint_of=checkpoint_of, protocol=protocol
+            data=self._data,
+            backbone=self._backbone,
+            target=target,
+            checkpoint_of=checkpoint_of,
+            protocol=protocol,
+            merge=merge,
         )
         checkpoint = "null" if checkpoint_of is None else f'"{checkpoint_of}"'
+        merged = "" if merge is None else f'"merge":{canonical_json(omit_defaults(merge))},'
         job.__dict__["id"] = _hash(
-            f'{self._eval_head}{checkpoint}{self._eval_data}{_write_protocol(protocol)},"target":{_quote(target)}}}}}'
+            f"{self._eval_head}{checkpoint}{self._eval_data}{merged}"
+            f'"protocol":{_write_protocol(protocol)},"target":{_quote(target)}}}}}'
         )
         self._evals[key] = job
         return job
@@ -152,7 +162,9 @@ def share_parts(plan: Plan) -> Plan:
             for job in plan.finetunes
         ),
         evals=tuple(
-            find_factory(job.data, job.backbone, recipe).make_eval(job.target, job.checkpoint_of, job.protocol)
+            find_factory(job.data, job.backbone, recipe).make_eval(
+                job.target, job.checkpoint_of, job.protocol, job.merge
+            )
             for job in plan.evals
         ),
     )
@@ -169,6 +181,7 @@ def replace_data(plan: Plan, names: Mapping[DataRef, DataRef]) -> Plan:
                 job,
                 data=names.get(job.data, job.data),
                 checkpoint_of=None if job.checkpoint_of is None else new[job.checkpoint_of],
+                merge=job.merge and replace(job.merge, of=tuple(new[tune] for tune in job.merge.of)),
             ),
         )
         for job in plan.evals
@@ -182,6 +195,7 @@ def replace_data(plan: Plan, names: Mapping[DataRef, DataRef]) -> Plan:
                 cell,
                 eval_job=new[cell.eval_job],
                 finetune_job=None if cell.finetune_job is None else new[cell.finetune_job],
+                merged_jobs=tuple(new[tune] for tune in cell.merged_jobs),
             )
             for cell in plan.cells
         ),

@@ -15,7 +15,15 @@ from cg_lab.catalog import DataRef, Note
 from cg_lab.mat import Subset
 from cg_lab.planning.plan_tables import BY_NUMBER, Names, PlanTables, StoredSet
 from cg_lab.planning.proof import Proof
-from cg_lab.planning.work import ORIGINAL, EvalJob, FinetuneJob, GivenCheckpoint, Mixture, Protocol
+from cg_lab.planning.work import (
+    ORIGINAL,
+    EvalJob,
+    FinetuneJob,
+    GivenCheckpoint,
+    Mixture,
+    Protocol,
+    unite_mixtures,
+)
 from cg_lab.recipe import Recipe
 from cg_lab.serialize import ID_LENGTH, dump_json, parse
 from cg_lab.study import AnyBackbone, Rule
@@ -120,7 +128,14 @@ class Cell:
     """None for the untouched backbone."""
     eval_job: str
     finetune_job: str | None
+    merged_jobs: Annotated[tuple[str, ...], Field(exclude_if=lambda given: not given)] = ()
+    """Fine-tunes whose adapters are asked as one; there is no other fine-tune then."""
     proof: Annotated[Proof, *BY_NUMBER]
+
+    @property
+    def finetunes(self) -> tuple[str, ...]:
+        """Ids of the fine-tunes whose weights it asks; none for the untouched backbone."""
+        return self.merged_jobs if self.finetune_job is None else (self.finetune_job,)
 
     @property
     def key(self) -> str:
@@ -309,8 +324,9 @@ class Plan:
         return self._subsets[self.setting_by_name[contrast.setting].catalog][name]
 
     def find_mixture(self, cell: Cell) -> Mixture | None:
-        """Give what a cell's model was trained on; None for the untouched backbone."""
-        return self.finetune_by_id[cell.finetune_job].mixture if cell.finetune_job else None
+        """Give what a cell's model was trained on, of merged adapters together; None for the untouched backbone."""
+        mixtures = [self.finetune_by_id[tune].mixture for tune in cell.finetunes]
+        return unite_mixtures(mixtures) if mixtures else None
 
     def catalog_of(self, data: DataRef) -> PlannedCatalog:
         """Give the catalogue with the given data."""
@@ -333,7 +349,7 @@ class Plan:
 
 def count_declared(cells: Iterable[Cell]) -> int:
     """Count the fine-tunes that cells would take if no two held-out questions, and no two arms of one, shared any."""
-    return len({_name_training(cell) for cell in cells if cell.finetune_job})
+    return sum({_name_training(cell): len(cell.finetunes) for cell in cells if cell.finetunes}.values())
 
 
 def _name_training(cell: Cell) -> tuple[object, ...]:

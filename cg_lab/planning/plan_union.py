@@ -42,7 +42,7 @@ def unite_plans(before: Plan, asked: Plan) -> Union:
         return Union(plan=asked, conflicts=conflicts)
     contrasts = _unite_contrasts(before, asked)
     cells = tuple(_unite_cells(before, asked, contrasts))
-    jobs = {job for cell in cells for job in (cell.eval_job, cell.finetune_job)}
+    jobs = {job for cell in cells for job in (cell.eval_job, *cell.finetunes)}
     finetunes = {job.id: job for job in (*before.finetunes, *asked.finetunes) if job.id in jobs}
     evals = {job.id: job for job in (*before.evals, *asked.evals) if job.id in jobs}
     catalogs = _unite([part.data for part in before.catalogs], before.catalogs,

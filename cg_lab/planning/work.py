@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Annotated, Any, Literal, overload
 
@@ -15,7 +16,7 @@ from cg_lab.planning.plan_tables import Names, PlanTables
 from cg_lab.planning.schedule import Schedule, has_changed, schedule_epochs
 from cg_lab.recipe import Recipe
 from cg_lab.serialize import content_id, omit_defaults
-from cg_lab.study import AnsweredBy, AnyBackbone, Backbone, Rotations
+from cg_lab.study import AnsweredBy, AnyBackbone, Backbone, MergeMethod, Rotations
 
 JOB_SCHEMA = 1
 """Part of every job id; raised when the same fields come to mean other work."""
@@ -177,6 +178,22 @@ class GivenCheckpoint:
         return sum(part.count for part in self.parts)
 
 
+def unite_mixtures(mixtures: Sequence[Mixture]) -> Mixture:
+    """Give what several models of one seed were trained on together.
+
+    >>> parts = [Mixture(parts=(give_part(name, 2),), seed=0) for name in ("b", "a")]
+    >>> [(part.subset, part.count) for part in unite_mixtures(parts).parts]
+    [('a', 2), ('b', 2)]
+    """
+    if len(mixtures) == 1:
+        return mixtures[0]
+    counts = Counter[str]()
+    for mixture in mixtures:
+        for part in mixture.parts:
+            counts[part.subset] += part.count
+    return replace(mixtures[0], parts=tuple(give_part(name, counts[name]) for name in sorted(counts)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinetuneJob:
     """One distinct fine-tune."""
@@ -241,6 +258,21 @@ ORIGINAL = Protocol(image="original")
 """The subset's own questions about its images as they are."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterMerge:
+    """The adapters of several fine-tunes as one, made in memory when it is asked."""
+
+    of: tuple[str, ...]
+    """Ids of the fine-tunes."""
+    weights: tuple[float, ...]
+    """Of each."""
+    method: MergeMethod
+    density: float | None = None
+    """Part of each adapter's values that is kept, where the method prunes."""
+    seed: int = 0
+    """Of the methods that prune at random."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvalJob:
     """One distinct scoring of one checkpoint on one subset's test questions."""
@@ -249,8 +281,17 @@ class EvalJob:
     backbone: AnyBackbone
     target: str
     checkpoint_of: str | None
-    """Id of the fine-tune to score; None scores the untouched backbone."""
+    """Id of the fine-tune to score; None scores the untouched backbone, or merged adapters."""
     protocol: Protocol
+    merge: Annotated[AdapterMerge | None, Field(exclude_if=lambda given: given is None)] = None
+    """Adapters to score as one."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids of the fine-tunes whose weights are scored; none for the untouched backbone."""
+        if self.merge is not None:
+            return self.merge.of
+        return () if self.checkpoint_of is None else (self.checkpoint_of,)
 
     @cached_property
     def id(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -58,9 +57,15 @@ def read_evidence(
         for cell in plan.cells:
             job = jobs[cell.eval_job]
             mixture = plan.find_mixture(cell)
-            if mixture is None or mixture.labels != "true" or mixture.ask != "finding" or not _is_plain(cell, job):
+            if (
+                cell.finetune_job is None
+                or mixture is None
+                or mixture.labels != "true"
+                or mixture.ask != "finding"
+                or not _is_plain(cell, job)
+            ):
                 continue
-            tune = plan.finetune_by_id[cast("str", cell.finetune_job)]
+            tune = plan.finetune_by_id[cell.finetune_job]
             names = {part.subset for part in mixture.parts}
             result = read_eval_result(layout, job.id)
             if result is None:

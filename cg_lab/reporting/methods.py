@@ -72,6 +72,7 @@ def explain_methods(
             f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned {_tell_trainer(recipe)}, learning rate "
             f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s){_tell_floor(recipe)}, {recipe.batch_size} samples a step; {_tell_loss(recipe)}. Questions are single-choice with up to four options in random order; the model answers with {form}."
         )
+    paragraphs += filter(None, [_tell_merges(plan)])
     paragraphs += _tell_groups(plan)
     paragraphs += filter(None, [_tell_reading(plan)])
     if plan.comparisons:
@@ -87,6 +88,17 @@ def explain_methods(
 
 def _tell_declared(setting: Setting) -> str:
     return f"What each checkpoint was trained on is declared in {setting.design.get('table')}, which the proofs rest on and nothing here can confirm."
+
+
+def _tell_merges(plan: Plan) -> str:
+    """Say how adapters were merged; empty if none were."""
+    merges = [job.merge for job in plan.evals if job.merge]
+    ways = {
+        f"{merge.method}, weights {' and '.join(f'{weight:.3g}' for weight in merge.weights)}"
+        + ("" if merge.density is None else f", density {merge.density:g}")
+        for merge in merges
+    }
+    return f"Merged adapters: by peft's add_weighted_adapter ({'; '.join(sorted(ways))})." if ways else ""
 
 
 def _tell_floor(recipe: Recipe) -> str:
@@ -147,8 +159,8 @@ def _tell_reading(plan: Plan) -> str:
     """Say how answers become scores."""
     said: list[str] = []
     asked = [job for job in plan.evals if isinstance(job.backbone, Backbone) and not job.backbone.is_elsewhere]
-    tuned = [job.protocol for job in asked if job.checkpoint_of] or [job.protocol for job in asked]
-    untouched = [job.protocol for job in asked if not job.checkpoint_of]
+    tuned = [job.protocol for job in asked if job.needs] or [job.protocol for job in asked]
+    untouched = [job.protocol for job in asked if not job.needs]
     written = "what the model writes is parsed, and what names no option counts as wrong"
     if any(protocol.by == "generation" for protocol in tuned):
         said.append(f"Answers: {written}.")

@@ -146,8 +146,9 @@ def to_shares(log_probs: pa.ListArray) -> FloatArray:
 
 
 def _explain(job: EvalJob, layout: Layout) -> str:
-    if job.checkpoint_of and (failure := read_failure(layout, job.checkpoint_of)):
-        return f"its fine-tune failed ({failure.kind}): {_first_line(failure.message)}"
+    for needed in job.needs:
+        if failure := read_failure(layout, needed):
+            return f"its fine-tune failed ({failure.kind}): {_first_line(failure.message)}"
     if failure := read_failure(layout, job.id):
         return f"failed ({failure.kind}): {_first_line(failure.message)}"
     is_elsewhere = isinstance(job.backbone, Backbone) and job.backbone.is_elsewhere

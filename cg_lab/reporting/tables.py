@@ -164,7 +164,6 @@ def list_splits(explored: Explored) -> list[Row]:
 def list_cells(effects: StudyEffects, readings: Readings) -> Iterator[Row]:
     """Make a row for each planned cell, done or missing."""
     factors = _list_factors(effects)
-    mixtures = {job.id: _write_mixture(job.mixture) for job in effects.plan.finetunes}
     missing = {cell.cell: cell.reason for cell in effects.missing}
     names = [name for name in MEANINGS if any(name in metrics for metrics in readings.metrics.values())]
     targets = {part.id: part.target for part in effects.plan.contrasts}
@@ -172,6 +171,7 @@ def list_cells(effects: StudyEffects, readings: Readings) -> Iterator[Row]:
         metrics = readings.metrics.get(cell.eval_job, {})
         found = readings.scores.get(cell.eval_job)
         coverage = {part.factor: ";".join(part.subsets) for part in cell.proof.coverage}
+        mixture = effects.plan.find_mixture(cell)
         yield (
             {
                 "cell": cell.key,
@@ -181,7 +181,7 @@ def list_cells(effects: StudyEffects, readings: Readings) -> Iterator[Row]:
                 "subset": cell.subset,
                 "seed": "" if cell.seed is None else str(cell.seed),
                 "variant": cell.variant,
-                "trained_on": mixtures[cell.finetune_job] if cell.finetune_job else "",
+                "trained_on": "" if mixture is None else _write_mixture(mixture),
                 "num_train": str(cell.proof.num_train),
                 "num_questions": str(cell.proof.num_test),
                 "chance": _number(cell.proof.chance),
@@ -190,7 +190,7 @@ def list_cells(effects: StudyEffects, readings: Readings) -> Iterator[Row]:
                 "state": "done" if found else "missing" if cell.key in missing else "not due",
                 "reason": missing.get(cell.key, ""),
                 "eval_job": cell.eval_job,
-                "finetune_job": cell.finetune_job or "",
+                "finetune_job": ";".join(cell.finetunes),
                 "target_absent": _flag(cell.proof.target_absent),
                 "shared_elements": str(cell.proof.shared_elements),
                 **{f"covers_{factor}": coverage.get(factor, "") for factor in factors},
@@ -231,6 +231,7 @@ def _describe_contrast(effects: StudyEffects, contrast: Contrast, factors: tuple
 def _describe_effect(contrast: ContrastEffect, arm: ArmEffect, gone: list[str]) -> Row:
     is_main = contrast.main is arm
     further = contrast.further if is_main else None
+    merge = next((part for part in contrast.merges if part.arm is arm.arm), None)
     return {
         "arm": arm.arm,
         "variant": arm.variant,
@@ -264,6 +265,7 @@ def _describe_effect(contrast: ContrastEffect, arm: ArmEffect, gone: list[str]) 
             "share_of_gain_lost", contrast.lost.get(arm.variant) if arm.arm is Arm.WITHOUT else None, with_p=False
         ),
         **_describe_combination(contrast.combination if is_main else None),
+        **_interval("share_of_gain_kept", merge.kept if merge else None, with_p=False),
         "missing": str(len(gone)),
         "missing_reasons": "; ".join(dict.fromkeys(gone)),
     }

@@ -97,7 +97,7 @@ def _ask(plan: Plan) -> str:
     models = " and ".join(dict.fromkeys(backbone.name for backbone in plan.backbones))
     do = "Does" if len(plan.backbones) == 1 else "Do"
     target = " ".join(first.view)
-    if first.main is None or not any(cell.finetune_job for cell in plan.cells):
+    if first.main is None or not any(cell.finetunes for cell in plan.cells):
         return f"How well {do.lower()} {models} answer about {target} and others without any training?"
     if first.sees_target:
         return (
@@ -183,6 +183,11 @@ FEW_SEEDS = {
     2: "Two seeds tell little about how results vary from training to training, so that there is no verdict.",
     3: "So few seeds make intervals wide where results vary from training to training.",
 }
+MERGING = (
+    "Composed: each source's adapters were trained on its share of what joint training sees, so that all together saw as many samples. Composed alone: "
+    "those of the sources alone, which together saw several times as many. Nothing was trained on the merge. A share is told where "
+    "joint training gains over unrelated training with confidence; above 100 % merging did better."
+)
 MOST_TOLD = 24
 """Held-out questions that are put in words; the tables have all."""
 
@@ -215,6 +220,9 @@ def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
     if contrast.lost:
         lost = ", ".join(f"{shares(share)}, without its {factor}" for factor, share in contrast.lost.items())
         said.append(f"; of its gain over unrelated training this much is lost: {lost}")
+    for merge in contrast.merges:
+        said.append(f"; merged ({merge.arm.traits.words}) it is {points(merge.over_main)} over joint training")
+        said += [f", and keeps {shares(merge.kept)}, of that one's gain over unrelated training"] if merge.kept else []
     learned = [arm.accuracy.estimate for arm in contrast.arms if arm.accuracy and not arm.arm.traits.asks_target]
     if learned:
         low, high = percent(min(learned)), percent(max(learned))

@@ -51,7 +51,7 @@ from cg_lab.reporting.tables import (
     write_csv,
 )
 from cg_lab.reporting.trends import plot_curves, plot_splits
-from cg_lab.reporting.words import percent, points, shares, signed, tell_registration, tell_story
+from cg_lab.reporting.words import MERGING, percent, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, read_rows, write_text
 
@@ -183,6 +183,8 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "summaries": list_told(effects.summaries),
         "savings": list_savings(effects),
         "regrets": measure_regret(effects),
+        "merged": [(part.contrast.id, merge) for part in effects.contrasts for merge in part.merges],
+        "merging": MERGING,
         "beside": list_beside(effects),
         "splits": explored.splits,
         "name_arm": name_arm,

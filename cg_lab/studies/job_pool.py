@@ -75,7 +75,7 @@ def find_needs(layout: Layout, shown: frozenset[str]) -> Needs:
     needed: set[str] = set()
     for _, outline in read_outlines(layout):
         named |= outline.jobs
-        needed |= {finetune for job_id, finetune in outline.needs.items() if job_id not in done}
+        needed |= {tune for job_id, tunes in outline.needs.items() if job_id not in done for tune in tunes}
     return Needs(named=frozenset(named), shown=shown - named, open_finetunes=frozenset(needed))
 
 

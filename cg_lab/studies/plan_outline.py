@@ -21,6 +21,12 @@ class CellOutline:
 
     eval_job: str
     finetune_job: str | None = None
+    merged_jobs: tuple[str, ...] = ()
+
+    @property
+    def finetunes(self) -> tuple[str, ...]:
+        """Fine-tunes whose weights it asks."""
+        return self.merged_jobs if self.finetune_job is None else (self.finetune_job,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +48,12 @@ class PlanOutline:
     def jobs(self) -> frozenset[str]:
         """Ids of all jobs."""
         evals = {cell.eval_job for cell in self.cells}
-        return frozenset(evals | {cell.finetune_job for cell in self.cells if cell.finetune_job})
+        return frozenset(evals | {tune for cell in self.cells for tune in cell.finetunes})
 
     @property
-    def needs(self) -> dict[str, str]:
-        """For each evaluation of a fine-tuned model, its fine-tune."""
-        return {cell.eval_job: cell.finetune_job for cell in self.cells if cell.finetune_job}
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """For each evaluation of fine-tuned weights, their fine-tunes."""
+        return {cell.eval_job: cell.finetunes for cell in self.cells if cell.finetunes}
 
 
 def read_outline(path: Path) -> PlanOutline:
@@ -68,7 +74,10 @@ def read_outline(path: Path) -> PlanOutline:
     except (ValueError, ValidationError):  # of another hand; the whole tells what is wrong with it
         plan = read_plan(path)
         return PlanOutline(
-            cells=tuple(CellOutline(eval_job=cell.eval_job, finetune_job=cell.finetune_job) for cell in plan.cells),
+            cells=tuple(
+                CellOutline(eval_job=cell.eval_job, finetune_job=cell.finetune_job, merged_jobs=cell.merged_jobs)
+                for cell in plan.cells
+            ),
             questions=tuple(QuestionOutline(design=part.design, target=part.target) for part in plan.contrasts),
         )
 

@@ -135,7 +135,7 @@ class _JobUnion:
         self.contradictions: list[Contradiction] = []
         self.left_out: list[str] = []
         self.busy: list[str] = []
-        self._refused: set[str | None] = set()
+        self._refused: set[str] = set()
 
     def add_all(self) -> None:
         """Add every job that has an end."""
@@ -145,10 +145,10 @@ class _JobUnion:
             if self.source.result(job_id).exists() or self.source.failure(job_id).exists()
         )
         needs = {job_id: _find_needed(self.source, job_id) for job_id in ended}
-        for job_id in sorted(ended, key=lambda job_id: needs[job_id] is not None):
+        for job_id in sorted(ended, key=lambda job_id: bool(needs[job_id])):
             self._add(job_id, needs[job_id])
 
-    def _add(self, job_id: str, needed: str | None) -> None:
+    def _add(self, job_id: str, needed: tuple[str, ...]) -> None:
         here, there = self.target.result(job_id), self.source.result(job_id)
         if here.exists() and there.exists():
             if difference := compare_results(self.source, self.target, job_id):
@@ -158,7 +158,7 @@ class _JobUnion:
             return
         if here.exists() or (self.target.failure(job_id).exists() and not there.exists()):
             self.num_known += 1
-        elif needed in self._refused:
+        elif not self._refused.isdisjoint(needed):
             self.left_out.append(job_id)
         elif there.exists() and (told := name_job(there)) != job_id:
             self._refuse(job_id, f"its result is of job {told}")
@@ -198,10 +198,14 @@ def name_job(result: Path) -> str | None:
     return None
 
 
-def _find_needed(layout: Layout, job_id: str) -> str | None:
+def _find_needed(layout: Layout, job_id: str) -> tuple[str, ...]:
+    """Give the fine-tunes whose weights a job asks."""
     path = layout.result(job_id)
     job = read_json(path).get("job", {}) if path.exists() else {}
-    return job.get("checkpoint_of") if isinstance(job, dict) else None
+    if not isinstance(job, dict):
+        return ()
+    merge, checkpoint = job.get("merge"), job.get("checkpoint_of")
+    return tuple(merge["of"]) if merge else (checkpoint,) if checkpoint else ()
 
 
 def compare_results(source: Layout, target: Layout, job_id: str) -> str:

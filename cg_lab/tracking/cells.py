@@ -66,6 +66,7 @@ class CellRecorder:
                 "catalog": self.catalogs[self.data[cell.eval_job]],
                 "eval_job": cell.eval_job,
                 "finetune_job": cell.finetune_job or "",
+                "merged_jobs": ";".join(cell.merged_jobs),
                 "seeds_of": name_cell_group(self.plan, cell, self.num_contrasts),
                 **self._tell_recipe(cell),
                 "host": state.host,
@@ -85,9 +86,9 @@ class CellRecorder:
 
     def _tell_recipe(self, cell: Cell) -> dict[str, str]:
         """Give tags, since parameters that the untouched backbone lacks would crowd the page that compares runs."""
-        if cell.finetune_job is None:
+        if not cell.finetunes:
             return {}
-        recipe = tell_recipe(self.plan.finetune_by_id[cell.finetune_job].recipe)
+        recipe = tell_recipe(self.plan.finetune_by_id[cell.finetunes[0]].recipe)
         return {f"recipe.{name}": value for name, value in recipe.items()}
 
     def _describe(self, cell: Cell) -> dict[str, str]:

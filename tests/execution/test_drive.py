@@ -242,7 +242,7 @@ def test_weights_stay_as_long_as_an_evaluation_needs_them_and_then_as_asked_for(
 def test_an_evaluation_that_two_packs_tell_of_counts_once(lab: Any) -> None:
     """The weights stay for the other one."""
     lab.layout.weights("tune").mkdir(parents=True)
-    keeper = Keeper(lab.layout, "nothing", {"a": "tune", "b": "tune", "c": "tune"}, done={"tune", "c"})
+    keeper = Keeper(lab.layout, "nothing", {"a": ("tune",), "b": ("tune",), "c": ("tune",)}, done={"tune", "c"})
     for told in ("a", "a", "c"):
         keeper.note(told)
         assert lab.layout.weights("tune").is_dir()

@@ -11,7 +11,7 @@ from cg_lab.journal import read_events
 from cg_lab.results import Layout
 from cg_lab.study import Keep
 
-NEEDS = {"eval-1": "tune", "eval-2": "tune", "other-eval": "other"}
+NEEDS = {"eval-1": ("tune",), "eval-2": ("tune",), "other-eval": ("other",)}
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_a_job_takes_as_long_as_its_samples_at_the_declared_rates(plan: Plan) ->
 def test_a_group_is_of_its_first_jobs_kind() -> None:
     seconds = {"tune": 5.0, "eval": 1.0, "untouched": 2.0}
     work = Work(
-        seconds=seconds, needs={"eval": "tune"}, kinds={"tune": 1, "eval": 1, "untouched": 0}, batches={"tune": 4}
+        seconds=seconds, needs={"eval": ("tune",)}, kinds={"tune": 1, "eval": 1, "untouched": 0}, batches={"tune": 4}
     )
     assert group_jobs(work, seconds) == (
         Group(job_ids=("tune", "eval"), seconds=6.0, kind=1), Group(job_ids=("untouched",), seconds=2.0, kind=0),

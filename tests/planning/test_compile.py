@@ -114,10 +114,8 @@ def mix_in(name: str | None, share: float) -> Study:
 
 def test_a_training_that_asks_for_elements_has_them_in_its_mixture() -> None:
     candidates = ("CT Brain", "CT Lung", "MRI Lung")
-    asked = compile_one(relate(ask="elements", places=(0, 1), candidates=candidates))[Arm.RELATED].finetune
-    plain = compile_one(relate())[Arm.RELATED].finetune
-    assert asked
-    assert plain
+    asked = compile_one(relate(ask="elements", places=(0, 1), candidates=candidates))[Arm.RELATED].finetunes[0]
+    plain = compile_one(relate())[Arm.RELATED].finetunes[0]
     assert (asked.mixture.ask, asked.mixture.places, asked.mixture.candidates) == ("elements", (0, 1), candidates)
     assert (plain.mixture.ask, plain.mixture.places, plain.mixture.candidates) == ("finding", (), ())
 
@@ -159,21 +157,19 @@ def test_a_question_without_a_main_arm_has_no_budget() -> None:
 
 
 def test_a_filler_is_a_share_of_all_other_samples() -> None:
-    finetune = compile_one(relate(30, num_target=10), study=mix_in("wiki", 0.5))[Arm.RELATED].finetune
-    assert finetune
+    finetune = compile_one(relate(30, num_target=10), study=mix_in("wiki", 0.5))[Arm.RELATED].finetunes[0]
     assert finetune.mixture.count("wiki") == 20
 
 
 def test_a_filler_of_less_than_half_a_sample_is_not_mixed_in_whatever_copies_it_has() -> None:
-    finetune = compile_one(relate(), study=mix_in("wiki", 0.01), copies="wiki")[Arm.RELATED].finetune
-    assert finetune
+    finetune = compile_one(relate(), study=mix_in("wiki", 0.01), copies="wiki")[Arm.RELATED].finetunes[0]
     assert [part.subset for part in finetune.mixture.parts] == [BRAIN.name, MRI.name]
 
 
 @pytest.mark.parametrize(("name", "share"), [("absent", 0.0), (None, 0.5)])
 def test_a_filler_without_a_name_or_a_share_is_none(name: str | None, share: float) -> None:
     drafts = compile_one(relate(), study=mix_in(name, share))
-    assert drafts[Arm.RELATED].finetune == compile_one(relate())[Arm.RELATED].finetune
+    assert drafts[Arm.RELATED].finetunes == compile_one(relate())[Arm.RELATED].finetunes
 
 
 def test_a_mixture_of_many_subsets_shows_what_they_show() -> None:

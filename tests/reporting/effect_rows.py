@@ -43,6 +43,8 @@ def recompute_effects(study: Study) -> Iterator[tuple[tuple[str, Key], Values]]:
                 row |= recompute_main(study, question, claims[name])
             if key[0] == "without":
                 row |= recompute_lost(question, key)
+            if key[0] in {"composed", "composed_alone"}:
+                row |= recompute_kept(question, key)
             yield (name, key), row
 
 
@@ -103,6 +105,12 @@ def recompute_share(name: str, question: Question, own: Key, most: Key, none: Ke
     return spread_out(name, found[0], found[1:]) if found else {}
 
 
+def recompute_kept(question: Question, key: Key) -> Values:
+    if not question.has("unrelated", "related") or key not in question.answers:
+        return {}
+    return recompute_share("share_of_gain_kept", question, key, question.key("related"), question.key("unrelated"))
+
+
 def recompute_lost(question: Question, key: Key) -> Values:
     if not question.has("unrelated", "related") or key not in question.answers:
         return {}
@@ -138,7 +146,8 @@ def recompute_further(study: Study, question: Question, claim: Claim) -> Values:
         if needed and None not in needed:
             most = max(seeds for seeds in needed if seeds is not None)
             grown = [part for part in question.contrast["trainings"] if part["arm"] not in FEW_SEEDS]
-            further = (most - present) * len(grown)
+            num_each = {"composed": lambda part: len(part["subsets"]), "composed_alone": lambda _: 0}
+            further = (most - present) * sum(num_each.get(part["arm"], lambda _: 1)(part) for part in grown)
             if of_unrelated:
                 further += max(0, most - unrelated)
             return {"seeds_to_resolve": most, "finetunes_to_resolve": further}

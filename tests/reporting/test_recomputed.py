@@ -37,7 +37,8 @@ RESAMPLES = 500
 TARGETS = ("ct-brain-mass", "us-breast-mass", "mri-kidney-bleed", "xray-breast-level")
 SHARES = {
     "zero_shot": 0.35, "unrelated": 0.4, "related": 0.62, "alone": 0.5, "mismatched": 0.45, "without": 0.45,
-    "ceiling": 0.95, "shuffled": 0.4, "blind": 0.38, "sources": 0.85, "all_data": 0.6,
+    "ceiling": 0.95, "shuffled": 0.4, "blind": 0.38, "sources": 0.85, "all_data": 0.6, "composed": 0.58,
+    "composed_alone": 0.55, "composed_unrelated": 0.41,
 }  # fmt: skip
 """Of questions that an arm answers right."""
 SHIFTS = {
@@ -56,6 +57,12 @@ STUDIES = {
     ),
     "looked": ("looks=[3,5]", "data.test_per_subset=40", "design.prefer=hash"),
     "single": ("seeds=[0]", "data.test_per_subset=40"),
+    "merged": (
+        "finetune=lora",
+        "seeds=[0,1,2]",
+        "arms=[zero_shot,unrelated,related,alone,composed,composed_alone,composed_unrelated]",
+        "data.test_per_subset=40",
+    ),
     "distant": ("design=distance", "seeds=[0,1,2]", "data.test_per_subset=40"),
 }
 TEXT = {
@@ -65,7 +72,7 @@ TEXT = {
 """What is asked, copied from the plan, and reasons in words: no numbers that come from answers."""
 NOT_RECOMPUTED = {"exploratory": "hangs on registered.json, not on answers"}
 Table = dict[tuple[Any, ...], Mapping[str, str]]
-ASKED = {"disrupted": TARGETS[:3], "looked": TARGETS[:2], "single": TARGETS[:1]}
+ASKED = {"disrupted": TARGETS[:3], "merged": TARGETS[:2], "looked": TARGETS[:2], "single": TARGETS[:1]}
 
 
 def answer(cell: Cell, number: int, question: AnyQuestion) -> Row:

@@ -55,7 +55,8 @@ def find(graph: MatGraph, targets: tuple[Subset, ...], settings: Settings) -> It
         grown = tuple(
             part if part.arm is Arm.CEILING else replace(part, num_target=amount)
             for part in contrast.trainings
-            if part.labels == "true" or not amount  # boxes have no labels that could be dealt anew
+            if not amount  # boxes have no labels that could be dealt anew, and no adapters are of the target alone
+            or (part.labels == "true" and part.arm.traits.model != "merged")
         )
         yield replace(contrast, trainings=grown)
 

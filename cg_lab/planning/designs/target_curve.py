@@ -63,8 +63,12 @@ def explain_absence(_: Settings) -> str:
 
 
 def _add_target(contrast: Contrast, amount: int) -> tuple[Training, ...]:
-    """Give each arm of other subsets target data; the ceiling gets it alone, or goes where there is none."""
-    kept = [part for part in contrast.trainings if part.arm is not Arm.CEILING and part.labels == "true"]
+    """Give each arm of other subsets target data but merges; the ceiling gets it alone, or goes where there is none."""
+    kept = [
+        part
+        for part in contrast.trainings
+        if part.arm is not Arm.CEILING and part.labels == "true" and part.arm.traits.model != "merged"
+    ]
     grown = [replace(part, num_target=amount) for part in kept]
     alone = [Training(arm=Arm.CEILING, subsets=(contrast.target,), num_samples=amount)] if amount else []
     return (*grown, *alone)

@@ -12,16 +12,23 @@ from cg_lab.catalog import Catalog
 from cg_lab.mat import Kind
 from cg_lab.planning.plan import Cell, Contrast, Plan, Training
 from cg_lab.planning.proof import Coverage, Proof
-from cg_lab.planning.work import EvalJob, FinetuneJob, Mixture
+from cg_lab.planning.work import EvalJob, FinetuneJob, Mixture, give_part
 from cg_lab.study import Study
 from tests.planning.brute_force.neighbourhood import Neighbourhood
 
 MAIN = ("related", "multi_task")
-UNTOUCHED = ("zero_shot", "zero_shot_blind")
-"""Arms of the untouched model; those after the first are planned only where a study names them."""
 """Arms that a question is about; blind and sources ask their models."""
-BUDGETED = ("unrelated", "partial", "related", "alone", "mismatched", "without", "all_data", "shuffled")
-NUM_SEEDS = {"unrelated": 2, "mismatched": 2, "ceiling": 1, "shuffled": 1}
+UNTOUCHED = ("zero_shot", "zero_shot_blind")
+"""Arms of the untouched model."""
+MERGED = ("composed", "composed_alone", "composed_unrelated")
+"""Arms that ask the adapters of several fine-tunes as one."""
+OPTIONAL = ("zero_shot_blind", *MERGED)
+"""Arms that are planned only where a study names them."""
+BUDGETED = (
+    "unrelated", "partial", "related", "alone", "mismatched", "without", "all_data", "shuffled", "composed",
+    "composed_unrelated",
+)  # fmt: skip
+NUM_SEEDS = {"unrelated": 2, "mismatched": 2, "ceiling": 1, "shuffled": 1, "composed_unrelated": 2}
 """With how many of the seeds an arm is trained by default; the others with all."""
 Z_TOTAL = 1.959963984540054 + 0.8416212335729143
 """Normal quantiles of a two-sided level of 5 % and of a power of 80 %."""
@@ -76,22 +83,22 @@ def check_cells(books: Books) -> None:
         for cell in cells[contrast.id]:
             _check_cell(books, contrast, cell)
         _check_arms(books, contrast, cells[contrast.id])
-    used = {cell.finetune_job for cell in books.plan.cells} - {None}
+    used = {job for cell in books.plan.cells for job in (cell.finetune_job, *cell.merged_jobs)} - {None}
     require(used == {*books.finetunes} and len(used) == len(books.plan.finetunes), "fine-tunes are not those of cells")
     asked = {cell.eval_job for cell in books.plan.cells}
     require(asked == {*books.evals} and len(asked) == len(books.plan.evals), "evaluations are not those of cells")
     reusing = {*MAIN, "blind", "sources"}
     declared = {
-        (cell.contrast, "" if cell.arm in reusing else cell.arm, cell.variant, cell.seed)
+        (cell.contrast, "" if cell.arm in reusing else cell.arm, cell.variant, cell.seed, place)
         for cell in books.plan.cells
-        if cell.finetune_job
+        for place, _ in enumerate(cell.merged_jobs or filter(None, [cell.finetune_job]))
     }
     require(books.plan.num_declared_finetunes == len(declared), "num_declared_finetunes")
 
 
 def _check_which_cells(books: Books, contrast: Contrast, cells: list[Cell]) -> None:
     """Each wanted arm that the question has, for each seed; the untouched backbone once."""
-    wanted = {*(books.study.arms or Arm)} - ({*UNTOUCHED[1:]} if books.study.arms is None else set[str]())
+    wanted = {*(books.study.arms or Arm)} - ({*OPTIONAL} if books.study.arms is None else set[str]())
     keys: Counter[tuple[Any, ...]] = Counter((cell.arm, cell.variant, cell.subset, cell.seed) for cell in cells)
     expected: Counter[tuple[Any, ...]] = Counter()
     for name in wanted.intersection(UNTOUCHED):
@@ -124,7 +131,10 @@ def _check_cell(books: Books, contrast: Contrast, cell: Cell) -> None:
     job = books.finetunes[cell.finetune_job] if cell.finetune_job else None
     training = _find_training(contrast, cell)
     _check_evaluation(books, contrast, cell)
-    if job is None or training is None:
+    require(bool(cell.merged_jobs) is (cell.arm in MERGED), cell.key, "merges", cell.merged_jobs)
+    if cell.arm in MERGED and training is not None:
+        expected = _prove(books, contrast, cell, training, _unite_shares(books, cell, training))
+    elif job is None or training is None:
         require(cell.arm in UNTOUCHED and cell.seed is None, cell.key, "has no fine-tune")
         expected = _prove(books, contrast, cell, None, None)
     else:
@@ -140,6 +150,27 @@ def _check_cell(books: Books, contrast: Contrast, cell: Cell) -> None:
             require(found == wanted, cell.key, "proves", name, found, "where it is", wanted)
 
 
+def _unite_shares(books: Books, cell: Cell, training: Training) -> Mixture:
+    """Put together what adapters were trained on: one source each, its share and its own part of the filler."""
+    near, counts = books.near, Counter[str]()
+    mixtures = [books.finetunes[job].mixture for job in cell.merged_jobs]
+    for mixture in mixtures:
+        require(mixture.seed == cell.seed and mixture.labels == "true", cell.key, "merges", mixture)
+        own = {part.subset: part.count for part in mixture.parts}
+        filler = own.pop(books.filler, 0) if books.filler else 0
+        require(len(own) == 1, cell.key, "merges adapters of several sources:", own)
+        if books.filler:
+            available = next(part.num_train for part in books.catalog.subsets if part.name == books.filler)
+            wanted = min(round(books.study.filler.share * sum(own.values())), available)
+            require(filler == wanted, cell.key, "has", filler, "filler samples, not", wanted)
+        counts.update({part.subset: part.count for part in mixture.parts})
+    given = Counter({name: count for name, count in counts.items() if name != books.filler})
+    require({*given} == {*training.subsets} & near.filled, cell.key, "merges other sources:", {*given})
+    require(sum(given.values()) == training.num_samples, cell.key, "has", sum(given.values()), "samples")
+    _check_spread(near, cell, training, given)
+    return replace(mixtures[0], parts=tuple(give_part(name, counts[name]) for name in sorted(counts)))
+
+
 def _find_training(contrast: Contrast, cell: Cell) -> Training | None:
     """Find what an arm trains on; blind and sources ask the main arm's model."""
     if cell.arm in UNTOUCHED:
@@ -153,10 +184,13 @@ def _check_evaluation(books: Books, contrast: Contrast, cell: Cell) -> None:
     job, settings = books.evals[cell.eval_job], books.study.evaluation
     protocol = job.protocol
     asks_target = cell.arm != "sources"
-    require((job.target, job.checkpoint_of) == (cell.subset, cell.finetune_job), cell.key, "asks something else")
+    asked = (job.target, job.checkpoint_of, () if job.merge is None else job.merge.of)
+    require(asked == (cell.subset, cell.finetune_job, cell.merged_jobs), cell.key, "asks something else")
     require(protocol.image == ("blank" if "blind" in cell.arm else "original"), cell.key, "shows the wrong image")
     require(protocol.shots == (contrast.protocol.shots if asks_target else 0), cell.key, "has other examples")
-    require(protocol.by == (settings.by if cell.finetune_job else settings.untouched_by), cell.key, "is read otherwise")
+    require(
+        protocol.by == (settings.untouched_by if cell.arm in UNTOUCHED else settings.by), cell.key, "is read otherwise"
+    )
     expected = (contrast.protocol.ask, contrast.protocol.places, contrast.protocol.candidates)
     found = (protocol.ask, protocol.places, protocol.candidates)
     require(found == (expected if asks_target else ("finding", (), ())), cell.key, "asks otherwise")
@@ -264,7 +298,7 @@ def _check_arms(books: Books, contrast: Contrast, cells: list[Cell]) -> None:
         proof = cell.proof
         _check_sides(near, contrast, cell, mixtures.get((cell.arm, cell.variant, cell.seed)))
         match cell.arm:
-            case "unrelated":
+            case "unrelated" | "composed_unrelated":
                 require(proof.shared_elements == 0, cell.key, "shares an element")
             case "partial":
                 require(proof.shared_by_each == (1, 1), cell.key, "shares", proof.shared_by_each)
@@ -281,7 +315,7 @@ def _check_arms(books: Books, contrast: Contrast, cells: list[Cell]) -> None:
                 names = {part.subset for part in parts} - {books.filler}
                 has_labels = all(near.subsets[name].kind is Kind.CLASSIFICATION for name in names)
                 require(has_labels, cell.key, "has boxes, which have no labels to shuffle")
-            case "related" | "multi_task":
+            case "related" | "multi_task" | "composed" | "composed_alone":
                 covered = all(part.subsets for part in proof.coverage)
                 require(covered or not contrast.fully_covered, cell.key, "claims to cover what it does not")
             case _:

@@ -12,7 +12,7 @@ from cg_lab.errors import UserError
 from cg_lab.mat import Kind
 from cg_lab.planning.plan import Contrast, Plan
 from tests.planning.brute_force.budgets import check_budget
-from tests.planning.brute_force.cell_proofs import MAIN, Books, check_cells, open_books, require
+from tests.planning.brute_force.cell_proofs import MAIN, OPTIONAL, Books, check_cells, open_books, require
 from tests.planning.brute_force.mismatches import find_best, is_mismatched, list_stays
 from tests.planning.brute_force.neighbourhood import Neighbourhood
 from tests.planning.brute_force.plan_symmetries import check_invariances
@@ -219,7 +219,7 @@ def _check_curve(contrasts: list[Contrast]) -> None:
 
 def _check_question(books: Books, contrast: Contrast, question: Question) -> None:
     """Compare a question with what it must be, arm by arm."""
-    near, arms = books.near, books.study.arms or tuple(ArmName)
+    near, arms = books.near, books.study.arms or tuple(arm for arm in ArmName if arm not in OPTIONAL)
     trainings = {
         (str(part.arm), part.variant): Arm(
             subsets=frozenset(part.subsets),
@@ -234,6 +234,7 @@ def _check_question(books: Books, contrast: Contrast, question: Question) -> Non
     wanted = {key: arm for key, arm in question.arms.items() if key[0] in arms or key[0] in MAIN}
     mismatched = {key: trainings.pop(key) for key in [*trainings] if key[0] == "mismatched"}
     _check_mismatched(books, contrast, question, mismatched)
+    _check_unrelated_merge(books, contrast, question, trainings.pop(("composed_unrelated", ""), None))
     for key in trainings.keys() | wanted.keys():
         require(trainings.get(key) == wanted.get(key), contrast.id, key, trainings.get(key), "is not", wanted.get(key))
     require(contrast.view == question.view, contrast.id, "stands for", contrast.view, "and not", question.view)
@@ -243,6 +244,19 @@ def _check_question(books: Books, contrast: Contrast, question: Question) -> Non
     require(contrast.asks_sources == (question.asks_sources and "sources" in arms), contrast.id, "asks its sources")
     for part in contrast.trainings:
         require(list(part.subsets) == sorted({*part.subsets}), contrast.id, part.arm, "names subsets in disorder")
+
+
+def _check_unrelated_merge(books: Books, contrast: Contrast, question: Question, found: Arm | None) -> None:
+    """As many unrelated subsets as sources, that can give as much each; there wherever there are such."""
+    near, related = books.near, next(arm for key, arm in question.arms.items() if key[0] in MAIN)
+    count, budget = len(question.sources), related.num_samples
+    able = {name for name in near.unrelated(question.target) if near.subsets[name].num_train * count >= budget}
+    is_wanted = books.study.arms is not None and "composed_unrelated" in books.study.arms
+    may_be = is_wanted and question.is_apart and ("composed", "") in question.arms and len(able) >= count
+    require((found is not None) is may_be, contrast.id, "has an unrelated merge", found, "where it may have:", may_be)
+    if found is not None:
+        require(found.subsets <= able and len(found.subsets) == count, contrast.id, "merges", found.subsets)
+        require(replace(found, subsets=related.subsets) == related, contrast.id, "merges otherwise:", found)
 
 
 def _check_mismatched(books: Books, contrast: Contrast, question: Question, found: dict[tuple[str, str], Arm]) -> None:

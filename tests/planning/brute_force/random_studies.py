@@ -15,6 +15,7 @@ from cg_lab.mat import Kind, Subset
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.designs import parse_design
 from cg_lab.planning.plan import Plan
+from cg_lab.recipe import Lora
 from cg_lab.study import Study
 from tests.planning.cases import BACKBONE, DATA, STUDY
 
@@ -152,6 +153,7 @@ def _make_study(random: Random, design: str, catalog: Catalog) -> Study:
     budgets += [replace(STUDY.budget, finetunes=most) for most in (1, 4, 20)]
     return replace(
         STUDY,
+        finetune=replace(STUDY.finetune, lora=Lora(rank=4, alpha=8, dropout=0.0)),
         design=parse_design(raw, where="brute force"),
         targets=targets,
         seeds=random.choice(((0,), (0,), (1, 0), (7, 3, 5))),

@@ -89,7 +89,12 @@ def pose(
     is_apart = is_named and 2 <= len(names) <= len(near.factors)
     if is_apart:
         rich = (name for name in names if near.subsets[name].num_train >= budget)
-        arms |= {("alone", name): Arm(subsets=frozenset({name}), num_samples=budget) for name in rich}
+        alone = {("alone", name): Arm(subsets=frozenset({name}), num_samples=budget) for name in rich}
+        arms |= alone
+        if budget >= len(names):
+            arms["composed", ""] = Arm(subsets=names, num_samples=budget)
+            if len(alone) == len(names):
+                arms["composed_alone", ""] = Arm(subsets=names, num_samples=budget * len(names))
     return Question(
         target=target,
         sources=names,
@@ -242,7 +247,7 @@ def _ask_boxes(near: Neighbourhood, target: str, pair: Names, view: Any, directi
     arms = {
         key: arm if key[0] == "ceiling" else replace(arm, num_target=amount)
         for key, arm in question.arms.items()
-        if key[0] != "shuffled" or not amount
+        if key[0] not in {"shuffled", "composed", "composed_alone"} or not amount
     }
     yield replace(question, arms=arms)
 
