@@ -45,7 +45,7 @@ class EpochSampler(Sampler[int]):
 
 def list_in_seeded_order(num_samples: int, seed: int) -> SeedableRandomSampler:
     """Order samples anew in each epoch, by seed and epoch alone, as accelerate does for Trainer."""
-    return SeedableRandomSampler(range(num_samples), generator=torch.Generator(), data_seed=seed)
+    return SeedableRandomSampler(range(num_samples), data_seed=seed)
 
 
 class ByLength(LengthGroupedSampler):
