@@ -179,14 +179,16 @@ def _make_longest(examples: list[Example], collate: Any, size: int) -> dict[str,
 def _answering(model: Any) -> Iterator[None]:
     """Let a model's forward pass give the loss at the answers, also through what wraps it for several processes.
 
+    Trainer counts the answers of a batch only for a model that is said to take their number (transformers 5.23).
     accelerate wraps that pass in autocast, and leaves a model alone that it has wrapped before (1.15): without a trace
     of it, the next fine-tune of this process is wrapped as well.
     """
     model.forward = MethodType(compute_answer_loss, model)
+    model.accepts_loss_kwargs = True
     try:
         yield
     finally:
-        for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
+        for name in ("forward", "accepts_loss_kwargs", "_original_forward", "_is_accelerate_prepared"):
             vars(model).pop(name, None)
 
 
@@ -203,49 +205,41 @@ class _AnswerTrainer(Trainer):
     schedule: Schedule
     """Of the fine-tune."""
 
+    @property
+    def at_once(self) -> int:
+        """Samples that go through all processes in one pass."""
+        return self.args.train_batch_size * self.args.world_size
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        args, schedule = self.args, self.schedule
-        at_once = args.train_batch_size * args.world_size
+        schedule, seed = self.schedule, self.args.seed
         sampler: Any = (
-            list_in_seeded_order(schedule.num_samples, args.data_seed or 0)
+            list_in_seeded_order(schedule.num_samples, seed)
             if self.lengths is None
-            else ByLength(at_once * args.gradient_accumulation_steps, self.lengths, args.data_seed or 0)
+            else ByLength(schedule.batch_size, self.lengths, seed)
         )
-        return EpochSampler(sampler, schedule, fill_to=at_once if args.world_size > 1 else 1)
+        return EpochSampler(sampler, schedule, fill_to=self.at_once if self.args.world_size > 1 else 1)
 
     def _run_epoch(self, **options: Any) -> Any:  # type: ignore[override] - Trainer names every argument
         """Run an epoch; one that is only begun has fewer batches than Trainer counts with."""
         if options["epoch"] == self.schedule.whole_epochs:
-            at_once = self.args.train_batch_size * self.args.world_size
-            options["steps_in_epoch"] = math.ceil(self.schedule.rest / at_once)
+            options["steps_in_epoch"] = math.ceil(self.schedule.rest / self.at_once)
             options["num_update_steps_per_epoch"] = math.ceil(self.schedule.rest / self.schedule.batch_size)
         return super()._run_epoch(**options)
 
-    def compute_loss(  # type: ignore[override]
-        self,
-        model: Any,
-        inputs: Any,
-        return_outputs: bool = False,  # noqa: FBT001, FBT002 - Trainer's signature
-        num_items_in_batch: Any = None,
+    def compute_loss(  # type: ignore[override] - nothing asks for outputs
+        self, model: Any, inputs: Any, num_items_in_batch: Any = None
     ) -> Any:
         """Give the mean over the answer tokens of the whole batch, of which this pass may hold a part."""
-        num_parts = self.args.gradient_accumulation_steps * self.args.world_size
-        if num_parts == 1:
-            num_items_in_batch = None  # the pass holds the whole batch
-        loss = model(inputs, num_items_in_batch)
-        if num_items_in_batch is not None:
-            loss = loss * self.args.world_size  # gradients are averaged over processes
-        return (loss, None) if return_outputs else loss
+        if self.args.gradient_accumulation_steps * self.args.world_size == 1:
+            return model(inputs)  # the pass holds the whole batch
+        return model(inputs, num_items_in_batch) * self.args.world_size  # gradients are averaged over processes
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+    def _save(self, output_dir: str, state_dict: Any = None) -> None:  # type: ignore[override] - Trainer always says it
         model: Any = self.model
-        folder = output_dir or self.args.output_dir
-        assert folder
-        if isinstance(model, PreTrainedModel):
-            is_final = folder != self.args.output_dir and not Path(folder).name.startswith(PREFIX_CHECKPOINT_DIR)
-            model.save_pretrained(folder, state_dict=state_dict, save_original_format=is_final)
-        else:  # adapters, which have the names that they have in memory
-            model.save_pretrained(folder, state_dict=state_dict)
+        options: dict[str, Any] = {"state_dict": state_dict}
+        if isinstance(model, PreTrainedModel):  # adapters have the names that they have in memory
+            options["save_original_format"] = not Path(output_dir).name.startswith(PREFIX_CHECKPOINT_DIR)
+        model.save_pretrained(output_dir, **options)
 
 
 class _Examples(Dataset[Example]):
@@ -262,13 +256,15 @@ class _Examples(Dataset[Example]):
 class _Watcher(TrainerCallback):
     """Writes the loss curve, saves by the clock, and stops when asked."""
 
+    logged_step: int
+    """Of the last point of the curve, or what the fine-tune goes on from."""
+
     def __init__(self, surroundings: Surroundings, batch_size: int) -> None:
         self.surroundings = surroundings
         self.batch_size = batch_size
         self.stopped = False
         self.logged_at = time.monotonic()
         self.clock = SaveClock(surroundings.save_every_s, self.logged_at)
-        self.logged_step = 0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.logged_step = state.global_step

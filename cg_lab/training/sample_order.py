@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import chain, islice, repeat
+from itertools import islice
 from typing import Any
 
 import torch
@@ -39,13 +39,14 @@ class EpochSampler(Sampler[int]):
         return math.ceil(self.num_samples / self.fill_to) * self.fill_to
 
     def __iter__(self) -> Iterator[int]:
-        length = len(self)
-        yield from chain(islice(self.sampler, self.num_samples), repeat(-1, length - self.num_samples))
+        missing = len(self) - self.num_samples
+        yield from islice(self.sampler, self.num_samples)
+        yield from [-1] * missing
 
 
 def list_in_seeded_order(num_samples: int, seed: int) -> SeedableRandomSampler:
     """Order samples anew in each epoch, by seed and epoch alone, as accelerate does for Trainer."""
-    return SeedableRandomSampler(range(num_samples), generator=torch.Generator(), data_seed=seed)
+    return SeedableRandomSampler(range(num_samples), data_seed=seed)
 
 
 class ByLength(LengthGroupedSampler):

@@ -35,7 +35,7 @@ LINES = {
     "plan data=manifest data.pa": ["data.path="],
     "data pre": ["prepare", "preview"],
     "studies show ": None,
-    "view m": ["mine", "mine_too", "model.", "model="],
+    "view m": ["merge.", "mine", "mine_too", "model.", "model="],
     "plan study=m": ["study=mine", "study=mine_too"],
     "status --sta": ["--state"],
     "status --state f": ["failed"],

@@ -50,6 +50,10 @@ def tell(question: Question, head: str) -> str:
     match head:
         case "target" | "verdict":
             return main[head]
+        case "world":
+            return main["setting"].rpartition("=")[2]
+        case "composed keeps":
+            return next((_tell_kept(row) for row in question if row["arm"] == Arm.COMPOSED), "")
         case "asked about":
             return f"**{main['target']}** (held out)" if main["direction"].startswith("out") else main["target"]
         case "a guess":
@@ -63,7 +67,15 @@ def tell(question: Question, head: str) -> str:
 def _tell_arm(question: Question, arm: Arm, variant: str = "") -> str:
     """Say what an arm reached: in one variant, or in each."""
     found = (row["accuracy"] for row in question if row["arm"] == arm and variant in {"", row["variant"]})
-    return tell_shares(list(found))
+    return tell_shares([share for share in found if share] or [""])
+
+
+def _tell_kept(row: Row) -> str:
+    """Say what a merge keeps of joint training's gain; of none that is resolved it keeps no share."""
+    if not row["share_of_gain_kept"]:
+        return "both gain nothing that is resolved"
+    value, low, high = (f"{float(row[f'share_of_gain_kept{end}']) * 100:.0f}" for end in ("", "_low", "_high"))
+    return f"{value} % [{low}, {high}]"
 
 
 def fill_worlds(path: Path, part: str) -> str:
@@ -97,7 +109,11 @@ def tell_shares(texts: list[str], between: str = " / ") -> str:
 
     >>> tell_shares(["0.376667", "1"])
     '38 / 100 %'
+    >>> tell_shares([""])
+    'missing'
     """
+    if not all(texts):
+        return "missing"
     return f"{between.join(f'{float(text) * 100:.0f}' for text in texts)} %"
 
 
