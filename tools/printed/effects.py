@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
@@ -22,6 +23,13 @@ COLUMNS = {
     "gain over unrelated": "gain_over_unrelated",
     "gain over single-task": "gain_over_ceiling",
     "synergy in points": "synergy",
+}
+OF_QUESTIONS: dict[str, Callable[[Row], str]] = {
+    "target": lambda main: main["target"],
+    "verdict": lambda main: main["verdict"],
+    "world": lambda main: main["setting"].rpartition("=")[2],
+    "asked about": lambda main: _tell_asked(main),
+    "a guess": lambda main: tell_shares([main["chance"]]),
 }
 WORLD = re.compile(r"\((?P<page>\S+)\)")
 WORDS = ("composes", "transfers", "no evidence", "harms")
@@ -47,21 +55,17 @@ def tell(question: Question, head: str) -> str:
         return tell_gain(main, COLUMNS[head])
     if head.startswith("held out"):
         return ", ".join(filter(None, (main["target"], main["level"])))
-    match head:
-        case "target" | "verdict":
-            return main[head]
-        case "world":
-            return main["setting"].rpartition("=")[2]
-        case "composed keeps":
-            return next((_tell_kept(row) for row in question if row["arm"] == Arm.COMPOSED), "")
-        case "asked about":
-            return f"**{main['target']}** (held out)" if main["direction"].startswith("out") else main["target"]
-        case "a guess":
-            return tell_shares([main["chance"]])
-        case _:
-            is_varied = head.startswith("without ")
-            arm = Arm.WITHOUT if is_varied else ARMS[head]
-            return _tell_arm(question, arm, head.removeprefix("without ") if is_varied else "")
+    if head in OF_QUESTIONS:
+        return OF_QUESTIONS[head](main)
+    if head == "composed keeps":
+        return next((_tell_kept(row) for row in question if row["arm"] == Arm.COMPOSED), "")
+    is_varied = head.startswith("without ")
+    arm = Arm.WITHOUT if is_varied else ARMS[head]
+    return _tell_arm(question, arm, head.removeprefix("without ") if is_varied else "")
+
+
+def _tell_asked(main: Row) -> str:
+    return f"**{main['target']}** (held out)" if main["direction"].startswith("out") else main["target"]
 
 
 def _tell_arm(question: Question, arm: Arm, variant: str = "") -> str:
