@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class _Outcome:
     """What came of a held-out question, in words."""
 
     target: str
+    setting: str
+    """Of a multirun; empty where there is one alone."""
     sources: str
     accuracies: tuple[tuple[str, str], ...]
     """Words of each arm, and what it reached."""
@@ -66,7 +69,7 @@ def show_effects(layout: Layout, plan: Plan) -> None:
     arms = [arm for arm in Arm if arm in planned and arm.traits.is_tabulated]
     is_plain = len(set(targets)) == len(targets)
     judged = (rows for rows in questions if any(row["verdict"] for row in rows))
-    shown = [_read_outcome(rows, arms, is_plain=is_plain) for rows in islice(judged, MOST_ROWS)]
+    shown = _tell_apart([_read_outcome(rows, arms, is_plain=is_plain) for rows in islice(judged, MOST_ROWS)])
     if warning := tell_unlearned(plan, _read_ceilings(path)):
         console.print(f"[bold yellow]{escape(warning)}[/]\n")
     table = _tabulate(shown, [arm.traits.words for arm in arms])
@@ -95,12 +98,22 @@ def _read_outcome(rows: Sequence[dict[str, str]], arms: Sequence[Arm], *, is_pla
     detail = row["level"] or ("" if is_plain else row["direction"])
     return _Outcome(
         target=f"{row['target']} {detail}".strip(),
+        setting=row.get("setting", ""),
         sources=shorten_names(tuple(row["related"].split(";"))),
         accuracies=tuple((arm.traits.words, _percent(accuracies.get(arm, ""))) for arm in arms),
         gain=_gain(row),
         verdict=row["verdict"],
         reason=row["verdict_reason"],
     )
+
+
+def _tell_apart(shown: Sequence[_Outcome]) -> list[_Outcome]:
+    """Put the setting of a multirun behind targets that several of them ask about."""
+    count = Counter(part.target for part in shown)
+    return [
+        replace(part, target=f"{part.target}, {part.setting}") if count[part.target] > 1 and part.setting else part
+        for part in shown
+    ]
 
 
 def _read_ceilings(path: Path) -> dict[str, bool]:

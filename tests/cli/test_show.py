@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,28 @@ def test_ceilings_at_a_guess_are_told_before_any_verdict_with_what_to_try(
     assert "(1,536 samples, 48 steps)" in shown
     assert shown.index("Try finetune.min_steps=200 study=low_200_steps") < shown.index("verdict")
     assert show_with("0.6", "0.7", "0.55", "0.51").startswith("target")
+
+
+def test_questions_of_several_settings_are_told_apart_by_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = read_study(["seeds=[0]", "arms=[zero_shot,related]", "study=two", "targets=[ct-brain-mass]"])
+    catalog, backbone = read_catalog(study.data), identify_backbone(study.model)
+    runs = [
+        Run(name=f"finetune.learning_rate={rate:g}", study=changed, catalog=catalog, backbone=backbone)
+        for rate in (0.1, 0.2)
+        for changed in [replace(study, finetune=replace(study.finetune, learning_rate=rate))]
+    ]
+    plan, layout = build_plan(runs), Layout(tmp_path)
+    layout.study("two").mkdir(parents=True)
+    empty = dict.fromkeys(("variant", "level", "direction", "verdict_reason", "gain_over_unrelated"), "")
+    rows = [
+        {"contrast": part.id, "setting": part.setting, "target": part.target, "related": "a;b", **empty}
+        | {"arm": "related", "accuracy": "0.5", "verdict": "cannot say"}
+        for part in plan.contrasts
+    ]
+    write_csv(layout.study("two") / "effects.csv", rows)
+    show_effects(layout, plan)
+    printed = capsys.readouterr().out
+    assert "ct-brain-mass, finetune.learning_rate=0.1 " in printed
+    assert "ct-brain-mass, finetune.learning_rate=0.2 " in printed

@@ -24,13 +24,6 @@ COLUMNS = {
     "gain over single-task": "gain_over_ceiling",
     "synergy in points": "synergy",
 }
-OF_QUESTIONS: dict[str, Callable[[Row], str]] = {
-    "target": lambda main: main["target"],
-    "verdict": lambda main: main["verdict"],
-    "world": lambda main: main["setting"].rpartition("=")[2],
-    "asked about": lambda main: _tell_asked(main),
-    "a guess": lambda main: tell_shares([main["chance"]]),
-}
 WORLD = re.compile(r"\((?P<page>\S+)\)")
 WORDS = ("composes", "transfers", "no evidence", "harms")
 
@@ -66,6 +59,15 @@ def tell(question: Question, head: str) -> str:
 
 def _tell_asked(main: Row) -> str:
     return f"**{main['target']}** (held out)" if main["direction"].startswith("out") else main["target"]
+
+
+OF_QUESTIONS: dict[str, Callable[[Row], str]] = {
+    "target": lambda main: main["target"],
+    "verdict": lambda main: main["verdict"],
+    "world": lambda main: main["setting"].rpartition("=")[2],
+    "asked about": _tell_asked,
+    "a guess": lambda main: tell_shares([main["chance"]]),
+}
 
 
 def _tell_arm(question: Question, arm: Arm, variant: str = "") -> str:
