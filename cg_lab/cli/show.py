@@ -58,8 +58,11 @@ def say_where(layout: Layout) -> str:
     return "" if layout.root == Path("results") else f" results_dir={layout.root}"
 
 
-def show_effects(layout: Layout, plan: Plan) -> None:
-    """Print what came of each held-out question, from effects.csv: a table where it fits, else some lines for each."""
+def show_effects(layout: Layout, plan: Plan, warning: str | None = None) -> None:
+    """Print what came of each held-out question, from effects.csv: a table where it fits, else some lines for each.
+
+    `warning` comes first, that ceilings are low; where it is not known yet, it is found in effects.csv.
+    """
     console = open_console()
     asked = {cell.contrast for cell in plan.cells if cell.arm.traits.is_main}
     targets = [contrast.target for contrast in plan.contrasts if contrast.id in asked]
@@ -70,7 +73,9 @@ def show_effects(layout: Layout, plan: Plan) -> None:
     is_plain = len(set(targets)) == len(targets)
     judged = (rows for rows in questions if any(row["verdict"] for row in rows))
     shown = _tell_apart([_read_outcome(rows, arms, is_plain=is_plain) for rows in islice(judged, MOST_ROWS)])
-    if warning := tell_unlearned(plan, _read_ceilings(path)):
+    if warning is None:
+        warning = tell_unlearned(plan, _read_ceilings(path))
+    if warning:
         console.print(f"[bold yellow]{escape(warning)}[/]\n")
     table = _tabulate(shown, [arm.traits.words for arm in arms])
     explains = len(shown) <= MOST_EXPLAINED

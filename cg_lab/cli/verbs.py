@@ -166,6 +166,7 @@ def report(arguments: Arguments) -> int:
             print(f"written  {path}")
         return 0
     from cg_lab.cli.show import show_effects
+    from cg_lab.reporting.words import warn_of_ceilings
     from cg_lab.reporting.write import write_report
 
     layout = find_results(study)
@@ -173,7 +174,7 @@ def report(arguments: Arguments) -> int:
         return _compare(layout, arguments.studies)
     check_planned(study.study, layout)
     files = write_report(layout, study.study, images=study.report_images and not arguments.no_images)
-    show_effects(layout, files.effects.plan)
+    show_effects(layout, files.effects.plan, warn_of_ceilings(files.effects))
     if arguments.form:
         from cg_lab.reporting.formats import write_tables
 
