@@ -12,6 +12,8 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 BENCHMARKS ?= $(sort $(wildcard benchmarks/*.py))
 # Two files of tests at a time, each process with one thread of its own.
 PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile
+# Slow tests wait for others half of their time, and files of few but long ones must not come last.
+LONG := -n 3 --no-loadscope-reorder
 FAST := not slow and not browser and not slurm and not gpu
 SLOW := (slow or browser)
 # Tests that this machine can run beside the fast ones; asked once and only by `test`, since a Slurm that is down is slow to say so.
@@ -50,7 +52,7 @@ test: .venv/.installed-dev  ## all tests that this machine can run, fast ones fi
 	bash tests/install_system_packages.sh chromium
 	bash tests/install_system_packages.sh postgresql || echo "no PostgreSQL here: the test of the server is left out"
 	$(PYTEST) -m "$(FAST)" $(ARGS)
-	$(PYTEST) -m "$(EXTRA)" --durations=5 $(ARGS)
+	$(PYTEST) $(LONG) -m "$(EXTRA)" --durations=5 $(ARGS)
 
 test-fast: .venv/.installed-dev  ## tests that are neither slow nor need a browser, Slurm or a GPU
 	$(PYTEST) -m "$(FAST)" $(ARGS)

@@ -82,7 +82,7 @@ def test_every_layout_gives_the_same_samples_splits_and_questions(tmp_path: Path
         assert found[name] == found["manifest"], name
 
 
-TRAINED = ("manifest", "dicom_table", "webdataset")
+TRAINED = ("manifest", "dicom_table")
 """Layouts whose images go through a training of their own: files as they are, films, and an archive."""
 
 

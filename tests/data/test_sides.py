@@ -248,16 +248,16 @@ def test_labels_of_all_scripts_are_kept_and_one_form_of_unicode_is_used(tmp_path
 
 
 @pytest.mark.slow
-def test_a_million_lines_most_of_them_without_an_image_are_read_counted_and_split(tmp_path: Path) -> None:
+def test_a_quarter_million_lines_most_of_them_without_an_image_are_read_counted_and_split(tmp_path: Path) -> None:
     path = write(tmp_path, {"no": 40, "yes": 40})
     with path.open("a") as file:
-        file.writelines(f"absent/{number}.png,{('no', 'yes')[number % 2]},a,CT,Lung,a\n" for number in range(1_000_000))
+        file.writelines(f"absent/{number}.png,{('no', 'yes')[number % 2]},a,CT,Lung,a\n" for number in range(250_000))
     began = time.process_time()
     catalog, source = read(path)
-    assert time.process_time() - began < 90
+    assert time.process_time() - began < 25
     assert (catalog.subsets[0].num_train, catalog.subsets[0].num_test) == (60, 20)
     (note,) = [note for note in catalog.notes if not note.reason.startswith(UNGROUPED)]
-    assert note.count == 1_000_000
+    assert note.count == 250_000
     assert len(note.examples) == 20
     assert len(source.read_images(source.read_samples("a", Split.TEST))) == 20
     began = time.monotonic()
