@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from heapq import nsmallest
-from itertools import combinations
+from itertools import chain, combinations, islice
 
 from cg_lab.arms import Arm
 from cg_lab.mat import Subset
@@ -69,12 +68,18 @@ def list_ablations(
 
 
 def _pick_unrelated(graph: MatGraph, target: Subset, count: int, budget: int) -> tuple[str, ...] | None:
-    """Pick subsets that share nothing with the target and can give the budget's shares; None if there are too few."""
-    able = graph.gather(graph.unrelated_pool(target).names) & graph.having(-(-budget // count))
+    """Pick subsets that share nothing with the target and can give the budget's shares; None if there are too few.
+
+    They are the next ones behind the target on a ring on which hashes put all names, so that a subset that is added
+    elsewhere seldom changes them, and nothing has to be drawn for each target.
+    """
+    able = graph.unrelated_pool(target).members & graph.having(-(-budget // count))
     if able.bit_count() < count:
         return None
-    hasher = TextHasher("composed_unrelated", 1, [target.name])
-    return tuple(sorted(nsmallest(count, graph.names(able), key=lambda name: hasher.name([name]))))
+    place = graph.places_on_ring[target.name]
+    behind = chain(graph.ring[place:], graph.ring[:place])
+    picked = (name for name in behind if able >> graph.index[name] & 1)
+    return tuple(sorted(islice(picked, count)))
 
 
 def find_mismatched(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cg_lab.catalog import Overlap
 from cg_lab.mat import Elements, Kind, Subset
 from cg_lab.planning.members import Members, NameSet, join, pick
+from cg_lab.serialize import content_id
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -112,6 +113,16 @@ class MatGraph:
             for factor, values in zip(self.factors, subset.elements, strict=True):
                 graph.add_edges_from((subset.name, (factor, value)) for value in values)
         return graph
+
+    @cached_property
+    def ring(self) -> tuple[str, ...]:
+        """All names in the order of their hashes."""
+        return tuple(sorted(self._names, key=lambda name: content_id("ring", 1, name)))
+
+    @cached_property
+    def places_on_ring(self) -> dict[str, int]:
+        """Positions of names in `ring`."""
+        return {name: place for place, name in enumerate(self.ring)}
 
     def __getitem__(self, name: str) -> Subset:
         return self.subsets[self.index[name]]
