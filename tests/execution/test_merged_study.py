@@ -18,7 +18,8 @@ def test_merges_run_from_plan_to_report(tmp_path: Path, capsys: pytest.CaptureFi
     common = ["study=merged", f"results_dir={tmp_path}"]
     asked = [
         "finetune=lora", "targets=[ct-brain-mass]", "seeds=[0]", ARMS, "data.train_per_subset=32", "keep=nothing",
-        "data.test_per_subset=12", "rule.resamples=100", "cluster.slots=2", "design.max_samples=32", "finetune.epochs=1", "report_images=false", "tracking=none",
+        "data.test_per_subset=12", "rule.resamples=100", "cluster.slots=2", "design.max_samples=32",
+        "finetune.epochs=1", "report_images=false", "tracking=none",
     ]  # fmt: skip
     assert main(["sweep", *asked, *common]) == 0
     layout = Layout(tmp_path)
