@@ -36,7 +36,7 @@ def _choose(case: Case, whole: Plan) -> set[str]:
     asked: dict[str, int] = dict.fromkeys(needed, 0)
     """Test questions: the more there are, the smaller a gain they show."""
     for cell in whole.cells:
-        needed[cell.contrast] |= {cell.finetune_job} if cell.finetune_job else set()
+        needed[cell.contrast] |= {*cell.merged_jobs, *([cell.finetune_job] if cell.finetune_job else [])}
         if cell.arm != "sources":
             asked[cell.contrast] = cell.proof.num_test
     sizes = {job.id: job.mixture.num_samples * case.study.finetune.epochs for job in whole.finetunes}

@@ -53,8 +53,9 @@ def _check_renamed(case: Case, plan: Plan) -> None:
 
 
 def _forget_drawn(contrast: Contrast) -> Contrast:
-    """Leave the mismatched arm out, which is drawn by names."""
-    return replace(contrast, trainings=tuple(part for part in contrast.trainings if part.arm != "mismatched"))
+    """Leave the arms out that are drawn by names."""
+    drawn = {"mismatched", "composed_unrelated"}
+    return replace(contrast, trainings=tuple(part for part in contrast.trainings if part.arm not in drawn))
 
 
 def _trains_on_all(plan: Plan) -> bool:
