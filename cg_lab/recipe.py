@@ -108,7 +108,7 @@ class Recipe:
         return self.by == "cg_lab" and self.trainable in {"language_model_and_projector", "projector"}
 
 
-ELSEWHERE = Recipe(
+TRAINED_ELSEWHERE = Recipe(
     learning_rate=1.0,
     epochs=1.0,
     batch_size=1,

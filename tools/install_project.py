@@ -15,19 +15,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 UV_NAMES = {
-    "index-url": ("UV_DEFAULT_INDEX", " "),
-    "extra-index-url": ("UV_INDEX", " "),
-    "find-links": ("UV_FIND_LINKS", ","),
-    "no-index": ("UV_NO_INDEX", " "),
+    "index_url": ("UV_DEFAULT_INDEX", " "),
+    "extra_index_url": ("UV_INDEX", " "),
+    "find_links": ("UV_FIND_LINKS", ","),
+    "no_index": ("UV_NO_INDEX", " "),
     "constraint": ("UV_CONSTRAINT", " "),
-    "trusted-host": ("UV_INSECURE_HOST", " "),
+    "trusted_host": ("UV_INSECURE_HOST", " "),
     "timeout": ("UV_HTTP_TIMEOUT", " "),
-    "default-timeout": ("UV_HTTP_TIMEOUT", " "),
+    "default_timeout": ("UV_HTTP_TIMEOUT", " "),
     "cert": ("SSL_CERT_FILE", " "),
-    "client-cert": ("SSL_CLIENT_CERT", " "),
+    "client_cert": ("SSL_CLIENT_CERT", " "),
     "proxy": ("ALL_PROXY", " "),
 }
-"""By pip's setting: the variable that uv reads, and what parts several values there."""
+"""By pip's setting, as its environment writes it: the variable that uv reads, and what parts several values there."""
 SETTING = re.compile(r"^(?P<section>:env:|global|install)\.(?P<name>[\w-]+)='(?P<value>.*)'$", re.MULTILINE | re.DOTALL)
 SECTIONS = ("global", "install", ":env:")
 """Later ones count more."""
@@ -38,19 +38,19 @@ def read_settings(listed: str) -> dict[str, list[str]]:
     r"""Read what `pip config list` prints: values by setting.
 
     >>> read_settings("global.find-links='old'\n:env:.find-links='wheels more'\ninstall.no-index='true'")
-    {'find-links': ['wheels', 'more'], 'no-index': ['true']}
+    {'find_links': ['wheels', 'more'], 'no_index': ['true']}
     """
     settings: dict[str, list[str]] = {}
     found = [part for line in listed.splitlines() if (part := SETTING.match(line))]
     for part in sorted(found, key=lambda part: SECTIONS.index(part["section"])):
-        settings[part["name"]] = part["value"].replace("\\n", " ").split()
+        settings[part["name"].replace("-", "_")] = part["value"].replace("\\n", " ").split()
     return settings
 
 
 def translate(settings: Mapping[str, list[str]], environment: Mapping[str, str]) -> dict[str, str]:
     """Say pip's settings in uv's variables; what is set for uv itself stays.
 
-    >>> translate({"extra-index-url": ["file:///a", "file:///b"], "find-links": ["c", "d"]}, {"UV_INDEX": "mine"})
+    >>> translate({"extra_index_url": ["file:///a", "file:///b"], "find_links": ["c", "d"]}, {"UV_INDEX": "mine"})
     {'UV_INDEX_STRATEGY': 'unsafe-best-match', 'UV_FIND_LINKS': 'c,d'}
     """
     said = {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # all indexes count alike, as for pip

@@ -14,7 +14,7 @@ from cg_lab.analysis.family import RegisteredFamily, count_absent, find_departur
 from cg_lab.analysis.further_seeds import FurtherSeeds, find_further
 from cg_lab.analysis.look_history import Look, take_looks
 from cg_lab.analysis.measuring import ArmEffect, Measured, measure_contrasts, stack_contrasts
-from cg_lab.analysis.merging import MergedGain
+from cg_lab.analysis.merged_gains import MergedGain
 from cg_lab.analysis.partial_conjunction import count_at_least
 from cg_lab.analysis.pooled_gains import TargetGain, pool_gains
 from cg_lab.analysis.summary import Asked, Summary, summarize_study

@@ -10,7 +10,7 @@ import numpy as np
 from cg_lab.analysis.arm_estimates import GAINS_OVER, ArmEstimates, ArmStacks, Key
 from cg_lab.analysis.bootstrap import FloatArray, Interval, Resampling, Scores, resample_means
 from cg_lab.analysis.further_seeds import SeedSplit, split_gains
-from cg_lab.analysis.merging import MergedGain, measure_merges
+from cg_lab.analysis.merged_gains import MergedGain, measure_merges
 from cg_lab.analysis.proportions import compare_mcnemar, is_binary
 from cg_lab.analysis.recovering import share_lost, share_recovered
 from cg_lab.analysis.stacking import Stack, keep_seeds, stack_seeds

@@ -6,6 +6,7 @@ import gc
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from cg_lab.planning.plan import Plan
 from cg_lab.planning.work import SERVED, EvalJob, FinetuneJob
 from cg_lab.recipe import Recipe
 from cg_lab.results import EvalResult, FinetuneResult, Layout, ServedFacts, write_result
-from cg_lab.serialize import content_id, omit_defaults, write_text
+from cg_lab.serialize import content_id, omit_defaults
 from cg_lab.study import SlurmSettings
 
 if TYPE_CHECKING:
@@ -97,10 +98,8 @@ class ModelBench:
         match job:
             case FinetuneJob(recipe=Recipe(by="command")):
                 self._run_command(job, conduct)
-            case FinetuneJob(backbone=ServedModel()):
-                self._take_served(job)
             case FinetuneJob(recipe=Recipe(by="elsewhere")):
-                self._take_given(job, self._open(job), conduct)
+                self._take_given(job, conduct)
             case FinetuneJob():
                 self._run_finetune(job, self._open(job), conduct)
             case EvalJob(backbone=ServedModel() as model):
@@ -135,28 +134,24 @@ class ModelBench:
         run.take(self._open(job).backbone, conduct)
         self._write(job, done, started)
 
-    def _take_served(self, job: FinetuneJob) -> None:
-        """Take a server's adapters for trained; whether the server has them is seen when they are asked."""
-        layout = self._surface.layout
-        if self._surface.team.is_first:
-            layout.weights(job.id).mkdir(parents=True, exist_ok=True)
-            write_text(layout.weights(job.id) / "README.md", f"At a server, as {job.weights.removeprefix(SERVED)}.\n")
-            write_result(
-                layout,
-                FinetuneResult(
-                    job=job, steps=None, samples=None, loss_first=None, loss_last=None, seconds=0.0,
-                    host=socket.gethostname(), started=now(),
-                ),
-            )  # fmt: skip
+    def _take_given(self, job: FinetuneJob, conduct: Conduct) -> None:
+        """Take over what was trained elsewhere: weights once they are checked, a server's adapters as they are."""
+        from cg_lab.execution.given_weights import note_served, take_given
 
-    def _take_given(self, job: FinetuneJob, shared: Workset, conduct: Conduct) -> None:
-        """Take over what was trained elsewhere."""
-        from cg_lab.execution.given_weights import take_given
-
-        if self._surface.team.is_first:
-            started = now()
-            done = take_given(job, shared.backbone, self._surface.layout, conduct, self._plan_name)
-            self._write(job, done, started)
+        surface, started, began = self._surface, now(), time.perf_counter()
+        if not surface.team.is_first:
+            return
+        if isinstance(job.backbone, ServedModel):
+            note_served(job, surface.layout)
+        else:
+            take_given(job, self._open(job).backbone, surface.layout, conduct, self._plan_name)
+        write_result(
+            surface.layout,
+            FinetuneResult(
+                job=job, steps=None, samples=None, loss_first=None, loss_last=None,
+                seconds=round(time.perf_counter() - began, 3), host=socket.gethostname(), started=started,
+            ),
+        )  # fmt: skip
 
     def _run_finetune(self, job: FinetuneJob, shared: Workset, conduct: Conduct) -> None:
         from cg_lab.training.finetune import run_finetune

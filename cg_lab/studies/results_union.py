@@ -275,12 +275,13 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder, whole or not at all, without its links; one that is there stays."""
-    if target.is_dir():
+    """Copy a folder, whole or not at all; one that is there stays, and of one with links nothing comes.
+
+    Weights that were trained elsewhere are links: without the folder, whoever needs them is told to bring them.
+    """
+    if target.is_dir() or any(path.is_symlink() for path in source.rglob("*")):
         return
     beside = target.with_name(f".{target.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(
-        source, beside, ignore=lambda folder, names: [name for name in names if Path(folder, name).is_symlink()]
-    )
+    shutil.copytree(source, beside)
     beside.rename(target)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from pyarrow import parquet
 from pydantic import NonNegativeInt
 
 from cg_lab.arms import Arm
 from cg_lab.catalog import Catalog
+from cg_lab.data.json_lists import read_json_lines
 from cg_lab.data.samples import DataSource, Split
 from cg_lab.data.sources import open_source
+from cg_lab.data.tabular import read_lines
+from cg_lab.data.yaml_limits import find_excess
 from cg_lab.data_settings import NonEmptyText
 from cg_lab.endpoint_settings import EndpointSettings
 from cg_lab.errors import UserError, suggest
@@ -24,7 +26,7 @@ from cg_lab.models.identity import hash_weights
 from cg_lab.planning.build import describe
 from cg_lab.planning.designs.checkpoints import CheckpointRow, Settings
 from cg_lab.planning.work import SERVED, GivenCheckpoint, MixturePart
-from cg_lab.recipe import ELSEWHERE
+from cg_lab.recipe import TRAINED_ELSEWHERE
 from cg_lab.serialize import parse
 from cg_lab.study import Study
 
@@ -98,7 +100,10 @@ class _Reader:
         folder = self._find(line.path)
         if not folder.is_dir():
             raise UserError(f"{where}: path '{line.path}' is no folder ({folder})")
-        return f"{folder}@{_hash(folder, where)}"
+        try:
+            return f"{folder}@{hash_weights(folder)}"
+        except FileNotFoundError as error:
+            raise UserError(f"{where}: {error}") from None
 
     def _find(self, path: str) -> Path:
         return (self.path.parent / Path(path).expanduser()).resolve()
@@ -155,14 +160,6 @@ class _Reader:
         return self._sides[subset].get(sample)
 
 
-@cache
-def _hash(folder: Path, where: str) -> str:
-    try:
-        return hash_weights(folder)
-    except FileNotFoundError as error:
-        raise UserError(f"{where}: {error}") from None
-
-
 def read_checkpoints(study: Study, catalog: Catalog, folder: Path | None, *, keeps_targets: bool = False) -> Study:
     """Give a study whose design's table of checkpoints is read, if it has one; any other stays as it is.
 
@@ -191,10 +188,9 @@ def read_checkpoints(study: Study, catalog: Catalog, folder: Path | None, *, kee
         is_served=isinstance(study.model, EndpointSettings),
     )
     rows = [
-        reader.read(
-            parse(_Line, raw, where=f"checkpoints: {path}, line {number}"), f"checkpoints: {path}, line {number}"
-        )
+        reader.read(parse(_Line, raw, where=where), where)
         for number, raw in _read_lines(path)
+        for where in [f"checkpoints: {path}, line {number}"]
     ]
     if not rows:
         raise UserError(f"checkpoints: {path} lists no checkpoint")
@@ -203,72 +199,61 @@ def read_checkpoints(study: Study, catalog: Catalog, folder: Path | None, *, kee
         targets=study.targets if keeps_targets else tuple(dict.fromkeys(row.target for row in rows)),
         design=replace(study.design, table=str(path), rows=tuple(rows)),
         seeds=tuple(sorted({row.checkpoint.seed for row in rows})),
-        finetune=ELSEWHERE,
+        finetune=TRAINED_ELSEWHERE,
     )
 
 
 def _read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Read lines with their numbers; of YAML and JSON they are counted from 1."""
+    if path.suffix.lower() in {".yaml", ".yml", ".json"}:
+        return [(number, _rename(line)) for number, line in enumerate(_read_yaml(path), start=1)]
+    lines = read_lines(path, setting="checkpoints", wanted=", or a list in YAML or JSON")
+    return [(number, _rename({name: cell for name, cell in cells.items() if cell})) for number, cells in lines.cells]
+
+
+def _read_yaml(path: Path) -> list[dict[str, Any]]:
+    import yaml
+
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"checkpoints: {path}: {getattr(error, 'strerror', None) or error}") from None
-    if path.suffix.lower() in {".yaml", ".yml", ".json"}:
-        import yaml
-
-        try:
-            told = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"checkpoints: {path} can't be read ({' '.join(str(error).split())})") from None
-        if not isinstance(told, list) or not all(isinstance(line, dict) for line in told):
-            raise UserError(
-                f"checkpoints: {path} is no list of checkpoints, such as [{{target: NAME, arm: related, ...}}]"
-            )
-        return [(number, _rename(line)) for number, line in enumerate(told, start=1)]
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, restkey="further")
-    return [(reader.line_num, _rename({key: cell for key, cell in row.items() if cell})) for row in reader]
+        fault = find_excess(text)
+        told = None if fault else yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"checkpoints: {path} can't be read ({' '.join(str(error).split())})") from None
+    if fault:
+        raise UserError(f"checkpoints: {path}, {fault}")
+    if not isinstance(told, list) or not all(isinstance(line, dict) for line in told):
+        raise UserError(f"checkpoints: {path} is no list of checkpoints, such as [{{target: NAME, arm: related, ...}}]")
+    return told
 
 
 def _rename(line: dict[str, Any]) -> dict[str, Any]:
     """Take `adapter` for `path`: which of the two a folder holds is seen."""
-    named = {str(key).strip(): value for key, value in line.items()}
-    if "adapter" in named and "path" not in named:
-        named["path"] = named.pop("adapter")
-    return named
+    return {"path" if name == "adapter" and "path" not in line else str(name): value for name, value in line.items()}
 
 
 def _list_samples(path: Path, mixture: str) -> list[tuple[str, str]]:
-    """Read subset and sample of each line of a CSV, Parquet or JSON-lines file, or of one mixture that was exported."""
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv, json as arrow_json, parquet
-
-    try:
-        match path.suffix.lower():
-            case ".parquet":
-                table = parquet.read_table(path)
-            case ".jsonl" | ".json" | ".ndjson":
-                table = arrow_json.read_json(path)
-            case _:
-                table = arrow_csv.read_csv(
-                    path,
-                    convert_options=arrow_csv.ConvertOptions(
-                        column_types=dict.fromkeys(("subset", *ID_COLUMNS), pa.string())
-                    ),
-                )
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} can't be read as a list of samples ({' '.join(str(error).split())})") from None
-    if {"mixture", "subset", "samples"} <= set(table.column_names):
-        rows = [row for row in table.to_pylist() if row["mixture"] == mixture]
-        if not rows:
-            there = sorted(set(table["mixture"].to_pylist()))
-            raise UserError(f"{path}: name one of its mixtures, as in {path.name}#{there[0] if there else 'ID'}")
-        return [(row["subset"], sample) for row in rows for sample in row["samples"]]
-    name = next((name for name in ID_COLUMNS if name in table.column_names), None)
-    if name is None or "subset" not in table.column_names:
+    """Read subset and sample of each line of a table or of JSON lines, or those of one mixture that was exported."""
+    if path.suffix.lower() == ".parquet" and {"mixture", "subset", "samples"} <= {*parquet.read_schema(path).names}:
+        return _list_exported(path, mixture)
+    if path.suffix.lower() in {".jsonl", ".ndjson"}:
+        lines = [{str(name): str(value) for name, value in cast("dict[str, Any]", line).items()}
+                 for line in read_json_lines(path) if isinstance(line, dict)]  # fmt: skip
+    else:
+        lines = [cells for _, cells in read_lines(path, setting="checkpoints").cells]
+    names = lines[0] if lines else {}
+    name = next((name for name in ID_COLUMNS if name in names), None)
+    if name is None or "subset" not in names:
         raise UserError(
-            f"{path}: lists samples by the columns subset and sample; it has {', '.join(table.column_names)}"
+            f"{path}: lists samples by the columns subset and sample; it has {', '.join(names) or 'no line'}"
         )
-    subsets, samples = (table[column].cast(pa.string()).to_pylist() for column in ("subset", name))
-    return list(zip(subsets, samples, strict=True))
+    return [(line.get("subset", ""), line.get(name, "")) for line in lines]
+
+
+def _list_exported(path: Path, mixture: str) -> list[tuple[str, str]]:
+    rows = parquet.read_table(path, columns=["mixture", "subset", "samples"]).to_pylist()
+    found = [(row["subset"], sample) for row in rows if row["mixture"] == mixture for sample in row["samples"]]
+    if not found:
+        there = min((row["mixture"] for row in rows), default="ID")
+        raise UserError(f"{path}: name one of its mixtures, as in {path.name}#{there}")
+    return found

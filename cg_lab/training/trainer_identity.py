@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, packages_dist
 from pathlib import Path
 
 from cg_lab.errors import UserError
-from cg_lab.recipe import ELSEWHERE, Recipe
+from cg_lab.recipe import TRAINED_ELSEWHERE, Recipe
 from cg_lab.training.command_process import find_path, find_program
 from cg_lab.training.exporters import load_exporter
 
@@ -26,7 +26,7 @@ def identify_trainer(recipe: Recipe) -> Recipe:
         If something that a command needs is not given, or is given and has no effect, or its version is not known.
 
     """
-    if recipe == ELSEWHERE:
+    if recipe == TRAINED_ELSEWHERE:
         return recipe
     if recipe.by == "elsewhere":
         raise UserError("finetune.by=elsewhere: comes by itself with checkpoints=FILE, the table of what was trained")

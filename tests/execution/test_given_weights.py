@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from cg_lab.models.identity import identify_model
 from cg_lab.models.tiny_llava import WEIGHTS
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.results import Layout, read_finetune_result
+from cg_lab.studies.results_union import copy_folder
 from cg_lab.training.checkpoint_table import read_checkpoints
 
 
@@ -78,6 +80,12 @@ def test_its_weights_are_linked_to_and_never_changed(
     assert (result.steps, result.samples, result.loss_last) == (None, None, None)
     assert events == [("checked", "whole")]
     assert (file.read_bytes(), sorted(path.name for path in file.parent.iterdir())) == before
+    passed_on = tmp_path / "elsewhere" / "model"
+    copy_folder(model, passed_on)  # half a model would pass for one; without a folder it is linked to anew
+    assert not passed_on.exists()
+    shutil.copytree(model, passed_on)
+    copy_folder(passed_on, tmp_path / "again")
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == before[0]
 
 
 @pytest.mark.parametrize(

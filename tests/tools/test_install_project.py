@@ -31,7 +31,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     file = tmp_path / "pip.conf"
     file.write_text(
-        "[global]\nindex-url = file:///one\nextra-index-url =\n  file:///two\n  file:///three\ncert = old.pem\n"
+        "[global]\nindex_url = file:///one\nextra_index_url =\n  file:///two\n  file:///three\ncert = old.pem\n"
     )
     monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
     monkeypatch.setenv("PIP_CERT", "new.pem")
@@ -64,7 +64,7 @@ def test_uv_is_given_the_indexes_folders_and_certificate_that_pip_is_set_to(aske
 def test_it_says_which_settings_go_on_and_none_of_their_values(asked: Path, capfd: pytest.CaptureFixture[str]) -> None:
     install(["-e", "."])
     printed = capfd.readouterr().out.splitlines()
-    assert all(name in printed[0] for name in ("index-url", "extra-index-url", "find-links", "cert"))
+    assert all(name in printed[0] for name in ("index_url", "extra_index_url", "find_links", "cert"))
     assert "file:" not in printed[0]
     assert printed[1].startswith("installed in ")
     assert len(printed) == 2
@@ -72,7 +72,7 @@ def test_it_says_which_settings_go_on_and_none_of_their_values(asked: Path, capf
 
 def test_what_is_set_for_uv_itself_stays() -> None:
     environment = {"UV_DEFAULT_INDEX": "mine", "UV_INDEX_STRATEGY": "first-index"}
-    assert translate({"index-url": ["pips"], "no-index": ["true"]}, environment) == {"UV_NO_INDEX": "true"}
+    assert translate({"index_url": ["pips"], "no_index": ["true"]}, environment) == {"UV_NO_INDEX": "true"}
 
 
 def test_settings_of_other_verbs_of_pip_are_left() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cg_lab.analysis.merging import MERGES, MergedGain
+from cg_lab.analysis.merged_gains import MERGES, MergedGain
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Cell, Plan
 from cg_lab.questions import AnyQuestion
