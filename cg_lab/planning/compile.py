@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -10,9 +9,10 @@ from typing import get_args
 from cg_lab.arms import Arm, Model
 from cg_lab.catalog import Catalog
 from cg_lab.endpoint_settings import ServedModel
-from cg_lab.errors import UnaskableError, UserError, suggest
+from cg_lab.errors import UnaskableError, UserError
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.budget import Candidate, Cost
+from cg_lab.planning.finetune_jobs import FinetuneJobs
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.jobs import JobFactory
 from cg_lab.planning.members import Members
@@ -26,8 +26,6 @@ from cg_lab.planning.work import (
     AdapterMerge,
     EvalJob,
     FinetuneJob,
-    Mixture,
-    MixturePart,
     Parts,
     Protocol,
     unite_mixtures,
@@ -106,11 +104,7 @@ class Compiler:
         self._backbone = backbone
         self._jobs = JobFactory(catalog.data, backbone, study.finetune)
         self._prover = prover
-        self._filler = _find_filler(study, catalog)
-        self._filler_share = study.filler.share
-        self._spreader = Spreader(graph.subsets)
-        self._finetunes: defaultdict[tuple[object, ...], dict[int, tuple[FinetuneJob, ...]]] = defaultdict(dict)
-        """By all that a training is but its seed, and by seed."""
+        self._finetunes = FinetuneJobs(study, catalog, backbone, self._jobs, Spreader(graph.subsets))
         self._protocols: dict[tuple[Protocol, Arm, bool], Protocol] = {}
         """By the question's, the arm, and whether the backbone is untouched."""
         self._trained: dict[tuple[str, ...], _Trained] = {}
@@ -143,14 +137,14 @@ class Compiler:
             )
         for arm in self._by_model["untouched"]:
             yield self._draft(contrast, self._ask(question, arm, question.target, None, _Trained()), ())
-        trainings = [(part, self._find_jobs(part, question.target)) for part in self._list_trained(contrast)]
+        trainings = [(part, self._finetunes.find(part, question.target)) for part in self._list_trained(contrast)]
         known: dict[tuple[int, _Trained], tuple[_Asked, ...]] = {}
         for number, seed in enumerate(self._seeds):
             for place, (training, jobs) in enumerate(trainings):
                 if not self._has_seed(training, seed, number):
                     continue
                 if seed not in jobs:
-                    jobs[seed] = self._make_finetunes(training, question.target, seed)
+                    jobs[seed] = self._finetunes.make(training, question.target, seed)
                 trained = self._read(jobs[seed], question.target)
                 if (place, trained) not in known:
                     known[place, trained] = tuple(self._list_asked(question, training, trained))
@@ -213,72 +207,11 @@ class Compiler:
         samples = job.schedule.samples
         return Cost(samples=samples, hours=samples / self._gpu_samples_per_s / 3600)
 
-    def _find_jobs(self, training: Training, target: Subset) -> dict[int, tuple[FinetuneJob, ...]]:
-        """Give the fine-tunes of a training by seed, which are the same for all questions that train so."""
-        return self._finetunes[
-            training.arm.traits.model == "merged",
-            training.subsets,
-            training.num_samples,
-            training.num_target and (target.name, training.num_target),
-            training.labels,
-            training.ask,
-            training.places,
-            training.candidates,
-            training.given,
-        ]
-
     def _has_seed(self, training: Training, seed: int, number: int) -> bool:
         """Tell whether a training has a seed, which is the study's seed of that number."""
         if training.given:
             return any(part.seed == seed for part in training.given)
         return number < self._num_seeds[training.arm]
-
-    def _make_finetunes(self, training: Training, target: Subset, seed: int) -> tuple[FinetuneJob, ...]:
-        """Make the fine-tune of a training, or one for each of its subsets if their adapters are merged."""
-        given = next((part for part in training.given if part.seed == seed), None)
-        if given is not None:
-            mixture = Mixture(parts=given.parts, seed=seed, labels=training.labels)
-            return (self._jobs.make_finetune(mixture, seed, given.weights),)
-        if isinstance(self._backbone, ServedModel):
-            raise UserError(
-                f"model=endpoint: '{self._backbone.served}' is asked, not trained, and the arm {training.arm} would "
-                "train it; take arms=[zero_shot,zero_shot_blind], or a model whose weights you have"
-            )
-        mixture = self._spreader.build_mixture(
-            training.subsets,
-            training.num_samples,
-            seed,
-            further=self._list_further(training, target),
-            labels=training.labels,
-        )
-        if training.ask == "elements":
-            mixture = replace(mixture, ask=training.ask, places=training.places, candidates=training.candidates)
-        if training.arm.traits.model != "merged":
-            return (self._jobs.make_finetune(mixture, seed),)
-        filler = None if self._filler is None else self._filler.name
-        shares = [part for part in mixture.parts if part.subset != filler]
-        return tuple(
-            self._jobs.make_finetune(
-                self._spreader.build_mixture(
-                    (part.subset,), part.count, seed, further=self._list_filler(part.count), labels=training.labels
-                ),
-                seed,
-            )
-            for part in shares
-        )
-
-    def _list_further(self, training: Training, target: Subset) -> tuple[MixturePart, ...]:
-        further: list[MixturePart] = []
-        if training.num_target:
-            further.append(MixturePart(subset=target.name, count=training.num_target))
-        return (*further, *self._list_filler(training.num_samples + training.num_target))
-
-    def _list_filler(self, num_samples: int) -> tuple[MixturePart, ...]:
-        """Give what is mixed into so many samples."""
-        if self._filler is None:
-            return ()
-        count = min(round(self._filler_share * num_samples), self._filler.num_train)
-        return (MixturePart(subset=self._filler.name, count=count),) if count else ()
 
     def _merge_adapters(self, jobs: Sequence[FinetuneJob]) -> AdapterMerge:
         """Say how the adapters of fine-tunes become one."""
@@ -380,22 +313,10 @@ class Compiler:
         """Tell the filler from what may explain a target."""
         if not isinstance(parts, tuple):
             return _Trained(members=self._graph.translate(parts.names, parts.members), num_samples=parts.num_samples)
-        filler = "" if self._filler is None else self._filler.name
+        filler = self._finetunes.filler
         rest = [part for part in parts if part.subset != filler]
         return _Trained(
             members=self._graph.gather([part.subset for part in rest]),
             num_samples=sum([part.count for part in rest]),
             filler=filler if len(rest) < len(parts) else "",
         )
-
-
-def _find_filler(study: Study, catalog: Catalog) -> Subset | None:
-    if study.filler.subset is None or not study.filler.share:
-        return None
-    fillers = {subset.name: subset for subset in catalog.subsets if subset.kind is Kind.FILLER}
-    if study.filler.subset not in fillers:
-        raise UserError(
-            f"filler.subset: no subset of kind filler named '{study.filler.subset}' in the catalogue; "
-            f"{suggest(study.filler.subset, fillers) if fillers else 'it has none'}"
-        )
-    return fillers[study.filler.subset]
