@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, JsonValue, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cg_lab.data_settings import NonEmptyText
 from cg_lab.questions import AnswerForm
@@ -34,6 +34,8 @@ class ServedModel:
     """Pixels that images are sent with at most; None sends them as they are."""
     format: str = CHAT_COMPLETIONS
     """Module in `cg_lab.models.endpoint.formats`, or a dotted one of the user's own."""
+    option_log_probs: Annotated[bool, Field(exclude_if=lambda given: not given)] = False
+    """Whether texts of options count by the log-probabilities of a prompt that ends with each, as vLLM gives them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,16 @@ class Server:
     retries: int
     retry_wait_s: float
     max_requests: int | None
+    input_price: float = 0.0
+    """Of a million tokens that it reads, in any currency."""
+    output_price: float = 0.0
+    """Of a million tokens that it writes."""
+    max_cost: float | None = None
+    """That may be spent, in that currency."""
+
+    def price(self, num_read: int, num_written: int) -> float:
+        """Give what tokens cost."""
+        return (num_read * self.input_price + num_written * self.output_price) / 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +76,8 @@ class EndpointSettings:
     format: NonEmptyText
     request: dict[str, JsonValue]
     longest_side: PositiveInt | None
+    option_log_probs: bool
+    """With `answer=text` alone."""
     key_variable: NonEmptyText | None
     """Variable of the environment that holds the key; None sends none."""
     concurrency: PositiveInt
@@ -76,6 +90,11 @@ class EndpointSettings:
     """Before the second try; doubled with each further one."""
     max_requests: PositiveInt | None
     """That are paid for this model and results folder in all; None for any number."""
+    input_price: NonNegativeFloat
+    output_price: NonNegativeFloat
+    """Of a million tokens, as the server's page of prices has them."""
+    max_cost: PositiveFloat | None
+    """For this model and results folder in all; None for any."""
     eval_samples_per_s: PositiveFloat
     """For the time that a plan foretells."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cg_lab.endpoint_settings import Server
-from cg_lab.errors import InterruptedByUserError
+from cg_lab.errors import InterruptedByUserError, UserError
 from cg_lab.evaluation.predictions import Asked, Evaluation, Row, tabulate_choices, write_predictions
 from cg_lab.evaluation.served_exam import RequestWriter, ServedExam
 from cg_lab.locks import holding
@@ -18,7 +18,7 @@ from cg_lab.models.endpoint.answer_queue import LOOK_S, AnswerQueue, Request
 from cg_lab.models.endpoint.client import Client, RefusedError
 from cg_lab.models.endpoint.formats import Reply
 from cg_lab.models.endpoint.kept_answers import KeptAnswers, opening_answers
-from cg_lab.models.endpoint.letters import LetterScores, score_letters
+from cg_lab.models.endpoint.option_scores import LetterScores, score_letters, score_texts
 from cg_lab.models.endpoint.server_record import ServerRecord, ask_report, read_record, update_record, write_record
 from cg_lab.questions import Question
 from cg_lab.results import ServedFacts
@@ -34,6 +34,9 @@ class _Taken:
     texts: dict[tuple[int, int], str] = field(default_factory=dict)
     """By place of the question and order."""
     scores: dict[tuple[int, int], LetterScores] = field(default_factory=dict)
+    put: dict[tuple[int, int], dict[int, Reply]] = field(default_factory=dict)
+    """Replies to options that were put as answers, until there is one to each."""
+    text_scores: dict[tuple[int, int], tuple[float, ...]] = field(default_factory=dict)
     fingerprints: set[str] = field(default_factory=set)
     num_read: int = 0
     num_written: int = 0
@@ -92,15 +95,16 @@ def _tabulate(exam: ServedExam, taken: _Taken) -> tuple[list[Row], dict[str, flo
     for place, (sample, question) in enumerate(zip(exam.exam.samples, exam.exam.questions, strict=True)):
         turned = [(place, order) for order in range(len(exam.list_turned(place)))]
         found = [taken.scores[turn].log_probs for turn in turned if turn in taken.scores]
+        found += [taken.text_scores[turn] for turn in turned if turn in taken.text_scores]
         asked.append(
             Asked(id=sample.id, subset=sample.subset, group=sample.group, label=sample.label, question=question)
         )
         scores.append(tuple(found) if len(found) == len(turned) else ())
-        texts.append(tuple(taken.texts[turn] for turn in turned))
-        num_letters += sum(map(len, found))
+        texts.append(tuple(taken.texts[turn] for turn in turned if turn in taken.texts))
+        num_letters += sum(len(taken.scores[turn].log_probs) for turn in turned if turn in taken.scores)
     rows, metrics = tabulate_choices(asked, scores, texts, exam.model.answer)
     num_scored = sum(map(bool, scores))
-    if exam.wants_log_probs:
+    if exam.wants_log_probs or exam.scores_texts:
         metrics["scored_share"] = num_scored / len(rows)
     if num_letters:
         metrics["unlisted_letters"] = sum(score.num_unlisted for score in taken.scores.values()) / num_letters
@@ -156,18 +160,36 @@ class _Session:
         self.num_found -= 1 - queue.num_found  # it is kept when its turn comes
 
     def _take(self, number: int, reply: Reply) -> None:
-        place = self._writer.places[number]
+        *turn, option = self._writer.places[number]
+        place = (turn[0], turn[1])
         if reply.model and self.record.reported.get("model") != reply.model:
             self._update({"model": reply.model})
         question = self._exam.exam.questions[place[0]]
         assert isinstance(question, Question)
-        self._taken.texts[place] = reply.text.strip()
-        if self._exam.wants_log_probs and (found := score_letters(reply.tops, len(question.options))):
-            self._taken.scores[place] = found
+        if option is not None:
+            self._take_option(place, option, reply, len(question.options))
+        else:
+            self._taken.texts[place] = reply.text.strip()
+            if self._exam.wants_log_probs and (found := score_letters(reply.tops, len(question.options))):
+                self._taken.scores[place] = found
         if reply.fingerprint:
             self._taken.fingerprints.add(reply.fingerprint)
         self._taken.num_read += reply.num_read
         self._taken.num_written += reply.num_written
+
+    def _take_option(self, place: tuple[int, int], option: int, reply: Reply, num_options: int) -> None:
+        put = self._taken.put.setdefault(place, {})
+        put[option] = reply
+        if len(put) < num_options:
+            return
+        scores = score_texts([put[number] for number in range(num_options)])
+        if scores is None:
+            raise UserError(
+                f"model.option_log_probs: the server at {self._server.url} gives no log-probabilities of a prompt's "
+                "tokens, as vLLM does; with model.option_log_probs=false what it writes counts"
+            )
+        self._taken.text_scores[place] = scores
+        del self._taken.put[place]
 
     def _update(self, said: dict[str, str]) -> None:
         updated = update_record(self.record, said, self._folder)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 from PIL import Image
 
@@ -29,8 +30,13 @@ class ServedExam:
     shots: Shots | None
     is_blank: bool
     wants_log_probs: bool
+    """Of letters, which come with what is written."""
     orders: int | None
     """In which each question is asked; None for every cyclic one."""
+    scores_texts: bool = False
+    """Whether each option is put as an answer, whose tokens count."""
+    writes: bool = True
+    """Whether the model writes an answer."""
 
     def list_turned(self, place: int) -> list[Question]:
         """Give a question in each order in which it is asked."""
@@ -50,6 +56,8 @@ def pose_exam(job: EvalJob, source: DataSource, subsets: Mapping[str, Subset]) -
         shots=pose_shots(source, subsets, job.target, protocol),
         is_blank=protocol.image == "blank",
         wants_log_probs=protocol.by != "generation" and model.answer is AnswerForm.LETTER,
+        scores_texts=protocol.by != "generation" and model.option_log_probs,
+        writes=protocol.by != "likelihood" or not model.option_log_probs,
         orders=None if protocol.rotations == "all" else 1,
     )
 
@@ -60,8 +68,9 @@ class RequestWriter:
     def __init__(self, exam: ServedExam, batch: int) -> None:
         self.exam = exam
         self.with_log_probs = exam.wants_log_probs
-        self.places: list[tuple[int, int]] = []
-        """Place of the question and order, by number of the request."""
+        self.places: list[tuple[int, int, int | None]] = []
+        """Place of the question, order, and the option that is put as an answer, by number of the request; no option
+        where one is to be written."""
         self._batch = batch
         self._format: Format = load_format(exam.model.format)
         self._shots = tuple(self._write_shots())
@@ -93,13 +102,21 @@ class RequestWriter:
             for place, image in enumerate(images, start):
                 png = self._draw(image)
                 for order, question in enumerate(exam.list_turned(place)):
-                    asked = Turn(role="user", text=format_question(question, exam.model.answer), image=png)
-                    body = self._format.write_request(
-                        exam.model, (*self._shots, asked), with_log_probs=self.with_log_probs
-                    )
-                    requests.append(Request(number=len(self.places), body=json.dumps(body, sort_keys=True).encode()))
-                    self.places.append((place, order))
+                    for option, body in self._write_bodies(question, png):
+                        written = json.dumps(body, sort_keys=True).encode()
+                        requests.append(Request(number=len(self.places), body=written))
+                        self.places.append((place, order, option))
             yield requests
+
+    def _write_bodies(self, question: Question, png: bytes) -> Iterator[tuple[int | None, dict[str, Any]]]:
+        """Write what asks one question, and what puts each of its options as an answer."""
+        exam, form = self.exam, self.exam.model.answer
+        turns = (*self._shots, Turn(role="user", text=format_question(question, form), image=png))
+        if exam.writes:
+            yield None, self._format.write_request(exam.model, turns, with_log_probs=self.with_log_probs)
+        for option in range(len(question.options) if exam.scores_texts else 0):
+            put = Turn(role="assistant", text=format_answer(question, form, option))
+            yield option, self._format.write_request(exam.model, (*turns, put), with_log_probs=False)
 
 
 def write_png(image: Image.Image, longest_side: int | None) -> bytes:

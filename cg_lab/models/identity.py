@@ -11,6 +11,7 @@ from cg_lab.endpoint_settings import EndpointSettings, ServedModel, Server
 from cg_lab.errors import UserError
 from cg_lab.models.endpoint.formats import load_format
 from cg_lab.models.tiny_llava import WEIGHTS
+from cg_lab.questions import AnswerForm
 from cg_lab.results import ADAPTER_CONFIG
 from cg_lab.serialize import canonical_json, read_json
 from cg_lab.study import ELSEWHERE, AnyBackbone, Backbone, ModelSettings
@@ -42,12 +43,25 @@ def describe_server(settings: EndpointSettings) -> Server:
         retries=settings.retries,
         retry_wait_s=settings.retry_wait_s,
         max_requests=settings.max_requests,
+        input_price=settings.input_price,
+        output_price=settings.output_price,
+        max_cost=settings.max_cost,
     )
 
 
 def identify_served(settings: EndpointSettings) -> ServedModel:
     """Name a served model by what is declared of it; its server's address is no part of that."""
     _check_url(settings.url)
+    if settings.option_log_probs and settings.answer is not AnswerForm.TEXT:
+        raise UserError(
+            "model.option_log_probs=true scores texts of options; with it goes model.answer=text, not "
+            f"model.answer={settings.answer}, whose letters count by log-probabilities as it is"
+        )
+    if settings.max_cost is not None and not (settings.input_price or settings.output_price):
+        raise UserError(
+            f"model.max_cost: {settings.max_cost:g} of what? Nothing has a price: model.input_price=2.5 and "
+            "model.output_price=10 are those of a million tokens"
+        )
     load_format(settings.format)
     return ServedModel(
         name=settings.name or settings.served,
@@ -57,6 +71,7 @@ def identify_served(settings: EndpointSettings) -> ServedModel:
         request=canonical_json(settings.request),
         longest_side=settings.longest_side,
         format=settings.format,
+        option_log_probs=settings.option_log_probs,
     )
 
 

@@ -114,7 +114,9 @@ def _tell_served(model: ServedModel, form: str, read: Sequence[Mapping[str, floa
     shares = [found["scored_share"] for found in read if "scored_share" in found]
     unlisted = [found["unlisted_letters"] for found in read if "unlisted_letters" in found]
     counted = "all answers count as written and parsed."
-    if any(shares):
+    if any(shares) and model.option_log_probs:
+        counted = "each option counts by the log-probabilities that it gives to the option's tokens and the turn's end, where the option is put as the answer."
+    elif any(shares):
         counted = (
             f"{fmean(shares):.0%} of the answers count by the log-probabilities that it gives to the options' letters among its likeliest tokens, "
             f"the others as written and parsed; {fmean(unlisted):.0%} of these letters were not among them and have the least log-probability listed, "

@@ -48,6 +48,8 @@ class ChatServer:
         return sum(text.encode()) % 3
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
+        if "prompt_logprobs" in body:
+            return self.score_last_turn(body)
         text = body["messages"][-1]["content"][-1]["text"]
         letter = LETTERS[(self.choose(text) + len(body["model"]) - len(self.served)) % 3]
         choice: dict[str, Any] = {"message": {"role": "assistant", "content": letter}, "finish_reason": "stop"}
@@ -59,6 +61,19 @@ class ChatServer:
             "system_fingerprint": "fp_1",
             "choices": [choice],
             "usage": {"prompt_tokens": 10, "completion_tokens": 1},
+        }
+
+    def score_last_turn(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Read a prompt as vLLM does: 300 tokens of an image, one a word, the turn's end; short ones are likely."""
+        *_, question, answer = body["messages"]
+        words = [*question["content"][-1]["text"].split(), *answer["content"].split(), "<end>"]
+        read = [{word: {"logprob": -0.1 * len(word), "rank": 1, "decoded_token": word}} for word in words]
+        choice = {"message": {"role": "assistant", "content": "I"}, "finish_reason": "length"}
+        return {
+            "model": self.answers_as,
+            "choices": [choice],
+            "prompt_logprobs": [None, *[{"7": {"logprob": -9.0}}] * 300, *read] if self.gives_log_probs else None,
+            "usage": {"prompt_tokens": 300 + len(words), "completion_tokens": 1},
         }
 
     @contextmanager
@@ -126,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
                     return
             time.sleep(chat.delay_s)
             with chat._lock:
-                chat.answered[body["messages"][-1]["content"][-1]["text"]] += 1
+                chat.answered[str([turn["content"] for turn in body["messages"]][-1])] += 1
             self.send(200, chat.reply(body))
 
     def send(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:

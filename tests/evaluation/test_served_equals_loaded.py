@@ -63,8 +63,13 @@ class Twins:
         run_eval(shared.backbone, None, shared.ask(job), protocol, self.root / "loaded.parquet", 8)
         return pq.read_table(self.root / "loaded.parquet").to_pylist()
 
-    def ask_served(self, form: AnswerForm, protocol: Protocol, url: str, served: str) -> list[dict[str, Any]]:
-        model = ServedModel(name="t", served=served, answer=form, request='{"max_tokens":64,"temperature":0}')
+    def ask_served(
+        self, form: AnswerForm, protocol: Protocol, url: str, served: str, *, option_log_probs: bool = False
+    ) -> list[dict[str, Any]]:
+        model = ServedModel(
+            name="t", served=served, answer=form, request='{"max_tokens":64,"temperature":0}',
+            option_log_probs=option_log_probs,
+        )  # fmt: skip
         server = Server(
             model=model, url=url, key_variable=None, concurrency=4, timeout_s=60, retries=2, retry_wait_s=0.1,
             max_requests=None,
@@ -100,24 +105,42 @@ class WeightsServer(ChatServer):
         model, processor = self.backbone.model, self.backbone.processor
         messages: list[dict[str, Any]] = []
         for message in body["messages"]:
+            if isinstance(message["content"], str):
+                messages.append({**message, "content": [{"type": "text", "text": message["content"]}]})
+                continue
             picture, text = message["content"]
             opened = Image.open(io.BytesIO(base64.b64decode(picture["image_url"]["url"].partition(",")[2])))
             messages.append({"role": message["role"], "content": [{"type": "image", "image": opened}, text]})
         with self._lock:
             inputs = processor.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+                messages,
+                add_generation_prompt=body.get("add_generation_prompt", True),
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
             )
-            log_probs_V = model(**inputs).logits[0, -1].float().log_softmax(dim=-1)
+            log_probs_TV = model(**inputs).logits[0].float().log_softmax(dim=-1)
+        log_probs_V = log_probs_TV[-1]
         tops = [
             {"token": processor.tokenizer.decode([token]), "logprob": value}
             for token, value in enumerate(log_probs_V.tolist())
         ]
         best = max(tops, key=lambda top: top["logprob"])
         message = {"role": "assistant", "content": best["token"]}
-        return {
+        said = {
             "model": "t",
             "choices": [{"message": message, "logprobs": {"content": [{**best, "top_logprobs": tops}]}}],
         }
+        if body.get("prompt_logprobs") == 0:
+            tokens = inputs["input_ids"][0].tolist()
+            said["prompt_logprobs"] = [
+                None,
+                *(
+                    {str(token): {"logprob": float(log_probs_TV[place, token]), "rank": 1, "decoded_token": "?"}}
+                    for place, token in enumerate(tokens[1:])
+                ),
+            ]
+        return said
 
 
 def test_letters_have_the_log_probabilities_that_loaded_weights_give_them(
@@ -134,6 +157,22 @@ def test_letters_have_the_log_probabilities_that_loaded_weights_give_them(
         assert (one["question"], one["options"]) == (other["question"], other["options"])
         assert other["log_probs"] == pytest.approx(one["log_probs"], abs=1e-4)
         assert other["choice"] == one["choice"]
+
+
+def test_options_put_as_answers_have_the_log_probabilities_that_loaded_weights_give_them(
+    twins: Twins, backbone: LoadedBackbone
+) -> None:
+    protocol = Protocol(image="original")
+    loaded = twins.ask_loaded(AnswerForm.TEXT, protocol)
+    chat = WeightsServer(served="t")
+    chat.backbone = backbone
+    with serving(chat):
+        served = twins.ask_served(AnswerForm.TEXT, protocol, chat.url, "t", option_log_probs=True)
+    assert len(loaded) == len(served) == 24
+    for one, other in zip(loaded, served, strict=True):
+        assert other["log_probs"] == pytest.approx(one["log_probs"], abs=1e-4)
+        assert (other["choice"], other["score"]) == (one["choice"], one["score"])
+    assert all(row["written"] is None for row in served)
 
 
 @pytest.fixture

@@ -177,6 +177,53 @@ def test_of_texts_what_is_written_counts(chat: ChatServer, tmp_path: Path) -> No
     assert not any("logprobs" in body for body in chat.bodies)
 
 
+OPTIONS = replace(MODEL, answer=AnswerForm.TEXT, option_log_probs=True)
+
+
+def put_options(count: int = 4, **changes: Any) -> ServedExam:
+    return make_exam(count, model=OPTIONS, wants_log_probs=False, scores_texts=True, writes=False, **changes)
+
+
+def test_each_option_is_put_as_an_answer_and_its_tokens_count(chat: ChatServer, tmp_path: Path) -> None:
+    done, facts, rows = ask(chat, tmp_path, put_options())
+    for row in rows:
+        by_option = dict(zip(row["options"], row["log_probs"], strict=True))
+        assert by_option == {"cyst": pytest.approx(-0.9), "mass": pytest.approx(-0.9), "no mass": pytest.approx(-1.1)}
+        assert row["written"] is None
+    assert (done.metrics["scored_share"], facts.num_scored, facts.num_asked) == (1, 4, 12)
+    assert "unlisted_letters" not in done.metrics
+    for body in chat.bodies:
+        assert body["messages"][-1]["role"] == "assistant"
+        assert (body["prompt_logprobs"], body["add_generation_prompt"], body["max_tokens"]) == (0, False, 1)
+    _, again, same = ask(chat, tmp_path, put_options())
+    assert (again.num_asked, again.num_found, same) == (0, 12, rows)
+
+
+def test_options_are_put_beside_what_is_written_in_every_order(chat: ChatServer, tmp_path: Path) -> None:
+    _, facts, rows = ask(chat, tmp_path, replace(put_options(2), writes=True, orders=None))
+    assert facts.num_asked == 2 * 3 * (1 + 3)
+    assert all(len(row["written"]) == len(row["turned_log_probs"]) == 3 for row in rows)
+
+
+def test_a_server_that_reads_no_log_probabilities_of_prompts_is_told(chat: ChatServer, tmp_path: Path) -> None:
+    chat.gives_log_probs = False
+    with pytest.raises(
+        UserError, match=r"model.option_log_probs: .* as vLLM does; with .*=false what it writes counts"
+    ):
+        ask(chat, tmp_path, put_options())
+
+
+def test_a_cost_is_kept_to_over_commands_and_names_what_was_spent(chat: ChatServer, tmp_path: Path) -> None:
+    prices = {"input_price": 1e5, "output_price": 1e6}  # 2 for an answer: ten tokens read, one written
+    with pytest.raises(UserError, match=r"model.max_cost: .* above 9; 8.00 were spent on 4 answers, which are kept"):
+        ask(chat, tmp_path, concurrency=1, max_cost=9.0, **prices)
+    with pytest.raises(UserError, match=r"model.max_cost"):
+        ask(chat, tmp_path, concurrency=1, max_cost=9.0, **prices)
+    assert len(chat.bodies) == 4
+    ask(chat, tmp_path, max_cost=24.0, **prices)
+    assert len(chat.bodies) == 12
+
+
 @pytest.mark.parametrize("said", ["I'm sorry, I can't help with that.", "", "A or B or C", "\x00\ud7ff?!"])
 def test_refusals_and_nonsense_choose_no_option(chat: ChatServer, tmp_path: Path, said: str) -> None:
     chat.faults = {3: ("say", said)}

@@ -53,8 +53,13 @@ def test_what_would_train_it_is_refused_in_one_line() -> None:
 def test_the_server_is_no_part_of_an_id_and_what_changes_answers_is() -> None:
     ids = list_ids()
     assert ids == ["a3d4c72905da7003"]
-    same = ("model.url=https://other/v1", "model.concurrency=1", "model.key_variable=KEY", "model.max_requests=5")
+    same = (
+        "model.url=https://other/v1", "model.concurrency=1", "model.key_variable=KEY", "model.max_requests=5",
+        "model.input_price=2.5", "model.max_cost=10",
+    )  # fmt: skip
     assert list_ids(*same) == ids
+    texts = list_ids("model.answer=text")
+    assert list_ids("model.answer=text", "model.option_log_probs=true") != texts
     for changed in (
         "model.served=other", "model.revision=new", "model.name=n", "model.answer=text", "model.request.max_tokens=8",
         "model.longest_side=64",
@@ -75,6 +80,8 @@ def test_a_plan_of_it_is_read_as_it_was_written() -> None:
         ("model.url=localhost:8000", "begins with http"),
         ("model.url=http://me:secret@host/v1", "model.key_variable"),
         ("model.url='http://host/v1?api_key=secret'", "model.key_variable"),
+        ("model.option_log_probs=true", "with it goes model.answer=text, not model.answer=letter"),
+        ("model.max_cost=5", "model.max_cost: 5 of what.*model.input_price="),
         ("model.format=nothing", "model.format: no module 'nothing'"),
         ("+model.path=x", "model.path: unknown key"),
     ],

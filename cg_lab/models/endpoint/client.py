@@ -182,6 +182,17 @@ class Client:
                 f"model.max_requests: {most} requests to '{self.server.model.served}' are spent; what "
                 "was answered is kept, give the same command with a larger number to go on"
             )
+        if self.server.max_cost is None:
+            return
+        # What is under way, or was lost, is taken to cost what an answer does.
+        spent = self.server.price(self._kept.num_read, self._kept.num_written)
+        each = spent / max(1, self._kept.num_replies)
+        if each * (self._kept.num_requests + self._under_way + 1) > self.server.max_cost:
+            raise UserError(
+                f"model.max_cost: another request to '{self.server.model.served}' would be above "
+                f"{self.server.max_cost:g}; {spent:.2f} were spent on {self._kept.num_replies} answers, which are "
+                "kept: give the same command with a larger sum to go on"
+            )
 
     async def _explain(self, status: int, text: str) -> str:
         """Say what is wrong with a request that is refused, and what would be right."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from cg_lab.models.endpoint.formats import Reply
 from cg_lab.serialize import parse
@@ -35,6 +36,10 @@ class KeptAnswers:
         self._places: dict[bytes, tuple[int, int]] = {}
         self.num_requests = 0
         """Lines: requests that were answered, or that the server may have worked on in vain."""
+        self.num_replies = 0
+        self.num_read = 0
+        self.num_written = 0
+        """Tokens of all replies, as the server counts them."""
         self._end = 0
 
     @property
@@ -61,11 +66,15 @@ class KeptAnswers:
         except (ValueError, LookupError, TypeError):
             self._end += len(line)
             return
-        self._count(request, line, is_answer="reply" in content)
+        reply = content.get("reply")
+        self._count(request, line, reply if isinstance(reply, dict) else None)
 
-    def _count(self, request: bytes, line: bytes, *, is_answer: bool) -> None:
-        if is_answer:
+    def _count(self, request: bytes, line: bytes, reply: dict[str, Any] | None) -> None:
+        if reply is not None:
             self._places[request] = (self._end, len(line))
+            self.num_replies += 1
+            self.num_read += reply.get("num_read", 0)
+            self.num_written += reply.get("num_written", 0)
         self._end += len(line)
         self.num_requests += 1
 
@@ -79,16 +88,18 @@ class KeptAnswers:
 
     def keep(self, request: str, reply: Reply) -> None:
         """Keep an answer."""
-        self._append(request, "reply", {name: getattr(reply, name) for name in REPLY})
+        told = {name: getattr(reply, name) for name in REPLY}
+        self._append(request, {name: value for name, value in told.items() if value or name == "text"})
 
     def note_lost(self, request: str) -> None:
         """Note a request that got no answer and may be paid for all the same."""
-        self._append(request, "lost", content=True)
+        self._append(request, None)
 
-    def _append(self, request: str, name: str, content: object) -> None:
-        line = json.dumps({"request": request, name: content}, ensure_ascii=False).encode(errors="replace") + b"\n"
+    def _append(self, request: str, reply: dict[str, Any] | None) -> None:
+        found = {"lost": True} if reply is None else {"reply": reply}
+        line = json.dumps({"request": request, **found}, ensure_ascii=False).encode(errors="replace") + b"\n"
         self._write(line)
-        self._count(bytes.fromhex(request), line, is_answer=name == "reply")
+        self._count(bytes.fromhex(request), line, reply)
 
     def _write(self, line: bytes) -> None:
         written = os.write(self._file, line)

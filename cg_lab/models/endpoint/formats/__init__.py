@@ -36,6 +36,11 @@ class Reply:
     num_read: int = 0
     num_written: int = 0
     """Tokens that are paid for, as the server counts them."""
+    ending: tuple[tuple[str, float], ...] = ()
+    """Last tokens of a prompt that ends with an option, and their natural log-probabilities; empty if the server gives
+    none. What options of a question have in common stands before them, or is their beginning."""
+    num_before: int = 0
+    """Tokens of that prompt in front of `ending`."""
 
 
 class Format(Protocol):
@@ -45,7 +50,10 @@ class Format(Protocol):
     """Behind the server's address, as in `/chat/completions`."""
 
     def write_request(self, model: ServedModel, turns: tuple[Turn, ...], *, with_log_probs: bool) -> dict[str, Any]:
-        """Write the body of a request; equal questions give equal bodies, by which their answers are kept."""
+        """Write the body of a request; equal questions give equal bodies, by which their answers are kept.
+
+        If the last turn is the assistant's, it is an option to be scored as it stands, and nothing is to be written.
+        """
         ...
 
     def read_reply(self, reply: dict[str, Any]) -> Reply:

@@ -1,10 +1,11 @@
-"""Log-probabilities of options' letters among the likeliest tokens that a server lists; pure."""
+"""Log-probabilities of options, from what a server says of letters or of prompts that end with an option; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cg_lab.models.endpoint.formats import Reply
 from cg_lab.questions import LETTERS
 
 BEFORE = " \t\r\n\u0120\u2581"
@@ -41,3 +42,28 @@ def score_letters(tops: Sequence[tuple[str, float]], num_options: int) -> Letter
         log_probs=tuple(found.get(letter, least) for letter in LETTERS[:num_options]),
         num_unlisted=num_options - len(found),
     )
+
+
+def score_texts(replies: Sequence[Reply]) -> tuple[float, ...] | None:
+    """Score the options of a question by prompts that end with each: what they share is the question and counts not.
+
+    Returns
+    -------
+    The natural log-likelihood of each option with its turn's end; None if the server gives none, or if not even the
+    beginning of what is kept of the prompts is the same.
+
+    >>> ends = [Reply(text="", ending=(("1", -9.0), (token, score))) for token, score in (("2", -0.5), ("3", -1.0))]
+    >>> score_texts(ends)
+    (-0.5, -1.0)
+
+    """
+    begin = max(reply.num_before for reply in replies)
+    ends = [reply.ending[begin - reply.num_before :] for reply in replies]
+    columns = zip(*ends, strict=False)
+    shared = next(
+        (place for place, column in enumerate(columns) if len({token for token, _ in column}) > 1),
+        min(map(len, ends)),
+    )
+    if not shared:
+        return None
+    return tuple(sum(log_prob for _, log_prob in end[shared:]) for end in ends)
