@@ -9,6 +9,8 @@ import pytest
 
 from cg_lab.arms import Arm
 from cg_lab.errors import UserError
+from cg_lab.mat import Kind, Subset
+from cg_lab.planning.jobs import replace_data
 from cg_lab.planning.plan import Cell, Plan, parse_plan
 from cg_lab.planning.plan_union import unite_plans
 from cg_lab.planning.validity import VALIDITY_RULES, Declaration
@@ -16,7 +18,7 @@ from cg_lab.planning.work import AdapterMerge
 from cg_lab.recipe import Lora
 from cg_lab.serialize import read_json
 from cg_lab.study import MergeSettings
-from tests.planning.cases import STUDY, cube, make_catalog, plan_one, with_design
+from tests.planning.cases import DATA, STUDY, cube, make_catalog, plan_one, with_design
 
 ROW = {"target": "a-x-k", "sources": ["a-y-k", "b-x-k"], "direction": "task"}
 MERGED = (Arm.COMPOSED, Arm.COMPOSED_ALONE, Arm.COMPOSED_UNRELATED)
@@ -166,3 +168,30 @@ def test_merges_that_are_added_keep_their_fine_tunes() -> None:
     assert not united.conflicts
     assert united.plan.finetunes == asked.finetunes
     assert asked.num_declared_finetunes == 6  # of each of two seeds one, and one for each source
+
+
+def test_a_filler_is_mixed_into_each_adapter_by_its_samples() -> None:
+    filler = Subset(name="wiki", elements=((), (), ()), num_options=4, num_train=50, num_test=0, kind=Kind.FILLER)
+    study = replace(with_design("two_source", rows=[ROW], max_samples=30), arms=ARMS, finetune=ADAPTERS)
+    plan = plan_one(
+        replace(study, filler=replace(STUDY.filler, subset="wiki", share=0.2)), make_catalog([*cube().subsets, filler])
+    )
+    for composed in cells(plan, Arm.COMPOSED):
+        parts = [plan.finetune_by_id[tune].mixture.parts for tune in composed.merged_jobs]
+        assert [{part.subset: part.count for part in found} for found in parts] == [
+            {"a-y-k": 15, "wiki": 3}, {"b-x-k": 15, "wiki": 3},
+        ]  # fmt: skip
+        together = plan.find_mixture(composed)
+        assert together is not None
+        assert {part.subset: part.count for part in together.parts} == {"a-y-k": 15, "b-x-k": 15, "wiki": 6}
+
+
+def test_renamed_data_rename_what_is_merged() -> None:
+    plan, other = plan_merges(), replace(DATA, seed=9)
+    renamed = replace_data(plan, {DATA: other})
+    assert not {job.id for job in plan.finetunes} & {job.id for job in renamed.finetunes}
+    for before, after in zip(plan.cells, renamed.cells, strict=True):
+        if before.merged_jobs:
+            assert merge_of(renamed, after).of == after.merged_jobs
+            assert renamed.find_mixture(after) == plan.find_mixture(before)
+    assert replace_data(renamed, {other: DATA}) == plan

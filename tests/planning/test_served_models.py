@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from cg_lab.arms import Arm
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.errors import UserError
+from cg_lab.mat import Kind
 from cg_lab.models.identity import identify_model
 from cg_lab.planning.build import Run, build_plan
 from cg_lab.planning.plan import Plan, parse_plan
 from cg_lab.study import Study
 from cg_lab.training.checkpoint_table import read_checkpoints
+from tests.planning.cases import cube, make_catalog, make_subset, with_design
 
 SERVED = ("model=endpoint", "model.url=http://localhost:9/v1", "model.served=tiny", "targets=[ct-brain-mass]")
 
@@ -37,6 +40,7 @@ def test_the_untouched_model_is_asked_with_images_and_without() -> None:
         (Arm.ZERO_SHOT, None), (Arm.ZERO_SHOT_BLIND, None)
     ]  # fmt: skip
     assert sorted(job.protocol.image for job in made.evals) == ["blank", "original"]
+    assert {job.needs for job in made.evals} == {()}
 
 
 def test_examples_stand_in_prompts() -> None:
@@ -45,9 +49,24 @@ def test_examples_stand_in_prompts() -> None:
 
 
 def test_what_would_train_it_is_refused_in_one_line() -> None:
-    with pytest.raises(UserError, match=r"'tiny' is asked, not trained.*arms=\[zero_shot,zero_shot_blind\]") as told:
+    with pytest.raises(
+        UserError, match=r"'tiny' is asked, not trained.*would train it; take arms=\[zero_shot,zero_shot_blind\]"
+    ) as told:
         plan()
     assert "\n" not in str(told.value)
+
+
+def test_boxes_are_not_asked_for() -> None:
+    study = replace(with_design("two_source"), design=replace(with_design("two_source").design, kinds=tuple(Kind)))
+    boxes = replace(make_subset(("A", "X", "K")), name="boxes", kind=Kind.DETECTION, num_options=0, labels=())
+    catalog = make_catalog([boxes, *cube().subsets])
+    study = replace(study, arms=(Arm.ZERO_SHOT,), targets=("boxes", "a-x-k"))
+    made = build_plan(
+        [Run(name="", study=study, catalog=catalog, backbone=identify_model(read_study(list(SERVED)).model))]
+    )
+    assert {part.target: part.reason for part in made.skipped} == {
+        "boxes": "of a served model it is not known how it writes boxes"
+    }
 
 
 def test_the_server_is_no_part_of_an_id_and_what_changes_answers_is() -> None:
