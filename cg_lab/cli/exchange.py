@@ -53,6 +53,9 @@ def import_answers(arguments: Arguments) -> int:
         raise UserError("import FILE ... --study STUDY: give one file of answers or more")
     layout = read_place(arguments).layout
     check_study(layout, told.study)
+    for name in arguments.names:
+        if Path(name).is_dir():
+            raise UserError(f"import: '{name}' is a folder; give its files: {name}/*.eval, .jsonl or .csv")
     files = [read_answer_file(Path(name)) for name in arguments.names]
     whose = Whose(arm=told.arm, variant=told.variant, seed=told.seed, held_out=told.held_out)
     done = import_files(layout, read_plan(layout.plan(told.study)), files, whose)

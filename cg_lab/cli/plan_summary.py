@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from cg_lab.byte_counts import tell_bytes
 from cg_lab.cli.show import MOST_ROWS, open_console, open_table, print_table, shorten_names, tell_time
+from cg_lab.cli.study_results import check_planned
 from cg_lab.doctor.disk_forecast import foresee_disk
 from cg_lab.doctor.room import UNKNOWN_GPU, count_trained, find_devices
 from cg_lab.due_seeds import find_due, take_due
@@ -303,7 +304,9 @@ def _tell_disk(plan: Plan, finetunes: Sequence[FinetuneJob], cluster: ClusterSet
 def show_difference(plan: Plan, others: tuple[str, ...], layout: Layout) -> int:
     """Print how a plan differs from another one, or how two jobs differ; gives the exit status: 0 if they are equal."""
     if len(others) == 1:
-        path = Path(others[0]) if others[0].endswith(".json") else layout.plan(others[0])
+        if not (is_file := others[0].endswith(".json")):
+            check_planned(others[0], layout)
+        path = Path(others[0]) if is_file else layout.plan(others[0])
         differences, names = compare_plans(read_plan(path), plan), str(path)
     else:
         first, second, *rest = [_find_job(name, plan, layout) for name in others]

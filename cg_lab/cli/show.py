@@ -159,16 +159,21 @@ def open_table(*heads: str, right: Collection[str] = (), whole: Collection[str] 
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table; where it is too wide, texts are broken between words as long as that is enough."""
+    """Print a table; where it is too wide, texts are broken between words, or rows become a few lines each."""
     texts = [[str(text) for text in (column.header, *column.cells)] for column in table.columns]
     widths = [max(map(len, column)) for column in texts]
     longest = [max(len(word) for text in column for word in (text.split() or [""])) for column in texts]
     room = console.width - 2 * (len(texts) - 1)
-    if sum(longest) <= room:
-        while sum(widths) > room:
-            widths[max(range(len(widths)), key=lambda place: widths[place] - longest[place])] -= 1
-        for column, width in zip(table.columns, widths, strict=True):
-            column.width = width
+    if sum(longest) > room:
+        for first, *rest in zip(*(column[1:] for column in texts), strict=True):
+            console.print(first)
+            told = [f"{head} {text}" for (head, *_), text in zip(texts[1:], rest, strict=True) if text]
+            console.print(Padding(", ".join(told), (0, 0, 0, 2)))
+        return
+    while sum(widths) > room:
+        widths[max(range(len(widths)), key=lambda place: widths[place] - longest[place])] -= 1
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
     console.print(table)
 
 

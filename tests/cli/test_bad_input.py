@@ -22,7 +22,7 @@ from cg_lab.cli import main, plan_summary, verbs
         (["model=tiny_lava"], "no model 'tiny_lava'; known: .*tiny_llava. Did you mean 'tiny_llava'"),
         (["finetune.learning_rate=fast"], "finetune.learning_rate: .*not 'fast'"),
         (["seeds=[]"], "seeds: "),
-        (["data.world=mixed"], "world: .*'compositional', 'factored', 'redundant' or 'entangled', not 'mixed'"),
+        (["data.world=mixed"], "world: no 'mixed'; known: compositional, entangled, factored, redundant"),
         (["data.modalities=[CT,Xray]"], "modality 'Xray'; known: .*Did you mean 'X-ray'"),
         (["targets=[ct-brain-mas]"], "no subset 'ct-brain-mas'.*Did you mean 'ct-brain-mass'"),
         (["data.areas=[Lung]", "targets=[ct-lung-mass]"], "no valid sources in the catalogue under design=two_source"),
