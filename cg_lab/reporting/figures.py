@@ -34,6 +34,7 @@ COMPARED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.ALONE)
 TIP = "tip: "
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "font.sans-serif": ["DejaVu Sans"],  # matplotlib writes all of them at each text, a third of a figure's bytes
     "pdf.fonttype": 42,
     "text.parse_math": False,
     "svg.hashsalt": "cg_lab",

@@ -24,6 +24,7 @@ pytestmark = [
 NUMBERS = "[...document.querySelectorAll('table.sortable')].find(e => e.tHead.innerText.includes('seeds'))"
 ROWS = f"[...{NUMBERS}.tBodies[0].rows].filter(e => e.checkVisibility()).map(e => [...e.cells].map(e => e.innerText))"
 SHOWN_WITHIN_MS = 1000
+MOST_TRIES = 10
 MOST_BYTES = 500_000
 """Of the report of the default study, without its images."""
 TAKEN = "[performance.getEntriesByName('first-contentful-paint')[0].startTime, performance.timing.loadEventEnd - \
@@ -90,11 +91,11 @@ def test_the_report_of_the_default_study_is_small_and_shown_within_a_second(brow
     assert len(re.sub(r"data:image/[^'\")]+", "", text).encode()) < MOST_BYTES
     assert text.index("<svg") < text.index("<h2")  # what the first paint shows
     taken: list[list[float]] = []
-    for _ in range(3):  # another process may have the machine
+    while len(taken) < MOST_TRIES and not (taken and max(taken[-1]) < SHOWN_WITHIN_MS):  # others may have the machine
         show(browser, PAGE, width=1400)
         browser.wait("performance.timing.loadEventEnd > 0")
         taken.append(browser.evaluate(TAKEN))
-    assert max(min(taken, key=max)) < SHOWN_WITHIN_MS, taken
+    assert max(taken[-1]) < SHOWN_WITHIN_MS, taken
 
 
 def test_contents_lead_to_every_part_and_stay_in_reach(report: Page) -> None:
