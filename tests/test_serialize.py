@@ -232,7 +232,7 @@ def test_a_value_is_shown_whole_below_120_characters() -> None:
 
 @pytest.mark.parametrize("kind", [tuple[str, ...], list[str], set[str], frozenset[str]])
 def test_a_value_in_the_place_of_a_list_is_told_with_the_list_of_it(kind: Any) -> None:
-    for value, said in (("a", "such as [a], not 'a'"), (3, "such as [3], not 3"), (None, "not None")):
+    for value, said in (("a", "such as [a], not 'a'"), (3, "such as [3], not 3"), (None, "not null")):
         with pytest.raises(UserError) as caught:
             parse(kind, value, where="here")
         assert str(caught.value) == f"here has a fault:\n  - (top): should be a list, {said}"
