@@ -53,7 +53,7 @@ def suggest(value: str, known: Iterable[str]) -> str:
     by_fold = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(value.casefold(), by_fold, n=1, cutoff=0.6)
     hint = f" Did you mean '{by_fold[near[0]]}'?" if near else ""
-    return f"known: {shown}.{hint}"
+    return f"known: {shown or 'none'}.{hint}"
 
 
 def is_disk_trouble(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cg_lab.errors import UserError, list_faults
+from cg_lab.type_faults import describe_faults
 
 T = TypeVar("T")
 TAG = "source"
@@ -181,7 +182,7 @@ def parse(kind: type[T], raw: Any, *, where: str, context: object = None) -> T:
     try:
         return _adapter(kind).validate_python(raw, context=context)
     except ValidationError as error:
-        faults = [_describe_fault(fault, raw) for fault in error.errors()]
+        faults = describe_faults(error.errors(), raw)
         plural = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise list_faults(f"{where} has {plural}", faults) from None
 
@@ -197,34 +198,6 @@ def parse_json(kind: type[T], path: Path) -> T | None:
         return _adapter(kind).validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
-
-
-def _describe_fault(fault: Any, raw: Any) -> str:
-    """Tell one of pydantic's faults by where it is in the data, the value, and what would be right."""
-    path = ".".join(_trace(fault["loc"], raw)) or "(top)"
-    if fault["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        return f"{path}: unknown key"
-    if fault["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
-        return f"{path}: missing"
-    shown = repr(fault.get("input"))
-    shown = shown if len(shown) < 120 else shown[:117] + "..."
-    if fault["type"] in {"tuple_type", "list_type", "set_type", "frozen_set_type"}:
-        such = "" if fault.get("input") is None else f", such as [{shown.strip(chr(39))}]"
-        return f"{path}: should be a list{such}, not {shown}"
-    return f"{path}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, not {shown}"
-
-
-def _trace(place: tuple[int | str, ...], raw: Any) -> list[str]:
-    """Give the keys that lead to a place in data, without the names of types that pydantic puts between them."""
-    path: list[str] = []
-    for number, part in enumerate(place):
-        try:
-            raw = raw[part]
-        except (KeyError, IndexError, TypeError):
-            if number < len(place) - 1 or not isinstance(raw, dict):
-                continue
-        path.append(str(part))
-    return path
 
 
 @cache

@@ -206,11 +206,11 @@ def test_hashers_of_texts_name_them_by_their_content(rest: list[str | int]) -> N
         ({"title": "x", "shots": [], "sots": 1}, "film.json has a fault:\n  - sots: unknown key"),
         ({"shots": []}, "film.json has a fault:\n  - title: missing"),
         ([], "film.json has a fault:\n  - (top): "),
-        ({"title": 3, "shots": []}, "film.json has a fault:\n  - title: input should be a valid string, not 3"),
+        ({"title": 3, "shots": []}, "film.json has a fault:\n  - title: should be a text, not 3"),
         (
             {"title": "x", "shots": [{"image": "a", "number": "y" * 200, "key": 1}]},
-            "film.json has 2 faults:\n  - shots.0.number: input should be a valid integer, unable to parse string as "
-            f"an integer, not '{'y' * 116}...\n  - shots.0.key: unknown key",
+            "film.json has 2 faults:\n  - shots.0.number: should be a whole number, "
+            f"not '{'y' * 116}...\n  - shots.0.key: unknown key",
         ),
     ],
 )
@@ -232,7 +232,7 @@ def test_a_value_is_shown_whole_below_120_characters() -> None:
 
 @pytest.mark.parametrize("kind", [tuple[str, ...], list[str], set[str], frozenset[str]])
 def test_a_value_in_the_place_of_a_list_is_told_with_the_list_of_it(kind: Any) -> None:
-    for value, said in (("a", "such as [a], not 'a'"), (3, "such as [3], not 3"), (None, "not None")):
+    for value, said in (("a", "such as [a], not 'a'"), (3, "such as [3], not 3"), (None, "not null")):
         with pytest.raises(UserError) as caught:
             parse(kind, value, where="here")
         assert str(caught.value) == f"here has a fault:\n  - (top): should be a list, {said}"

@@ -29,23 +29,31 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {hide_passwords(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
-        if is_denied(error):
-            print(
-                f"error: {error.filename} can't be written ({error.strerror}); who may only read has status, explain, "
-                "logs and the report that is there",
-                file=sys.stderr,
-            )
-            return 2
-        if not is_disk_trouble(error):
-            raise
-        print(f"error: {error}; what is finished is kept, make room and give the same command again", file=sys.stderr)
-        return 1
+        return _tell_trouble(error)
     except InterruptedByUserError as error:
         print(f"\n{error}", file=sys.stderr)
         return 130
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+
+
+def _tell_trouble(error: OSError) -> int:
+    """Say what a user can do about files and disks, and give the exit status; raises what is none of these."""
+    status = 2
+    if is_denied(error):
+        told = (
+            f"{error.filename} can't be written ({error.strerror}); who may only read has status, explain, logs and "
+            "the report that is there"
+        )
+    elif isinstance(error, NotADirectoryError):
+        told = f"{error.filename}: a part of this path is a file, not a folder; give another"
+    elif is_disk_trouble(error):
+        told, status = f"{error}; what is finished is kept, make room and give the same command again", 1
+    else:
+        raise error
+    print(f"error: {told}", file=sys.stderr)
+    return status
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cg_lab.cli.foreign_options import check_verb, explain_options
+from cg_lab.cli.foreign_options import check_spacing, check_verb, explain_options, explain_word
+from cg_lab.cli.parser import REST, OneLineParser
 from cg_lab.cli.verb_options import add_hydra_options, add_own_options
 from cg_lab.config import Request
 from cg_lab.config.folder import CONFIG_NAME, list_choices
@@ -148,7 +149,10 @@ def parse_arguments(argv: list[str]) -> Arguments:
     if unknown:
         known = [option for action in list_actions(commands[parsed.verb]) for option in action.option_strings]
         raise UserError(explain_options(parsed.verb, unknown, known))
-    overrides = (*parsed.overrides, *(part for part in argv if _is_override(part)))
+    if parsed.overrides:
+        raise UserError(explain_word(parsed.verb, parsed.overrides[0]))
+    overrides = tuple(part for part in argv if _is_override(part))
+    check_spacing(overrides)
     return Arguments(
         run=parsed.run,
         request=Request(
@@ -215,7 +219,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     """Build the parser of all command lines, and give that of each verb by its name."""
     from cg_lab.cli import verbs
 
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m cg_lab",
         description="Does a vision-language model recombine what it learned? Plan, run, report.",
         epilog=EXAMPLES + "\n" + _describe_choices(),
@@ -229,7 +233,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         add_own_options(name, command)
         if name in READING:
             command.add_argument("--json", action="store_true", help="print JSON; docs/json.md says what stands in it")
-        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides, see conf/")
+        command.add_argument("overrides", nargs="*", metavar=REST, help="Hydra overrides, see conf/")
         command.add_argument(
             "-m", "--multirun", action="store_true", help="plan all of KEY=A,B, choice(), range(), glob() together"
         )

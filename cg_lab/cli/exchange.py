@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from cg_lab.cli.studies import read_place
 from cg_lab.errors import UserError
+from cg_lab.percentages import percent
 
 if TYPE_CHECKING:
     from cg_lab.cli.arguments import Arguments
@@ -53,12 +54,15 @@ def import_answers(arguments: Arguments) -> int:
         raise UserError("import FILE ... --study STUDY: give one file of answers or more")
     layout = read_place(arguments).layout
     check_study(layout, told.study)
+    for name in arguments.names:
+        if Path(name).is_dir():
+            raise UserError(f"import: '{name}' is a folder; give its files: {name}/*.eval, .jsonl or .csv")
     files = [read_answer_file(Path(name)) for name in arguments.names]
     whose = Whose(arm=told.arm, variant=told.variant, seed=told.seed, held_out=told.held_out)
     done = import_files(layout, read_plan(layout.plan(told.study)), files, whose)
     for cell, result in list(zip(done.cells, done.written, strict=True))[:MOST_NAMED]:
         unread = result.metrics.get("parse_failures", 0.0)
-        told_right = f"{result.accuracy:.1%} right, {unread:.1%} name no option"
+        told_right = f"{percent(result.accuracy, 1)} right, {percent(unread, 1)} name no option"
         print(f"imported  {cell}: {result.num_questions:,} answers, {told_right}")
     if len(done.written) > MOST_NAMED:
         print(f"imported  {len(done.written) - MOST_NAMED} evaluations more")

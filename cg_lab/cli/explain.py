@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cg_lab.catalog import Catalog
 from cg_lab.errors import UserError
 from cg_lab.mat import Subset
+from cg_lab.percentages import percent
 from cg_lab.planning.build import build_graph, find_targets
 from cg_lab.planning.designs import load_design
 from cg_lab.planning.graph import MatGraph
@@ -159,9 +160,8 @@ def _describe(target: Subset, graph: MatGraph, catalog: Catalog) -> list[str]:
     lines.append(f"  samples    {target.num_train:,} to train a ceiling, {target.num_test:,} to test")
     if target.num_options:
         gain = compute_detectable_gain(target.chance, target.num_test)
-        lines.append(
-            f"  power      a guess reaches {target.chance:.0%}; one seed shows gains from {gain:.0%} (80 % power)"
-        )
+        chance, shown = percent(target.chance), percent(gain)
+        lines.append(f"  power      a guess reaches {chance}; one seed shows gains from {shown} (80 % power)")
     if catalog.overlaps is None:
         lines.append("  sides      not checked for shared images or patients: this catalogue has no images")
     return lines

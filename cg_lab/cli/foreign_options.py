@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from cg_lab.errors import UserError, suggest
 
@@ -105,13 +106,45 @@ def check_verb(argv: Sequence[str], verbs: Iterable[str]) -> None:
         raise UserError(f"no verb '{verb}'; " + (f"here that is `{meant}`" if meant else suggest(verb, verbs)))
 
 
+def check_spacing(overrides: Iterable[str]) -> None:
+    """Refuse a value without a key, as spaces around '=' make it.
+
+    Raises
+    ------
+    UserError
+        With how settings are written.
+
+    """
+    for part in overrides:
+        if part.startswith("="):
+            raise UserError(f"'{part}': settings are written KEY=VALUE, without spaces around '='")
+
+
+def explain_word(verb: str, word: str) -> str:
+    """Say of a word that a verb does not take how it would be given."""
+    from cg_lab.config.folder import list_choices
+    from cg_lab.config.refusals import find_key
+
+    stem = Path(word).stem
+    key, _, value = word.partition(":")
+    if stem in list_choices()["experiment"]:
+        right = f"an experiment is chosen with experiment={stem}"
+    elif find_key(key) == key:
+        right = f"settings are written KEY=VALUE, as {key}={value or 'VALUE'}"
+    elif verb in {"explain", "logs", "recommend"}:
+        right = "one is explained, shown or ranked at a time, and settings are written KEY=VALUE"
+    else:
+        right = f"a study is named with study={word}, and other settings are written KEY=VALUE"
+    return f"`{verb}` does not take '{word}'; {right}"
+
+
 def explain_options(verb: str, unknown: Sequence[str], known: Iterable[str]) -> str:
     """Say of options that a verb does not have what they are here."""
     from cg_lab.config.refusals import find_key
 
     told: list[str] = []
     for part in unknown:
-        if not part.startswith("-"):
+        if not part.startswith("-") or part.lstrip("-").isdecimal():
             continue  # the value of the option before
         name = part.partition("=")[0].lstrip("-").replace("_", "-")
         near = [option for option in known if option.startswith("--") and option.lstrip("-") == name]

@@ -16,6 +16,7 @@ from cg_lab.data.checking import SubsetCheck, check_subsets
 from cg_lab.data.samples import DataSource
 from cg_lab.data.sources import open_source
 from cg_lab.endpoint_settings import ServedModel
+from cg_lab.percentages import percent
 from cg_lab.planning.build import describe
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.training_length import foretell_steps
@@ -72,7 +73,7 @@ def _list_cells(check: SubsetCheck) -> list[str]:
     mean, most = check.words
     probe = "-"
     if check.shortcut is not None:
-        probe = f"{check.shortcut.accuracy:.0%} / {check.shortcut.chance:.0%}" + (
+        probe = f"{percent(check.shortcut.accuracy)} / {percent(check.shortcut.chance)}" + (
             " !" if check.shortcut.warns else "  "
         )
     counts = [f"{check.counts.get(side, 0):,}" for side in ("train", "test", "spare", "moved")]

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from cg_lab.byte_counts import tell_bytes
 from cg_lab.cli.show import MOST_ROWS, open_console, open_table, print_table, shorten_names, tell_time
+from cg_lab.cli.study_results import check_planned
 from cg_lab.doctor.disk_forecast import foresee_disk
 from cg_lab.doctor.room import UNKNOWN_GPU, count_trained, find_devices
 from cg_lab.due_seeds import find_due, take_due
@@ -20,6 +21,7 @@ from cg_lab.errors import UserError
 from cg_lab.execution.packs import balance, find_pending, group_jobs, tabulate
 from cg_lab.execution.slots import Slots, count_gpus, find_slots
 from cg_lab.models.precision import Holdings, has_room, list_ways
+from cg_lab.percentages import percent
 from cg_lab.planning.budget import BUDGET_RULE, OVER_BUDGET
 from cg_lab.planning.compare import compare_jobs, compare_plans
 from cg_lab.planning.foresight import foresee_gains, foresee_looks, foresee_seeds
@@ -98,7 +100,7 @@ def _show_questions(console: Console, plan: Plan) -> None:
             shorten_names(contrast.unrelated),
             str(contrast.main.num_samples + contrast.main.num_target) if contrast.main else "-",
             str(proof.num_test) if proof else "-",
-            f"{proof.chance:.0%}" if proof else "-",
+            f"{percent(proof.chance)}" if proof else "-",
             f"+{gains[contrast.id] * 100:.0f}" if contrast.id in gains else "-",
         )
     print_table(console, table)
@@ -188,7 +190,7 @@ def _show_work(console: Console, plan: Plan, study: Study, layout: Layout) -> No
     arms = Counter(cell.arm for cell in plan.cells)
     counted = ", ".join(f"{number} {arm}" for arm, number in arms.items())
     declared, distinct = plan.num_declared_finetunes, len(plan.finetunes)
-    saved = f"sharing saves {declared - distinct}" + (f", {1 - distinct / declared:.0%}" if declared else "")
+    saved = f"sharing saves {declared - distinct}" + (f", {percent(1 - distinct / declared)}" if declared else "")
     due = find_due(layout, plan)
     undone = find_pending(plan, layout)
     pending = undone if due is plan else find_pending(due, layout)
@@ -303,7 +305,9 @@ def _tell_disk(plan: Plan, finetunes: Sequence[FinetuneJob], cluster: ClusterSet
 def show_difference(plan: Plan, others: tuple[str, ...], layout: Layout) -> int:
     """Print how a plan differs from another one, or how two jobs differ; gives the exit status: 0 if they are equal."""
     if len(others) == 1:
-        path = Path(others[0]) if others[0].endswith(".json") else layout.plan(others[0])
+        if not (is_file := others[0].endswith(".json")):
+            check_planned(others[0], layout)
+        path = Path(others[0]) if is_file else layout.plan(others[0])
         differences, names = compare_plans(read_plan(path), plan), str(path)
     else:
         first, second, *rest = [_find_job(name, plan, layout) for name in others]

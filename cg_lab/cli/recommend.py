@@ -15,6 +15,7 @@ from cg_lab.cli.runs import PlannedRun
 from cg_lab.cli.show import open_console, open_table, print_table
 from cg_lab.config import Request
 from cg_lab.errors import UserError
+from cg_lab.percentages import percent
 from cg_lab.planning.build import build_graph
 from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.recommendation import RankedMixture, Recommendation, rank_mixtures
@@ -116,7 +117,7 @@ def show_recommendation(found: Recommendation, study: Study) -> None:
 
 
 def _tell_evidence(found: Recommendation) -> Iterator[str]:
-    yield f"{found.target}: a guess is {found.chance:.0%}; mixtures of {found.num_samples:,} samples"
+    yield f"{found.target}: a guess is {percent(found.chance)}; mixtures of {found.num_samples:,} samples"
     if found.num_observations:
         yield (
             f"known: {found.num_observations:,} results of {found.num_finetunes:,} fine-tunes about other targets, in "
@@ -131,7 +132,7 @@ def _tell_evidence(found: Recommendation) -> Iterator[str]:
 
 
 def _print_mixtures(console: Console, found: Recommendation) -> None:
-    level = f"{found.confidence:.0%}"
+    level = percent(found.confidence)
     table = open_table("", "expects", level, "gain", "subsets", right=("expects", level, "gain"))
     rows = [(str(number), mixture) for number, mixture in enumerate(found.mixtures, start=1)]
     if found.all_related is not None:
@@ -148,7 +149,7 @@ def _tell_numbers(mixture: RankedMixture) -> tuple[str, str, str]:
     gain = "-"
     if mixture.gain is not None and mixture.gain_low is not None and mixture.gain_high is not None:
         gain = f"{100 * mixture.gain:+.0f} [{100 * mixture.gain_low:+.0f}, {100 * mixture.gain_high:+.0f}]"
-    return f"{mixture.accuracy:.0%}", f"{100 * mixture.low:.0f} to {mixture.high:.0%}", gain
+    return percent(mixture.accuracy), f"{100 * mixture.low:.0f} to {percent(mixture.high)}", gain
 
 
 def _name_shares(mixture: RankedMixture) -> str:
@@ -156,7 +157,7 @@ def _name_shares(mixture: RankedMixture) -> str:
         return f"{len(mixture.subsets)} subsets"
     total = sum(mixture.samples)
     return ", ".join(
-        f"{name} {samples / total:.0%}" for name, samples in zip(mixture.subsets, mixture.samples, strict=True)
+        f"{name} {percent(samples / total)}" for name, samples in zip(mixture.subsets, mixture.samples, strict=True)
     )
 
 
@@ -194,7 +195,7 @@ def _tell_next(found: Recommendation, study: Study) -> Iterator[str]:
         )
     elif first.low is not None:
         yield (
-            f"Refuted by less than {first.low:.0%}, or by less than all related subsets reach at as many samples: "
+            f"Refuted by less than {percent(first.low)}, or by less than all related subsets reach at as many samples: "
             "--confirm says how to try it."
         )
     seconds = schedule_epochs(study.finetune, sum(first.samples)).samples / study.model.train_samples_per_s

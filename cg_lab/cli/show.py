@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from cg_lab.arms import Arm
+from cg_lab.percentages import percent
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.training_length import tell_unlearned
 from cg_lab.results import Layout
@@ -159,16 +160,21 @@ def open_table(*heads: str, right: Collection[str] = (), whole: Collection[str] 
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table; where it is too wide, texts are broken between words as long as that is enough."""
+    """Print a table; where it is too wide, texts are broken between words, or rows become a few lines each."""
     texts = [[str(text) for text in (column.header, *column.cells)] for column in table.columns]
     widths = [max(map(len, column)) for column in texts]
     longest = [max(len(word) for text in column for word in (text.split() or [""])) for column in texts]
     room = console.width - 2 * (len(texts) - 1)
-    if sum(longest) <= room:
-        while sum(widths) > room:
-            widths[max(range(len(widths)), key=lambda place: widths[place] - longest[place])] -= 1
-        for column, width in zip(table.columns, widths, strict=True):
-            column.width = width
+    if sum(longest) > room:
+        for first, *rest in zip(*(column[1:] for column in texts), strict=True):
+            console.print(first)
+            told = [f"{head} {text}" for (head, *_), text in zip(texts[1:], rest, strict=True) if text]
+            console.print(Padding(", ".join(told), (0, 0, 0, 2)))
+        return
+    while sum(widths) > room:
+        widths[max(range(len(widths)), key=lambda place: widths[place] - longest[place])] -= 1
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
     console.print(table)
 
 
@@ -208,7 +214,7 @@ def shorten_names(names: tuple[str, ...]) -> str:
 
 
 def _percent(text: str) -> str:
-    return f"{float(text):.0%}" if text else "-"
+    return percent(float(text)) if text else "-"
 
 
 def _gain(row: dict[str, str]) -> str:

@@ -63,7 +63,7 @@ def studies(arguments: Arguments) -> int:
     wanted = {"list": 0, "show": 1, "rm": 1, "rename": 2}[arguments.action]
     if len(names) != wanted:
         told = {"show": "STUDY", "rm": "STUDY", "rename": "STUDY NEW"}.get(arguments.action, "")
-        raise UserError(f"studies {arguments.action} {told}: {wanted} names wanted, {len(names)} given")
+        raise UserError(f"studies {arguments.action} {told}: names wanted: {wanted}, given: {len(names)}")
     match arguments.action:
         case "list":
             return list_studies(place.layout, as_json=arguments.json)

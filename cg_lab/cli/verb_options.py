@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cg_lab.cli.parser import read_positive
+
 EXPORT_FORMATS = ("hf", "inspect", "lmms-eval", "vlmevalkit", "croissant")
 """As `cg_lab.exchange.formats` has them, which loads more than `--help` may take."""
 
@@ -152,7 +154,11 @@ def _add_showing(name: str, command: argparse.ArgumentParser) -> None:
             "prepare: read them for the model ahead of all jobs",
         )
         command.add_argument(
-            "--each", type=int, default=8, metavar="N", help="samples of a side that preview shows (default: 8)"
+            "--each",
+            type=read_positive,
+            default=8,
+            metavar="N",
+            help="samples of a side that preview shows (default: 8)",
         )
     else:
         command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")

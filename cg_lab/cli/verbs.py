@@ -186,7 +186,10 @@ def report(arguments: Arguments) -> int:
 def _compare(layout: Layout, studies: tuple[str, ...]) -> int:
     """Print two studies side by side."""
     if len(studies) != 2:
-        raise UserError(f"report: two studies to compare, or none: not {len(studies)} ({', '.join(studies)})")
+        told = f"two studies to compare, or none: not {len(studies)} ({', '.join(studies)})"
+        raise UserError(f"report: {told}; the report of one is written by: report study={studies[0]}")
+    for study in studies:
+        check_planned(study, layout)
     from cg_lab.cli.show import show_table
     from cg_lab.reporting.formats import compare_studies
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cg_lab.config.folder import find_config_dir, list_choices
 from cg_lab.config.home_folders import quote_home
-from cg_lab.config.keys import flatten, list_keys, load_default
+from cg_lab.config.keys import flatten, list_defaults, list_keys, load_default
 from cg_lab.errors import suggest
 
 OTHER_NAMES = {
@@ -62,20 +63,28 @@ def explain_refusal(error: Exception, overrides: Sequence[str], *, config_name: 
             f"--config-name {config_name}: no file '{config_name}.yaml' in conf/ or --config-dir; an overlay of "
             "conf/experiment/ is chosen with experiment=NAME"
         )
+    again = re.search(r"Multiple values for (\S+)\. To override", text)
     for override in overrides:
-        told = _explain_grammar(override, text) or _explain_choice(override, text) or _explain_key(override, text)
+        if again and override.lstrip("+").startswith(f"{again[1]}="):
+            plain = override.lstrip("+")
+            return f"override '{override}': {again[1]} is chosen already, and chosen anew without '+': {plain}"
+        told = (
+            _explain_grammar(override, text)
+            or _explain_choice(override, text)
+            or _explain_key(override, text, overrides)
+        )
         if told:
             return f"override '{override}': {told}"
     return f"override: {text}"
 
 
-def find_key(wanted: str) -> str | None:
+def find_key(wanted: str, beside: Iterable[str] = ()) -> str | None:
     """Find the key that somebody meant: by another tool's name for it, by its last part, or by its spelling.
 
     >>> find_key("finetune.lr"), find_key("learning_rate"), find_key("finetune.learning_rat"), find_key("qwertz")
     ('finetune.learning_rate', 'finetune.learning_rate', 'finetune.learning_rate', None)
     """
-    keys = list_keys()
+    keys = [*list_keys(), *beside]
     leaf = wanted.rpartition(".")[2].replace("-", "_").casefold()
     if leaf in OTHER_NAMES:
         return OTHER_NAMES[leaf]
@@ -83,8 +92,9 @@ def find_key(wanted: str) -> str | None:
     if same:
         return max(same, key=lambda key: difflib.SequenceMatcher(None, wanted, key).ratio())
     by_leaf = {key.rpartition(".")[2]: key for key in keys}
-    beside = {part: key for part, key in by_leaf.items() if key.rpartition(".")[0] == wanted.rpartition(".")[0]}
-    for known in (beside, by_leaf):
+    group = wanted.rpartition(".")[0]
+    of_group = {key.rpartition(".")[2]: key for key in keys if key.rpartition(".")[0] == group}
+    for known in (of_group,) if of_group else (by_leaf,):
         near = difflib.get_close_matches(leaf, known, n=1, cutoff=0.7)
         if near:
             return known[near[0]]
@@ -112,6 +122,8 @@ def _explain_value(key: str, value: str) -> str:
         if value.count(opened) != value.count(closed):
             more, fewer = (opened, closed) if value.count(opened) > value.count(closed) else (closed, opened)
             return f"'{more}' without '{fewer}'; where the shell takes a value apart, quote the whole: '{key}=[a, b]'"
+    if _is_list(key) and value[:1] == "(" and value[-1:] == ")":
+        return f"a list is written in brackets: {key}=[{value[1:-1]}]"
     if value.count("'") % 2 or value.count('"') % 2:
         return "a quote is not closed"
     return f"Hydra can't read the value as it is; quote it twice: \"{key}='{value}'\""
@@ -132,6 +144,7 @@ def _explain_choice(override: str, text: str) -> str | None:
     """Explain a choice that a group does not have."""
     key, _, value = override.partition("=")
     group, choices = key.lstrip("+").split("@", 1)[0], list_choices()
+    value = next((part for part in value.split(",") if f"'{group}/{part}'" in text), value)
     if group not in choices or "Could not find" not in text or f"'{group}/" not in text or value in choices[group]:
         return None
     if group == "model" and "/" in value:
@@ -141,7 +154,7 @@ def _explain_choice(override: str, text: str) -> str | None:
     return f"no {group} '{value}'; {suggest(value, choices[group])}"
 
 
-def _explain_key(override: str, text: str) -> str | None:
+def _explain_key(override: str, text: str, overrides: Sequence[str]) -> str | None:
     """Explain a key that there is not."""
     key = override.split("=", 1)[0].lstrip("+~").split("@", 1)[0]
     if not key or (f"'{key}'" not in text and f"Key '{key.split('.')[-1]}'" not in text):
@@ -154,10 +167,12 @@ def _explain_key(override: str, text: str) -> str | None:
         return f"the chosen {group} has no '{name}'; it is a setting of {', '.join(having)}"
     if key in list_keys():
         return f"the chosen {group} has no '{name}'; `--cfg job` prints what it has"
-    meant = find_key(key)
+    chosen = list(list_defaults(overrides))
+    meant = find_key(key, chosen)
     if meant is not None:
         return f"no key '{key}'. Did you mean '{meant}'?"
-    keys = [known for known in list_keys() if known.startswith(f"{group}.")] or list(_list_top_level())
+    near = [known for known in chosen if known.startswith(f"{key.rpartition('.')[0]}.")]
+    keys = near or [known for known in chosen if known.startswith(f"{group}.")] or list(_list_top_level())
     shown = ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
     return f"no key '{key}'; there are {shown}; `--cfg job` prints all"
 

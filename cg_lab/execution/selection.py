@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -124,9 +125,11 @@ def find_job(plan: Plan, name: str) -> str:
         return found[0]
     if found:
         raise UserError(f"'{name}' begins the ids of {len(found)} jobs ({', '.join(found[:4])}); give more of it")
+    targets = sorted({contrast.target for contrast in plan.contrasts})
+    near = difflib.get_close_matches(name, [cell.key for cell in plan.cells] + targets, n=1, cutoff=0.8)
     raise UserError(
         f"no job or cell '{name}' in study '{plan.study}'; give the first characters of a job's id or a cell, as "
-        "`python -m cg_lab status --cells` prints them"
+        "`python -m cg_lab status --cells` prints them" + (f". Did you mean '{near[0]}'?" if near else "")
     )
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from cg_lab.byte_counts import tell_bytes
 from cg_lab.errors import UserError
+from cg_lab.percentages import percent
 
 Format = Literal["float32", "bfloat16"]
 BYTES: dict[Format, int] = {"float32": 4, "bfloat16": 2}
@@ -182,4 +183,4 @@ def _tell_no_room(
         )
     smaller = "a smaller model" if counts.has_adapters else "finetune=lora, finetune=projector or a smaller model"
     more = "a larger GPU, or cluster=slurm cluster.gpus=N cluster.sharding=fsdp" if device.is_gpu else "more memory"
-    return NoRoomError(found, f"At most {ROOM:.0%} of a memory is taken for these; take {smaller}, {more}")
+    return NoRoomError(found, f"At most {percent(ROOM)} of a memory is taken for these; take {smaller}, {more}")

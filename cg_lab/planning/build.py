@@ -206,6 +206,9 @@ def _refuse(runs: Sequence[Run], skipped: Sequence[Skipped]) -> UserError:
         told = [f"{part.question or part.target}: {part.reason}" for part in skipped[:MOST_TOLD]]
         more = [f"... and {len(skipped) - MOST_TOLD} more"] if len(skipped) > MOST_TOLD else []
         return list_faults(f"targets: no valid sources in the catalogue under design={designs} for", [*told, *more])
+    for key, given in (("targets", study.targets), ("arms", study.arms)):
+        if given == ():
+            return UserError(f"{key}: an empty list asks about nothing, not []; {key}=null takes all that there are")
     wanted = ", ".join(study.arms or ())
     return UserError(f"arms: {study.design.name} offers none of {wanted} here; arms=null plans all that it offers")
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from cg_lab.arms import Arm
 from cg_lab.boxes import Box
+from cg_lab.percentages import percent
 from cg_lab.reporting.answered import Answers, BoxAnswers, OptionAnswers
 from cg_lab.reporting.captions import tell_why
 from cg_lab.reporting.confusions import NO_OPTION
 from cg_lab.reporting.examples import Pick
 from cg_lab.reporting.thumbnails import Thumbnail, Thumbnails
-from cg_lab.reporting.words import percent
 
 MOST_LINES = 6
 """Options of an example that are shown."""

@@ -17,8 +17,9 @@ from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.analysis.measuring import ArmEffect
 from cg_lab.arms import REFERENCES, Arm
+from cg_lab.percentages import percent
 from cg_lab.reporting.names import name_arm, name_questions
-from cg_lab.reporting.words import percent, points, shares
+from cg_lab.reporting.words import points, shares
 
 FACTOR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 """Of the palette that colour-blind readers can tell apart (Okabe and Ito 2008)."""
@@ -34,6 +35,7 @@ COMPARED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.ALONE)
 TIP = "tip: "
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "font.sans-serif": ["DejaVu Sans"],  # matplotlib writes all of them at each text, a third of a figure's bytes
     "pdf.fonttype": 42,
     "text.parse_math": False,
     "svg.hashsalt": "cg_lab",

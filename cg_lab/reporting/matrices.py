@@ -11,8 +11,9 @@ from matplotlib.patches import Rectangle
 from cg_lab.analysis.calibration import Reliability
 from cg_lab.analysis.effects import StudyEffects
 from cg_lab.analysis.transfer import Transfer
+from cg_lab.percentages import percent
 from cg_lab.reporting.figures import StyledFigure, entitle, show_percent, styled, tip
-from cg_lab.reporting.words import percent, points
+from cg_lab.reporting.words import points
 
 MOST_LINES = 40
 """Rows and columns of a matrix; transfer.csv has all."""

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from cg_lab.catalog import UNGROUPED
 from cg_lab.endpoint_settings import ServedModel
 from cg_lab.mat import Kind
+from cg_lab.percentages import percent
 from cg_lab.planning.plan import Plan, Setting
 from cg_lab.recipe import Recipe
 from cg_lab.results import AnswerSource
@@ -78,7 +79,7 @@ def explain_methods(
     if plan.comparisons:
         paragraphs.append(f"Compared: {'; '.join(plan.comparisons)}. All else is exploratory.")
     paragraphs.append(
-        f"Statistics: {plan.rule.confidence:.0%} intervals from the variance over seeds, which is moderated over held-out questions, and over "
+        f"Statistics: {percent(plan.rule.confidence)} intervals from the variance over seeds, which is moderated over held-out questions, and over "
         f"questions (patients or look-alike groups as wholes, where known), with Satterthwaite's degrees of freedom; of one seed's accuracy Wilson's. "
         f"Gains are paired on identical questions; seeds of different arms are independent. Pooled gains are over targets like these; paired bootstrap "
         f"intervals in effects.csv from {plan.rule.resamples:,} draws."
@@ -118,8 +119,8 @@ def _tell_served(model: ServedModel, form: str, read: Sequence[Mapping[str, floa
         counted = "each option counts by the log-probabilities that it gives to the option's tokens and the turn's end, where the option is put as the answer."
     elif any(shares):
         counted = (
-            f"{fmean(shares):.0%} of the answers count by the log-probabilities that it gives to the options' letters among its likeliest tokens, "
-            f"the others as written and parsed; {fmean(unlisted):.0%} of these letters were not among them and have the least log-probability listed, "
+            f"{percent(fmean(shares))} of the answers count by the log-probabilities that it gives to the options' letters among its likeliest tokens, "
+            f"the others as written and parsed; {percent(fmean(unlisted))} of these letters were not among them and have the least log-probability listed, "
             f"which theirs can't exceed."
         )
     return (

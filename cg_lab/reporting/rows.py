@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cg_lab.analysis.effects import StudyEffects
 from cg_lab.analysis.summary import Summary
 from cg_lab.arms import Arm
-from cg_lab.reporting.words import percent
+from cg_lab.percentages import percent
 
 LEFT_OUT = frozenset({"two-level bootstrap", "these very targets"})
 """Ways to pool that stand in summary.csv alone."""

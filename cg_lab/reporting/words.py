@@ -12,6 +12,7 @@ from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import CONTROLS, Arm
+from cg_lab.percentages import percent
 from cg_lab.planning.criterion import CRITERION
 from cg_lab.planning.plan import Plan
 from cg_lab.planning.training_length import tell_unlearned
@@ -48,15 +49,6 @@ def tell_story(
         limits=_limit(effects),
         methods=explain_methods(effects.plan, metrics, imported),
     )
-
-
-def percent(value: float) -> str:
-    """Write a share.
-
-    >>> percent(0.256), percent(-0.004)
-    ('26 %', '0 %')
-    """
-    return f"{round(value * 100)} %"
 
 
 def shares(interval: Interval) -> str:

@@ -14,6 +14,7 @@ from cg_lab.analysis.regret import measure_regret
 from cg_lab.analysis.verdict import Verdict
 from cg_lab.arms import CONTROLS
 from cg_lab.errors import UserError
+from cg_lab.percentages import percent
 from cg_lab.planning.criterion import CRITERION
 from cg_lab.planning.plan import Plan
 from cg_lab.registration import read_registration
@@ -51,7 +52,7 @@ from cg_lab.reporting.tables import (
     write_csv,
 )
 from cg_lab.reporting.trends import plot_curves, plot_splits
-from cg_lab.reporting.words import MERGING, percent, points, shares, signed, tell_registration, tell_story
+from cg_lab.reporting.words import MERGING, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, read_rows, write_text
 

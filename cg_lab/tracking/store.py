@@ -268,9 +268,15 @@ REFUSALS = {
 """What a server says in refusing, and what to do; the first that is in its words counts."""
 
 
+UNREACHED = ("Max retries exceeded", "Connection refused", "could not translate host name")
+"""What clients say when nobody is there, after which they print their own objects."""
+
+
 def _explain(error: Exception) -> str:
     """Give MLflow's own words, without passwords, and what would be right where a server let nobody in."""
     said = str(error)
+    if any(sign in said for sign in UNREACHED):
+        return "no server answers there; `server` or `ui` start one, tracking.uri=URI names another, tracking=none none"
     told = next((advice for sign, advice in REFUSALS.items() if re.search(rf"\b{sign}\b", said)), "")
     return f"{_first_line(error)}; {told}" if told else _first_line(error)
 

@@ -41,7 +41,7 @@ def test_of_many_questions_the_first_are_printed_and_the_others_counted(
     head, *printed, last = capsys.readouterr().out.splitlines()
     assert head.split()[:3] == ["target", "trained", "on"]
     assert [line.split()[0] for line in printed] == [contrast.target for contrast in plan.contrasts[:MOST_ROWS]]
-    assert all(line.split()[-5:] == ["25%", "50%", "-", "cannot", "say"] for line in printed)
+    assert all(line.split()[-7:] == ["25", "%", "50", "%", "-", "cannot", "say"] for line in printed)
     assert last.strip() == f"... {len(plan.contrasts) - MOST_ROWS} more"
 
 
@@ -147,3 +147,12 @@ def test_questions_of_several_settings_are_told_apart_by_them(
     printed = capsys.readouterr().out
     assert "ct-brain-mass, finetune.learning_rate=0.1 " in printed
     assert "ct-brain-mass, finetune.learning_rate=0.2 " in printed
+
+
+def test_a_table_whose_words_do_not_fit_becomes_a_few_lines_for_each_row(capsys: pytest.CaptureFixture[str]) -> None:
+    table = show.open_table("what", "trained", "untouched", right=("trained", "untouched"))
+    table.add_row("tiny_llava", "1,628,384", "")
+    show.print_table(Console(width=20, highlight=False), table)
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == ["tiny_llava", "  trained 1,628,384"]
+    show.print_table(Console(width=40, highlight=False), table)
+    assert "untouched" in capsys.readouterr().out.splitlines()[0]

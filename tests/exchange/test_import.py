@@ -112,7 +112,7 @@ def test_words_and_intervals_for_models_that_cg_lab_never_saw(
     path = write_csv(tmp_path / "all.csv", rows)
     command = ["import", f"results_dir={layout.root}", str(path), "--study", "s"]
     assert main(command) == 0
-    assert "12 answers, 100.0% right, 0.0% name no option" in capsys.readouterr().out
+    assert "12 answers, 100.0 % right, 0.0 % name no option" in capsys.readouterr().out
     assert main(["report", f"results_dir={layout.root}", "study=s"]) == 0
     page = (layout.study("s") / "report.md").read_text(encoding="utf-8")
     assert "mine, trained and asked by other tools" in page

@@ -266,6 +266,19 @@ def test_tasks_that_are_killed_cancelled_requeued_or_preempted_go_on_from_their_
 
 
 @pytest.mark.faults
+def test_a_task_that_falls_silent_is_taken_away_and_its_jobs_are_dealt_again(undisturbed: str, tmp_path: Path) -> None:
+    driver = start(tmp_path, "cluster.silence_min=0.1")
+    wait_for(lambda: has_checkpoint(tmp_path) and list_running(tmp_path))
+    (_, process), *_ = list_running(tmp_path)
+    os.kill(process, signal.SIGSTOP)
+    finish(driver)
+    check(tmp_path, undisturbed)
+    ends = [event for path in tmp_path.glob("jobs/*/journal.jsonl") for event in read_events(path)]
+    assert any("gave no sign" in str(event) and "taken away" in str(event) for event in ends)
+    assert list_events(tmp_path, "resumed")
+
+
+@pytest.mark.faults
 def test_a_task_that_nears_its_time_limit_saves_and_queues_again(tmp_path: Path) -> None:
     """Slurm's shortest limit is a minute, which three long fine-tunes in one task outlast."""
     finish(start(tmp_path / "local", "cluster=local", "finetune.epochs=50"))

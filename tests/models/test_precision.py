@@ -60,7 +60,7 @@ def test_a_host_without_room_for_masters_is_told_too() -> None:
     assert str(caught.value) == (
         "finetune: 7,063,000,000 of 7,063,000,000 parameters to train take 113 GB before any activation, of H100, "
         "which has 85.5 GB; with float32 weights and moments on the host 28.3 GB, and 98.9 GB of the host's 64.0 GB. "
-        "At most 85% of a memory is taken for these; take finetune=lora, finetune=projector or a smaller model, a "
+        "At most 85 % of a memory is taken for these; take finetune=lora, finetune=projector or a smaller model, a "
         "larger GPU, or cluster=slurm cluster.gpus=N cluster.sharding=fsdp"
     )
 

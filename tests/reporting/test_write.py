@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +37,10 @@ RATES = {
     Arm.SHUFFLED: 0.33,
 }
 NUM = 90
+ROOT = Path(__file__).resolve().parents[2]
+MOST_CPU_S = 40.0
+"""Of a report of a thousand cells and a thousand comparisons beside it; a third of it on a calm core."""
+MOST_MB = 1.0
 
 
 def write_predictions(layout: Layout, plan: Plan, lost: set[str]) -> None:
@@ -224,3 +231,18 @@ def test_tables_of_a_page_have_some_of_very_many_questions_and_say_so(
     assert files.effects_csv.read_bytes() == written
     assert write_report(layout, "s").markdown.read_text(encoding="utf-8") == whole
     assert len(plan.contrasts) == 2
+
+
+@pytest.mark.slow
+def test_a_report_of_a_thousand_cells_stays_within_its_figures() -> None:
+    """As docs/performance.md has them, by the command that it names."""
+    before = os.times()
+    done = subprocess.run(
+        [sys.executable, "benchmarks/report.py", "--cells", "1000"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    after = os.times()
+    told = re.search(r"report of 1,0\d\d cells, .*, ([\d.]+) MB of HTML", done.stdout)
+    assert told, done.stdout
+    assert float(told[1]) <= MOST_MB
+    assert after.children_user - before.children_user < MOST_CPU_S

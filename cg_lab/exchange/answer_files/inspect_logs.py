@@ -36,8 +36,14 @@ def read(path: Path) -> Content:
         whose = _read_whose(path, told.get("task_args") or {})
         answers = tuple(_read_sample(sample, whose) for sample in samples)
     except (ValueError, LookupError, TypeError, AttributeError, OSError, zipfile.BadZipFile, struct.error) as error:
-        raise UserError(f"{path}: no log of inspect_ai that can be read ({type(error).__name__}: {error})") from None
+        raise UserError(f"{path}: no log of inspect_ai that can be read ({_tell(error)})") from None
     return Content(tool="inspect_ai", model=str(told.get("model") or ""), answers=answers)
+
+
+def _tell(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return f"no JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def _read_whole(path: Path) -> tuple[Plain, Iterator[Plain]]:

@@ -36,6 +36,6 @@ def load_format(name: str) -> Format:
 
     """
     if "." not in name and name not in FORMATS:
-        raise UserError(f"--to: no format '{name}'; {suggest(name, FORMATS)}, or a dotted module of your own")
+        raise UserError(f"--to: no format '{name}', nor a dotted module of your own; {suggest(name, FORMATS)}")
     module = load_module(name.replace("-", "_"), sys.modules[__name__], ("TAKES_BOXES", "write"), setting="--to")
     return cast("Format", module)

@@ -25,6 +25,10 @@ HELD = {
 }
 """Pages whose blocks a test compares as it follows them."""
 BLOCK = re.compile(r"^```(?P<language>[^\n]*)\n(?P<lines>.*?)^```$", re.DOTALL | re.MULTILINE)
+LONGEST_CELL = 120
+"""Characters that are shown; a sentence of more than one line is not a cell."""
+WRITTEN = ("experiments/*/report.md",)
+"""Pages that a sweep writes."""
 BENCHMARKED = re.compile(r"<!-- (?P<name>[^>:]+) -->\n.*?<!-- end of (?P=name) -->", re.DOTALL)
 
 
@@ -67,6 +71,38 @@ def test_the_tests_that_hold_pages_are_there(test: str) -> None:
 def test_each_study_that_is_told_of_has_its_table_from_its_numbers() -> None:
     for path in sorted((ROOT / "experiments").glob("*/effects.csv")):
         assert "<!-- printed: effects.csv -->" in (path.parent / "README.md").read_text(encoding="utf-8"), path
+
+
+def list_long_cells(text: str) -> list[str]:
+    """List the cells of a page that are longer than a line, links as they are shown."""
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [cell.strip() for row in rows for cell in re.split(r"(?<!\\)\|", row.strip("|"))]
+    return [cell for cell in cells if len(re.sub(r"\]\([^)]*\)", "]", cell)) > LONGEST_CELL]
+
+
+def test_no_cell_of_a_table_is_longer_than_a_line() -> None:
+    pages = [ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *PAGES.values()]
+    long = {
+        path.name: cells
+        for path in [*pages, *(ROOT / "docs" / "decisions").glob("*.md")]
+        if not any(path.match(pattern) for pattern in WRITTEN)
+        and (cells := list_long_cells(path.read_text(encoding="utf-8")))
+    }
+    assert long == {}
+    assert list_long_cells(f"| a | {'b' * 121} |\n") == ["b" * 121]
+
+
+def test_each_table_of_figures_says_by_which_command_it_was_measured() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    scripts = set(re.findall(r"benchmarks/\w+\.py", page))
+    assert {name for name in scripts if not (ROOT / name).exists()} == set()
+    for section in page.split("\n## "):
+        for table in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE):
+            head, _, *rows = table.splitlines()
+            if head.endswith("| command |"):
+                assert all(re.search(r"\| (`.+`|the same|the \w+.*) \|$", row) for row in rows), table
+            else:
+                assert re.search(r"`python benchmarks/\w+\.py", section), head
 
 
 def test_output_without_a_mark_is_noticed() -> None:
