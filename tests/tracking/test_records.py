@@ -192,7 +192,7 @@ def test_a_fine_tune_whose_weights_were_removed_has_an_empty_folder(fresh: Lab) 
 
 @pytest.mark.parametrize(
     ("field", "metric"),
-    [("energy_joules", "energy_joules"), ("loss_last", "last_loss"), ("samples_per_s", "mean_samples_per_s")],
+    [("energy_joules", "energy_joules"), ("loss_last", "last_loss")],
 )
 def test_what_was_not_measured_is_not_told(fresh: Lab, field: str, metric: str) -> None:
     job = fresh.plan.finetunes[0]
