@@ -85,33 +85,36 @@ class _Builder:
         return self._write(labelled, sides, match(everything, everything))
 
     def _label_rows(self) -> Labelled:
-        pixels = np.array(self.facts["pixels"].to_pylist(), object)[np.array(self.used.fact, np.int64)]
-        names = list(zip(self.used.part, self.used.row, strict=True))
-        rows = [part.reading.rows for part in self.parts]
-
-        def column(name: str) -> np.ndarray:
-            values = [getattr(rows[part], name)[row] for part, row in names]
-            return np.array(values, object) if values else np.zeros(0, object)
-
-        subset, label, group = column("subset"), column("label"), column("group")
+        used = self.used
+        pixels = self._read_facts("pixels", used.fact)
+        group = self._column("group")
         group = np.array(self._name_groups(group, pixels), object) if len(group) else group
         identity = np.array(
             [
                 hashlib.sha256("\n".join((one, film, name if boxes else "")).encode()).hexdigest()[:16]
-                for one, film, name, boxes in zip(subset, pixels, label, self.used.boxes, strict=True)
+                for one, film, name, boxes in zip(used.subset, pixels, used.label, used.boxes, strict=True)
             ],
             object,
         )
         return Labelled(
-            subset=subset,
-            label=label,
+            subset=used.subset,
+            label=used.label,
             pixels=pixels,
             group=group,
-            side=column("side"),
+            side=self._column("side"),
             id=identity,
             rules=[part.rules for part in self.parts],
-            rule=np.array(self.used.part, np.int16),
+            rule=used.part.astype(np.int16),
         )
+
+    def _column(self, name: str) -> np.ndarray:
+        """Give what the readers say of each row."""
+        used = self.used
+        columns = [np.array(getattr(part.reading.rows, name), object) for part in self.parts]
+        return np.concatenate([one[used.row[used.part == part]] for part, one in enumerate(columns)])
+
+    def _read_facts(self, name: str, numbers: np.ndarray) -> np.ndarray:
+        return np.array(self.facts[name].take(pa.array(numbers)).to_pylist(), object)
 
     def _name_groups(self, groups: np.ndarray, pixels: np.ndarray) -> list[str]:
         """Tell groups of several sources apart, and name those that may be persons by what their images show."""
@@ -127,13 +130,14 @@ class _Builder:
 
     def _find_match(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """Make what finds look-alikes among rows."""
-        facts = np.array(self.used.fact, np.int64)
-        table = self.facts
-        hashes = table["dhash"].fill_null(0).to_numpy()
-        thumbnails = table["thumbnail"].combine_chunks().fill_null(bytes(THUMBNAIL**2))
-        pixels = np.frombuffer(thumbnails.buffers()[1], np.uint8).reshape(-1, THUMBNAIL**2)
-        spread = np.nan_to_num(table["spread"].to_numpy())
-        gallery = Gallery(hashes, pixels[thumbnails.offset :][: len(table)], spread)
+        numbers, facts = np.unique(self.used.fact, return_inverse=True)
+        table = self.facts.select(["dhash", "thumbnail", "spread"]).take(pa.array(numbers))
+        thumbnails = b"".join(table["thumbnail"].to_pylist())
+        gallery = Gallery(
+            table["dhash"].to_numpy(),
+            np.frombuffer(thumbnails, np.uint8).reshape(-1, THUMBNAIL**2),
+            table["spread"].to_numpy(),
+        )
 
         def match(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
             row_of = np.full(len(table), -1, np.int64)
@@ -153,7 +157,7 @@ class _Builder:
         for row, subset in enumerate(rows.subset):
             members[subset].append(row)
         for subset in sorted(members):
-            part = self.used.part[members[subset][0]]
+            part = int(self.used.part[members[subset][0]])
             labels = sorted({rows.label[row] for row in members[subset]})
             if self.parts[part].reading.is_own:
                 if len(labels) > 1:
@@ -192,7 +196,6 @@ class _Builder:
         keep = np.flatnonzero(sides.side != "")
         order = keep[np.lexsort([pd.factorize(one[keep], sort=True)[0] for one in (rows.id, sides.side, rows.subset)])]
         used = order.tolist()
-        digests = self.facts["digest"].to_pylist()
         questions = [self.parts[part].reading.rows.question.get(row) for part, row in self._pairs(used)]
         columns: dict[str, Any] = {
             "id": rows.id[order],
@@ -205,7 +208,7 @@ class _Builder:
             "question": [canonical_json(one) if one else None for one in questions],
             "part": [self.parts[part].name for part, _ in self._pairs(used)],
             "origin": [self.parts[part].reading.rows.origin[row] for part, row in self._pairs(used)],
-            "digest": [digests[self.used.fact[row]] for row in used],
+            "digest": self._read_facts("digest", self.used.fact[order]),
             "pixels": rows.pixels[order],
             "listed": [self.parts[part].reading.rows.where(row) for part, row in self._pairs(used)],
         }
@@ -238,7 +241,7 @@ class _Builder:
         return about
 
     def _pairs(self, used: Sequence[int]) -> list[tuple[int, int]]:
-        return [(self.used.part[row], self.used.row[row]) for row in used]
+        return list(zip(self.used.part[used].tolist(), self.used.row[used].tolist(), strict=True))
 
     def _describe(
         self, rows: Labelled, sides: Sides, shares: Mapping[str, tuple[int, int]]
@@ -253,7 +256,7 @@ class _Builder:
         for place, (subset, label, group, side) in enumerate(
             zip(rows.subset, rows.label, rows.group, sides.side, strict=True)
         ):
-            part = self.used.part[place]
+            part = int(self.used.part[place])
             if part_of.setdefault(subset, part) != part:
                 first, second = (self.parts[number].name for number in (part_of[subset], part))
                 raise list_faults(
@@ -263,7 +266,7 @@ class _Builder:
                 labels[subset].add(label)
                 if group:
                     grouped.add(subset)
-                own = self.parts[part].reading.rows.question.get(self.used.row[place])
+                own = self.parts[part].reading.rows.question.get(int(self.used.row[place]))
                 if own is not None:
                     options[subset][len(own.options)] += 1
         for name in sorted(labels):
@@ -289,14 +292,13 @@ class _Builder:
 
     def _find_shortcuts(self, rows: Labelled, sides: Sides, order: np.ndarray) -> list[Shortcut]:
         kept = order[(sides.side[order] == TRAIN) | (sides.side[order] == TEST)]
-        facts = np.array(self.used.fact, np.int64)
         located = {
             name for part in self.parts for name, one in part.reading.subsets.items() if one.kind is Kind.DETECTION
         }
         found: list[Shortcut] = []
         for subset in sorted(set(rows.subset[kept]) - located):
             members = kept[rows.subset[kept] == subset]
-            one = find_shortcut(subset, self.facts.take(pa.array(facts[members])), rows.label[members])
+            one = find_shortcut(subset, self.facts.take(pa.array(self.used.fact[members])), rows.label[members])
             if one is not None:
                 found.append(one)
         return found
