@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cg_lab.data.pictures import Pictures, Stamp, UnreadableError, hash_pixels
+from cg_lab.data.places import Place
 from cg_lab.errors import UserError
 from cg_lab.serialize import content_id, replacing
 
@@ -87,7 +88,7 @@ def measure_images(
     missing = np.flatnonzero(~_find_fresh(known, origins, stamps))
     if len(missing):
         names = origins.take(pa.array(missing)).to_pylist()
-        known = _join([known, *_measure_parts(pictures, names, stamps, folder, tell, workers)])
+        known = _join([known, measure_anew(pictures, {one: stamps[one] for one in names}, folder, tell, workers)])
     return known.take(pa.array(_find_newest(known, origins)))
 
 
@@ -140,14 +141,16 @@ def _find_fresh(known: pa.Table, origins: pa.Array, stamps: Mapping[str, Stamp])
     return (newest >= 0) & is_same
 
 
-def _measure_parts(
-    pictures: Pictures,
-    origins: list[str],
-    stamps: dict[str, Stamp],
-    folder: Path,
-    tell: Tell | None,
-    workers: int | None,
-) -> list[pa.Table]:
+def facts_folder(folder: Path, place: Place) -> Path:
+    """Say where the facts of images that lie in a place are kept."""
+    return folder / "facts" / content_id("place", 1, [place.kind, place.root])
+
+
+def measure_anew(
+    pictures: Pictures, stamps: dict[str, Stamp], folder: Path, tell: Tell | None = None, workers: int | None = None
+) -> pa.Table:
+    """Give the facts of images in the order of `stamps`, whatever is known of them; see `measure_images`."""
+    origins = list(stamps)
     written: list[pa.Table] = []
     rows: list[tuple[object, ...]] = []
 
@@ -173,7 +176,7 @@ def _measure_parts(
                 tell(done, len(origins))
     finally:
         write()
-    return written
+    return _join(written)
 
 
 def _measure(

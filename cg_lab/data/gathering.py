@@ -13,12 +13,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cg_lab.data.facts import Tell, find_places, measure_images
+from cg_lab.data.facts import Tell, facts_folder, find_places, measure_images
 from cg_lab.data.outlines import Outlines
 from cg_lab.data.rows import Reading, Tally, fold
 from cg_lab.data.splitting import Rules
 from cg_lab.errors import list_faults
-from cg_lab.serialize import content_id
 
 FAULTS_SHOWN = 30
 Texts = Any
@@ -111,8 +110,7 @@ class Gathering:
         place = part.reading.place
         pictures = place.open()
         stamps = pictures.find(dict.fromkeys(part.reading.rows.origin))
-        key = content_id("place", 1, [place.kind, place.root])
-        return measure_images(pictures, stamps, self.folder / "facts" / key, self.tell, self.workers)
+        return measure_images(pictures, stamps, facts_folder(self.folder, place), self.tell, self.workers)
 
     def _take_usable(self, number: int, facts: pa.Table, offset: int) -> Usable:
         part, tally = self.parts[number], self.tallies[number]
