@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import pandas as pd
 import pyarrow as pa
 
 from cg_lab.catalog import Note
+from cg_lab.data.altered_films import find_altered
 from cg_lab.data.facts import THUMBNAIL, Tell
 from cg_lab.data.gathering import Gathering, Part, refuse
 from cg_lab.data.instructions import word_question
 from cg_lab.data.lookalikes import Gallery
 from cg_lab.data.shortcuts import find_shortcut
-from cg_lab.data.splitting import MOVED, TEST, TRAIN, Labelled, Sides, split_rows
+from cg_lab.data.splitting import MOVED, TEST, TRAIN, Labelled, MatchLookAlikes, Sides, split_rows
 from cg_lab.data.table import About, Shortcut, write_table
+from cg_lab.data_settings import LookAlikes
 from cg_lab.errors import list_faults
 from cg_lab.mat import Kind, Subset, count_options
 from cg_lab.serialize import canonical_json, to_plain
@@ -31,7 +34,7 @@ def build_table(
     parts: Sequence[Part],
     folder: Path,
     *,
-    moves_look_alikes: bool,
+    look_alikes: LookAlikes,
     tell: Tell | None = None,
     workers: int | None = None,
 ) -> About:
@@ -43,8 +46,8 @@ def build_table(
         Sources with their rules.
     folder
         Holds facts of images and tables.
-    moves_look_alikes
-        Whether training images that look like a test image are moved out.
+    look_alikes
+        Whether training images that look like a test image are moved out, also if it is cropped or mirrored.
     tell, workers
         Told of progress; processes that open images.
 
@@ -64,7 +67,7 @@ def build_table(
     gathering.open_images()
     gathering.drop_unusable_labels()
     gathering.drop_duplicates()
-    return _Builder(gathering).split(moves_look_alikes=moves_look_alikes)
+    return _Builder(gathering).split(look_alikes)
 
 
 class _Builder:
@@ -72,17 +75,23 @@ class _Builder:
         self.parts, self.folder, self.tallies = gathering.parts, gathering.folder, gathering.tallies
         self.used, self.facts = gathering.used, gathering.facts
 
-    def split(self, *, moves_look_alikes: bool) -> About:
+    def split(self, look_alikes: LookAlikes) -> About:
         """Deal sides, leave out labels that can't stand on both, and write the table."""
         labelled = self._label_rows()
-        match = self._find_match()
-        sides = split_rows(labelled, match if moves_look_alikes else None)
+        numbers, self.films = np.unique(self.used.fact, return_inverse=True)
+        self.gallery = self._hang(numbers)
+        modes = {"kept": None, "moved": self.gallery.match, "widely": partial(find_altered, self.gallery)}
+        find = modes[look_alikes]
+        sides = split_rows(labelled, partial(self._match, find) if find else None)
         faults: dict[int, list[str]] = defaultdict(list)
         self._drop_one_sided(labelled, sides, faults)
         for part, found in faults.items():
             refuse(self.parts[part], found)
         everything = np.arange(len(labelled.id))
-        return self._write(labelled, sides, match(everything, everything))
+        twins = self._match(self.gallery.match, everything, everything)
+        notes = self._list_notes(labelled, sides)
+        notes += self._list_altered(labelled, sides, twins, tells_leaks=look_alikes == "moved")
+        return self._write(labelled, sides, twins, notes)
 
     def _label_rows(self) -> Labelled:
         used = self.used
@@ -128,27 +137,20 @@ class _Builder:
             named.append(f"{self.parts[part].name}/{name}" if name and self.parts[part].name else name)
         return named
 
-    def _find_match(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """Make what finds look-alikes among rows."""
-        numbers, facts = np.unique(self.used.fact, return_inverse=True)
+    def _hang(self, numbers: np.ndarray) -> Gallery:
         table = self.facts.select(["dhash", "thumbnail", "spread"]).take(pa.array(numbers))
-        thumbnails = b"".join(table["thumbnail"].to_pylist())
-        gallery = Gallery(
-            table["dhash"].to_numpy(),
-            np.frombuffer(thumbnails, np.uint8).reshape(-1, THUMBNAIL**2),
-            table["spread"].to_numpy(),
-        )
+        thumbnails = np.frombuffer(b"".join(table["thumbnail"].to_pylist()), np.uint8).reshape(-1, THUMBNAIL**2)
+        return Gallery(table["dhash"].to_numpy(), thumbnails, table["spread"].to_numpy())
 
-        def match(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
-            row_of = np.full(len(table), -1, np.int64)
-            row_of[facts[references]] = references
-            found = gallery.match(facts[queries], facts[references])
-            rows = np.full(len(facts), -1, np.int64)
-            twins = found[facts[queries]]
-            rows[queries] = np.where(twins >= 0, row_of[twins], -1)
-            return rows
-
-        return match
+    def _match(self, find: MatchLookAlikes, queries: np.ndarray, references: np.ndarray) -> np.ndarray:
+        """Find look-alikes among rows by those among their images."""
+        row_of = np.full(len(self.gallery.hashes), -1, np.int64)
+        row_of[self.films[references]] = references
+        found = find(self.films[queries], self.films[references])
+        rows = np.full(len(self.films), -1, np.int64)
+        twins = found[self.films[queries]]
+        rows[queries] = np.where(twins >= 0, row_of[twins], -1)
+        return rows
 
     def _drop_one_sided(self, rows: Labelled, sides: Sides, faults: dict[int, list[str]]) -> None:
         """Leave out labels without an image on one side, and subsets that ask nothing then; of one's own, refuse."""
@@ -192,7 +194,7 @@ class _Builder:
                 )
         return faults
 
-    def _write(self, rows: Labelled, sides: Sides, twins: np.ndarray) -> About:
+    def _write(self, rows: Labelled, sides: Sides, twins: np.ndarray, notes: Sequence[Note]) -> About:
         keep = np.flatnonzero(sides.side != "")
         order = keep[np.lexsort([pd.factorize(one[keep], sort=True)[0] for one in (rows.id, sides.side, rows.subset)])]
         used = order.tolist()
@@ -213,7 +215,6 @@ class _Builder:
             "listed": [self.parts[part].reading.rows.where(row) for part, row in self._pairs(used)],
         }
         shares = _count_shares(columns["subset"], columns["split"])
-        notes = self._list_notes(rows, sides)
         if not used:
             reasons = [f"{note.subject}: {note.count} x {note.reason}" for note in notes] or ["it lists nothing"]
             raise list_faults("no image is left", reasons)
@@ -317,6 +318,25 @@ class _Builder:
                     if rows.subset[row] == subset and "looks" in reason
                 )[:20]
                 notes.append(Note(subject=subset, reason=reason, count=count, examples=examples))
+        return notes
+
+    def _list_altered(self, rows: Labelled, sides: Sides, twins: np.ndarray, *, tells_leaks: bool) -> list[Note]:
+        """Count images that are there once more in another cut, and those of them that train where the other tests."""
+        find = partial(find_altered, self.gallery)
+        everything = np.arange(len(rows.id))
+        found = np.where(twins < 0, self._match(find, everything, everything), -1)
+        trained = np.flatnonzero(sides.side == TRAIN) if tells_leaks else everything[:0]
+        leaks = self._match(find, trained, np.flatnonzero(sides.side == TEST))
+        cuts = "mirrored, cropped or windowed otherwise"
+        notes: list[Note] = []
+        for others, reason in (
+            (found, f"looks like another image, {cuts}"),
+            (leaks, f"looks like a test image, {cuts}, and trains; data.look_alikes=widely keeps it out"),
+        ):
+            for subset in sorted(set(rows.subset[others >= 0])):
+                members = np.flatnonzero((others >= 0) & (rows.subset == subset)).tolist()
+                examples = (f"{self._origin(row)} like {self._origin(others[row])}" for row in members[:20])
+                notes.append(Note(subject=subset, reason=reason, count=len(members), examples=tuple(examples)))
         return notes
 
     def _origin(self, place: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, assert_never, cast
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, assert_never, cast
 from cg_lab.catalog import Catalog, ImageData, ListedData, PhantomData, build_catalog
 from cg_lab.data.samples import DataSource
 from cg_lab.data.signing import Signature, sign
-from cg_lab.data_settings import DataSettings, ImageSettings
+from cg_lab.data_settings import DataSettings, ImageSettings, LookAlikes
 from cg_lab.dotted_modules import list_modules, load_module
 from cg_lab.errors import UserError, suggest
 from cg_lab.planning.plan import PlannedCatalog
@@ -171,7 +171,7 @@ def _read_images(
         read = _read_parts(parts, folder)
         if isinstance(read, Catalog):
             return read
-        about = _build(read, folder, tell, moves=all(part.look_alikes == "moved" for part in parts.values()))
+        about = _build(read, folder, tell, {part.look_alikes for part in parts.values()})
         write_json(request, _Request(signature=sign(list_watched(), _list_folders(read)), content=about.content))
     return build_catalog(
         ImageData(content=about.content, seed=about.seed),
@@ -245,14 +245,15 @@ def _read_parts(parts: Mapping[str, ImageSettings], folder: Path) -> Catalog | l
     return made
 
 
-def _build(parts: list[Part], folder: Path, tell: Tell | None, *, moves: bool) -> About:
+def _build(parts: list[Part], folder: Path, tell: Tell | None, look_alikes: Set[LookAlikes]) -> About:
     from cg_lab.data.building import build_table
 
     factors = {part.reading.factors for part in parts}
     if len(factors) > 1:
         shown = " and ".join(sorted(f"[{', '.join(names)}]" for names in factors))
         raise UserError(f"data.parts: all parts need the same factors, they have {shown}")
-    return build_table(parts, folder, moves_look_alikes=moves, tell=tell)
+    modes: tuple[LookAlikes, ...] = ("kept", "moved", "widely")
+    return build_table(parts, folder, look_alikes=next(one for one in modes if one in look_alikes), tell=tell)
 
 
 def _list_folders(parts: list[Part]) -> tuple[str, ...]:
