@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import compress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -85,10 +86,9 @@ def measure_images(
     """
     known = read_facts(folder)
     origins = pa.array(stamps, pa.string())
-    missing = np.flatnonzero(~_find_fresh(known, origins, stamps))
-    if len(missing):
-        names = origins.take(pa.array(missing)).to_pylist()
-        known = _join([known, measure_anew(pictures, {one: stamps[one] for one in names}, folder, tell, workers)])
+    missing = dict(compress(stamps.items(), ~_find_fresh(known, origins, stamps)))
+    if missing:
+        known = _join([known, measure_anew(pictures, missing, folder, tell, workers)])
     return known.take(pa.array(_find_newest(known, origins)))
 
 
