@@ -1,7 +1,7 @@
 """Plan over a manifest of millions of lines: the first time, again, and with one file touched.
 
     python benchmarks/manifest.py FOLDER [--rows 2000000] [--files 4000] [--subsets 40]
-    python benchmarks/manifest.py FOLDER --rows 20000 --files 20000 --side 256
+    python benchmarks/manifest.py FOLDER --rows 20000 --files 20000 --side 96
 
 Every line names a path of its own; so many different files lie there, each under as many names (hard links). Seconds
 and the peak of memory are those of a whole process; seconds of CPU tell what a busy machine hides.
@@ -60,7 +60,8 @@ def write_manifest(folder: Path, rows: int, files: int, subsets: int, side: int)
         writer = csv.writer(stream)
         writer.writerow(["image", "label", "modality", "area", "task", "group"])
         for row in range(rows):
-            number, subset = row % files, row // files % subsets
+            number = row % files
+            subset = (row // files + number * subsets // files) % subsets
             name = f"images/{row // PER_FOLDER:04d}/{row:07d}.png"
             if row % PER_FOLDER == 0:
                 (folder / name).parent.mkdir(parents=True)
