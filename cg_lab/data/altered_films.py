@@ -17,7 +17,7 @@ BANDS = 8
 LEAST_CORRELATION = 0.98
 MOST_ALIKE = 1_000
 """Images that share two bands beyond which these tell nothing; other bands find the films then."""
-BLOCK = 1_000_000
+BLOCK = 50_000
 """Pairs that are compared at a time."""
 
 
