@@ -10,6 +10,8 @@ from pydantic import Field, PositiveInt
 NonEmptyText = Annotated[str, Field(min_length=1)]
 FactorNames = Annotated[tuple[NonEmptyText, ...], Field(min_length=2)]
 WholeNumber = Annotated[int, Field(ge=0)]
+LookAlikes = Literal["moved", "kept", "widely"]
+"""What becomes of training images that look like a test image; `widely` moves mirrored and cropped ones, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ class ImageSettings(DataSettings):
     """Most test samples of a label; None for no bound."""
     min_per_label: PositiveInt
     """Labels with fewer images are left out."""
-    look_alikes: Literal["moved", "kept"]
+    look_alikes: LookAlikes
     """Whether training images that look like a test image are moved out of training."""
     instructions: dict[str, Annotated[tuple[NonEmptyText, ...], Field(min_length=1)]] | None
     """Wordings of the question by subset or task, in place of ours."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import pandas as pd
 import pyarrow as pa
 
 from cg_lab.catalog import Note
+from cg_lab.data.altered_films import find_altered
 from cg_lab.data.facts import THUMBNAIL, Tell
 from cg_lab.data.gathering import Gathering, Part, refuse
 from cg_lab.data.instructions import word_question
 from cg_lab.data.lookalikes import Gallery
 from cg_lab.data.shortcuts import find_shortcut
-from cg_lab.data.splitting import MOVED, TEST, TRAIN, Labelled, Sides, split_rows
+from cg_lab.data.splitting import MOVED, TEST, TRAIN, Labelled, MatchLookAlikes, Sides, split_rows
 from cg_lab.data.table import About, Shortcut, write_table
+from cg_lab.data_settings import LookAlikes
 from cg_lab.errors import list_faults
 from cg_lab.mat import Kind, Subset, count_options
 from cg_lab.serialize import canonical_json, to_plain
@@ -31,7 +34,7 @@ def build_table(
     parts: Sequence[Part],
     folder: Path,
     *,
-    moves_look_alikes: bool,
+    look_alikes: LookAlikes,
     tell: Tell | None = None,
     workers: int | None = None,
 ) -> About:
@@ -43,8 +46,8 @@ def build_table(
         Sources with their rules.
     folder
         Holds facts of images and tables.
-    moves_look_alikes
-        Whether training images that look like a test image are moved out.
+    look_alikes
+        Whether training images that look like a test image are moved out, also if it is cropped or mirrored.
     tell, workers
         Told of progress; processes that open images.
 
@@ -64,7 +67,7 @@ def build_table(
     gathering.open_images()
     gathering.drop_unusable_labels()
     gathering.drop_duplicates()
-    return _Builder(gathering).split(moves_look_alikes=moves_look_alikes)
+    return _Builder(gathering).split(look_alikes)
 
 
 class _Builder:
@@ -72,46 +75,55 @@ class _Builder:
         self.parts, self.folder, self.tallies = gathering.parts, gathering.folder, gathering.tallies
         self.used, self.facts = gathering.used, gathering.facts
 
-    def split(self, *, moves_look_alikes: bool) -> About:
+    def split(self, look_alikes: LookAlikes) -> About:
         """Deal sides, leave out labels that can't stand on both, and write the table."""
         labelled = self._label_rows()
-        match = self._find_match()
-        sides = split_rows(labelled, match if moves_look_alikes else None)
+        numbers, self.films = np.unique(self.used.fact, return_inverse=True)
+        self.gallery = self._hang(numbers)
+        modes = {"kept": None, "moved": self.gallery.match, "widely": partial(find_altered, self.gallery)}
+        find = modes[look_alikes]
+        sides = split_rows(labelled, partial(self._match, find) if find else None)
         faults: dict[int, list[str]] = defaultdict(list)
         self._drop_one_sided(labelled, sides, faults)
         for part, found in faults.items():
             refuse(self.parts[part], found)
         everything = np.arange(len(labelled.id))
-        return self._write(labelled, sides, match(everything, everything))
+        twins = self._match(self.gallery.match, everything, everything)
+        notes = self._list_notes(labelled, sides)
+        notes += self._list_altered(labelled, sides, twins, tells_leaks=look_alikes == "moved")
+        return self._write(labelled, sides, twins, notes)
 
     def _label_rows(self) -> Labelled:
-        pixels = np.array(self.facts["pixels"].to_pylist(), object)[np.array(self.used.fact, np.int64)]
-        names = list(zip(self.used.part, self.used.row, strict=True))
-        rows = [part.reading.rows for part in self.parts]
-
-        def column(name: str) -> np.ndarray:
-            values = [getattr(rows[part], name)[row] for part, row in names]
-            return np.array(values, object) if values else np.zeros(0, object)
-
-        subset, label, group = column("subset"), column("label"), column("group")
+        used = self.used
+        pixels = self._read_facts("pixels", used.fact)
+        group = self._column("group")
         group = np.array(self._name_groups(group, pixels), object) if len(group) else group
         identity = np.array(
             [
                 hashlib.sha256("\n".join((one, film, name if boxes else "")).encode()).hexdigest()[:16]
-                for one, film, name, boxes in zip(subset, pixels, label, self.used.boxes, strict=True)
+                for one, film, name, boxes in zip(used.subset, pixels, used.label, used.boxes, strict=True)
             ],
             object,
         )
         return Labelled(
-            subset=subset,
-            label=label,
+            subset=used.subset,
+            label=used.label,
             pixels=pixels,
             group=group,
-            side=column("side"),
+            side=self._column("side"),
             id=identity,
             rules=[part.rules for part in self.parts],
-            rule=np.array(self.used.part, np.int16),
+            rule=used.part.astype(np.int16),
         )
+
+    def _column(self, name: str) -> np.ndarray:
+        """Give what the readers say of each row."""
+        used = self.used
+        columns = [np.array(getattr(part.reading.rows, name), object) for part in self.parts]
+        return np.concatenate([one[used.row[used.part == part]] for part, one in enumerate(columns)])
+
+    def _read_facts(self, name: str, numbers: np.ndarray) -> np.ndarray:
+        return np.array(self.facts[name].take(pa.array(numbers)).to_pylist(), object)
 
     def _name_groups(self, groups: np.ndarray, pixels: np.ndarray) -> list[str]:
         """Tell groups of several sources apart, and name those that may be persons by what their images show."""
@@ -125,26 +137,20 @@ class _Builder:
             named.append(f"{self.parts[part].name}/{name}" if name and self.parts[part].name else name)
         return named
 
-    def _find_match(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """Make what finds look-alikes among rows."""
-        facts = np.array(self.used.fact, np.int64)
-        table = self.facts
-        hashes = table["dhash"].fill_null(0).to_numpy()
-        thumbnails = table["thumbnail"].combine_chunks().fill_null(bytes(THUMBNAIL**2))
-        pixels = np.frombuffer(thumbnails.buffers()[1], np.uint8).reshape(-1, THUMBNAIL**2)
-        spread = np.nan_to_num(table["spread"].to_numpy())
-        gallery = Gallery(hashes, pixels[thumbnails.offset :][: len(table)], spread)
+    def _hang(self, numbers: np.ndarray) -> Gallery:
+        table = self.facts.select(["dhash", "thumbnail", "spread"]).take(pa.array(numbers))
+        thumbnails = np.frombuffer(b"".join(table["thumbnail"].to_pylist()), np.uint8).reshape(-1, THUMBNAIL**2)
+        return Gallery(table["dhash"].to_numpy(), thumbnails, table["spread"].to_numpy())
 
-        def match(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
-            row_of = np.full(len(table), -1, np.int64)
-            row_of[facts[references]] = references
-            found = gallery.match(facts[queries], facts[references])
-            rows = np.full(len(facts), -1, np.int64)
-            twins = found[facts[queries]]
-            rows[queries] = np.where(twins >= 0, row_of[twins], -1)
-            return rows
-
-        return match
+    def _match(self, find: MatchLookAlikes, queries: np.ndarray, references: np.ndarray) -> np.ndarray:
+        """Find look-alikes among rows by those among their images."""
+        row_of = np.full(len(self.gallery.hashes), -1, np.int64)
+        row_of[self.films[references]] = references
+        found = find(self.films[queries], self.films[references])
+        rows = np.full(len(self.films), -1, np.int64)
+        twins = found[self.films[queries]]
+        rows[queries] = np.where(twins >= 0, row_of[twins], -1)
+        return rows
 
     def _drop_one_sided(self, rows: Labelled, sides: Sides, faults: dict[int, list[str]]) -> None:
         """Leave out labels without an image on one side, and subsets that ask nothing then; of one's own, refuse."""
@@ -153,7 +159,7 @@ class _Builder:
         for row, subset in enumerate(rows.subset):
             members[subset].append(row)
         for subset in sorted(members):
-            part = self.used.part[members[subset][0]]
+            part = int(self.used.part[members[subset][0]])
             labels = sorted({rows.label[row] for row in members[subset]})
             if self.parts[part].reading.is_own:
                 if len(labels) > 1:
@@ -188,11 +194,10 @@ class _Builder:
                 )
         return faults
 
-    def _write(self, rows: Labelled, sides: Sides, twins: np.ndarray) -> About:
+    def _write(self, rows: Labelled, sides: Sides, twins: np.ndarray, notes: Sequence[Note]) -> About:
         keep = np.flatnonzero(sides.side != "")
         order = keep[np.lexsort([pd.factorize(one[keep], sort=True)[0] for one in (rows.id, sides.side, rows.subset)])]
         used = order.tolist()
-        digests = self.facts["digest"].to_pylist()
         questions = [self.parts[part].reading.rows.question.get(row) for part, row in self._pairs(used)]
         columns: dict[str, Any] = {
             "id": rows.id[order],
@@ -205,12 +210,11 @@ class _Builder:
             "question": [canonical_json(one) if one else None for one in questions],
             "part": [self.parts[part].name for part, _ in self._pairs(used)],
             "origin": [self.parts[part].reading.rows.origin[row] for part, row in self._pairs(used)],
-            "digest": [digests[self.used.fact[row]] for row in used],
+            "digest": self._read_facts("digest", self.used.fact[order]),
             "pixels": rows.pixels[order],
             "listed": [self.parts[part].reading.rows.where(row) for part, row in self._pairs(used)],
         }
         shares = _count_shares(columns["subset"], columns["split"])
-        notes = self._list_notes(rows, sides)
         if not used:
             reasons = [f"{note.subject}: {note.count} x {note.reason}" for note in notes] or ["it lists nothing"]
             raise list_faults("no image is left", reasons)
@@ -238,7 +242,7 @@ class _Builder:
         return about
 
     def _pairs(self, used: Sequence[int]) -> list[tuple[int, int]]:
-        return [(self.used.part[row], self.used.row[row]) for row in used]
+        return list(zip(self.used.part[used].tolist(), self.used.row[used].tolist(), strict=True))
 
     def _describe(
         self, rows: Labelled, sides: Sides, shares: Mapping[str, tuple[int, int]]
@@ -253,7 +257,7 @@ class _Builder:
         for place, (subset, label, group, side) in enumerate(
             zip(rows.subset, rows.label, rows.group, sides.side, strict=True)
         ):
-            part = self.used.part[place]
+            part = int(self.used.part[place])
             if part_of.setdefault(subset, part) != part:
                 first, second = (self.parts[number].name for number in (part_of[subset], part))
                 raise list_faults(
@@ -263,7 +267,7 @@ class _Builder:
                 labels[subset].add(label)
                 if group:
                     grouped.add(subset)
-                own = self.parts[part].reading.rows.question.get(self.used.row[place])
+                own = self.parts[part].reading.rows.question.get(int(self.used.row[place]))
                 if own is not None:
                     options[subset][len(own.options)] += 1
         for name in sorted(labels):
@@ -289,14 +293,13 @@ class _Builder:
 
     def _find_shortcuts(self, rows: Labelled, sides: Sides, order: np.ndarray) -> list[Shortcut]:
         kept = order[(sides.side[order] == TRAIN) | (sides.side[order] == TEST)]
-        facts = np.array(self.used.fact, np.int64)
         located = {
             name for part in self.parts for name, one in part.reading.subsets.items() if one.kind is Kind.DETECTION
         }
         found: list[Shortcut] = []
         for subset in sorted(set(rows.subset[kept]) - located):
             members = kept[rows.subset[kept] == subset]
-            one = find_shortcut(subset, self.facts.take(pa.array(facts[members])), rows.label[members])
+            one = find_shortcut(subset, self.facts.take(pa.array(self.used.fact[members])), rows.label[members])
             if one is not None:
                 found.append(one)
         return found
@@ -315,6 +318,25 @@ class _Builder:
                     if rows.subset[row] == subset and "looks" in reason
                 )[:20]
                 notes.append(Note(subject=subset, reason=reason, count=count, examples=examples))
+        return notes
+
+    def _list_altered(self, rows: Labelled, sides: Sides, twins: np.ndarray, *, tells_leaks: bool) -> list[Note]:
+        """Count images that are there once more in another cut, and those of them that train where the other tests."""
+        find = partial(find_altered, self.gallery)
+        everything = np.arange(len(rows.id))
+        found = np.where(twins < 0, self._match(find, everything, everything), -1)
+        trained = np.flatnonzero(sides.side == TRAIN) if tells_leaks else everything[:0]
+        leaks = self._match(find, trained, np.flatnonzero(sides.side == TEST))
+        cuts = "mirrored, cropped or windowed otherwise"
+        notes: list[Note] = []
+        for others, reason in (
+            (found, f"looks like another image, {cuts}"),
+            (leaks, f"looks like a test image, {cuts}, and trains; data.look_alikes=widely keeps it out"),
+        ):
+            for subset in sorted(set(rows.subset[others >= 0])):
+                members = np.flatnonzero((others >= 0) & (rows.subset == subset)).tolist()
+                examples = (f"{self._origin(row)} like {self._origin(others[row])}" for row in members[:20])
+                notes.append(Note(subject=subset, reason=reason, count=len(members), examples=tuple(examples)))
         return notes
 
     def _origin(self, place: int) -> str:

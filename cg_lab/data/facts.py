@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import compress
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image
 
 from cg_lab.data.pictures import Pictures, Stamp, UnreadableError, hash_pixels
+from cg_lab.data.places import Place
 from cg_lab.errors import UserError
 from cg_lab.serialize import content_id, replacing
 
@@ -45,6 +50,8 @@ SCHEMA = pa.schema(
 )
 """`error` says why an image can't be used and is null otherwise; `digest` is of the file, `pixels` of what is seen;
 brightness (mean, standard deviation, mean of the outermost pixels) from 0 to 1."""
+SHARED = ("error", "digest", "pixels", "thumbnail")
+"""Columns that are held as a dictionary: images of equal content share them."""
 CHUNK = 256
 """Images that a process is given at a time."""
 FEW = 400
@@ -77,49 +84,73 @@ def measure_images(
     One row for each image, in the order of `stamps`; columns as in `SCHEMA`.
 
     """
-    known = _read_parts(folder)
-    wanted = pa.array(list(stamps), pa.string())
-    missing = _select_unknown(known, stamps)
+    known = read_facts(folder)
+    origins = pa.array(stamps, pa.string())
+    missing = dict(compress(stamps.items(), ~_find_fresh(known, origins, stamps)))
     if missing:
-        parts = [known, *_measure_parts(pictures, missing, stamps, folder, tell, workers)]
-        known = pa.concat_tables(parts)
-    # The newest measurement of an image is the last one.
-    places = dict(zip(known["origin"].to_pylist(), range(len(known)), strict=True))
-    return known.take(pa.array([places[origin] for origin in wanted.to_pylist()], pa.int64()))
+        known = _join([known, measure_anew(pictures, missing, folder, tell, workers)])
+    return known.take(pa.array(_find_newest(known, origins)))
 
 
-def _select_unknown(known: pa.Table, stamps: dict[str, Stamp]) -> list[str]:
-    fresh = set()
-    for origin, size, mtime in zip(
-        known["origin"].to_pylist(), known["size"].to_pylist(), known["mtime_ns"].to_pylist(), strict=True
-    ):
-        stamp = stamps.get(origin)
-        if stamp is not None and stamp.size == size and stamp.mtime_ns == mtime:
-            fresh.add(origin)
-        else:
-            fresh.discard(origin)
-    return [origin for origin in stamps if origin not in fresh]
-
-
-def _read_parts(folder: Path) -> pa.Table:
+def read_facts(folder: Path, below: str | None = None) -> pa.Table:
+    """Give all that was measured in the order of time, or that of images below a folder of their own place."""
     files = sorted(folder.glob(f"facts-v{FACTS_SCHEMA}-*.parquet"))
+    bounds = [("origin", ">=", f"{below}/"), ("origin", "<", f"{below}0")] if below else None  # 0 comes after /
     tables: list[pa.Table] = []
     for file in files:
         try:
-            tables.append(pq.read_table(file, schema=SCHEMA))
+            tables.append(_encode(pq.read_table(file, schema=SCHEMA, filters=bounds)))
         except (OSError, pa.ArrowException):
             file.unlink(missing_ok=True)  # it is measured again
-    return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+    return _join(tables)
 
 
-def _measure_parts(
-    pictures: Pictures,
-    origins: list[str],
-    stamps: dict[str, Stamp],
-    folder: Path,
-    tell: Tell | None,
-    workers: int | None,
-) -> list[pa.Table]:
+def _encode(table: pa.Table) -> pa.Table:
+    """Keep once what files of equal content have in common."""
+    for number, name in enumerate(SCHEMA.names):
+        if name in SHARED:
+            table = table.set_column(number, name, table[name].dictionary_encode())
+    return table
+
+
+def _join(tables: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables([_encode(SCHEMA.empty_table()), *tables]).unify_dictionaries().combine_chunks()
+
+
+def _find_newest(known: pa.Table, origins: pa.Array) -> NDArray[np.int64]:
+    """Give the row of each image's last measurement, or -1."""
+    backwards = known["origin"].take(pa.array(np.arange(len(known))[::-1]))
+    rows = find_places(origins, backwards)
+    return np.where(rows < 0, -1, len(known) - 1 - rows)
+
+
+def find_places(values: pa.Array, among: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Give the first place of each value among others, or -1."""
+    found = pc.index_in(values, value_set=among)  # pyright: ignore[reportAttributeAccessIssue] (made at run time)
+    return found.fill_null(-1).to_numpy().astype(np.int64)
+
+
+def _find_fresh(known: pa.Table, origins: pa.Array, stamps: Mapping[str, Stamp]) -> NDArray[np.bool_]:
+    """Tell which images have not changed since they were measured."""
+    newest = _find_newest(known, origins)
+    if not len(known):
+        return newest >= 0
+    size = np.fromiter((stamp.size for stamp in stamps.values()), np.int64, len(stamps))
+    mtime = np.fromiter((stamp.mtime_ns for stamp in stamps.values()), np.int64, len(stamps))
+    is_same = (known["size"].to_numpy()[newest] == size) & (known["mtime_ns"].to_numpy()[newest] == mtime)
+    return (newest >= 0) & is_same
+
+
+def facts_folder(folder: Path, place: Place) -> Path:
+    """Say where the facts of images that lie in a place are kept."""
+    return folder / "facts" / content_id("place", 1, [place.kind, place.root])
+
+
+def measure_anew(
+    pictures: Pictures, stamps: dict[str, Stamp], folder: Path, tell: Tell | None = None, workers: int | None = None
+) -> pa.Table:
+    """Give the facts of images in the order of `stamps`, whatever is known of them; see `measure_images`."""
+    origins = list(stamps)
     written: list[pa.Table] = []
     rows: list[tuple[object, ...]] = []
 
@@ -132,7 +163,7 @@ def _measure_parts(
             number = content_id("facts", FACTS_SCHEMA, [time.time_ns(), os.getpid(), len(written)])
             with replacing(folder / f"facts-v{FACTS_SCHEMA}-{time.time_ns():020d}-{number}.parquet") as beside:
                 pq.write_table(table, beside)
-            written.append(table)
+            written.append(_encode(table))
             rows.clear()
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,22 +176,45 @@ def _measure_parts(
                 tell(done, len(origins))
     finally:
         write()
-    return written
+    return _join(written)
 
 
 def _measure(
     pictures: Pictures, origins: list[str], stamps: dict[str, Stamp], workers: int | None
 ) -> Iterator[tuple[object, ...]]:
+    """Give the rows of images in their order; a file that has several names is opened once."""
+    names = Counter(inode for origin in origins if (inode := stamps[origin].inode) is not None)
+    opened: dict[tuple[int, ...], str] = {}
+    for origin in origins:
+        inode = stamps[origin].inode
+        if inode is not None and names[inode] > 1:
+            opened.setdefault(inode, origin)
+    first = [origin for origin in origins if opened.get(stamps[origin].inode or (), origin) == origin]
+    rows = _open_all(pictures, first, stamps, workers)
+    known: dict[tuple[int, ...] | None, tuple[object, ...]] = {}
+    for origin in origins:
+        inode = stamps[origin].inode
+        if inode in known:
+            yield (origin, *known[inode][1:])
+            continue
+        row = next(rows)
+        if inode in opened:
+            known[inode] = row
+        yield row
+
+
+def _open_all(
+    pictures: Pictures, origins: list[str], stamps: dict[str, Stamp], workers: int | None
+) -> Iterator[tuple[object, ...]]:
     count = workers or len(os.sched_getaffinity(0))
+    parts = [origins[start : start + CHUNK] for start in range(0, len(origins), CHUNK)]
+    marks = [[stamps[one] for one in part] for part in parts]
     if len(origins) <= FEW or count == 1:
-        for start in range(0, len(origins), CHUNK):
-            part = origins[start : start + CHUNK]
-            yield from measure_chunk(pictures, part, [stamps[one] for one in part])
+        for part, mark in zip(parts, marks, strict=True):
+            yield from measure_chunk(pictures, part, mark)
         return
     # Spawned: a fork would copy whatever threads the caller has.
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        parts = [origins[start : start + CHUNK] for start in range(0, len(origins), CHUNK)]
-        marks = [[stamps[one] for one in part] for part in parts]
         try:
             for rows in pool.map(measure_chunk, [pictures] * len(parts), parts, marks):
                 yield from rows

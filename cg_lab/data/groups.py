@@ -111,7 +111,9 @@ def group_rows(reading: Reading, asked: str | None) -> None:
     groups = join_groups([*pieces, frames] if has_frames else pieces, len(rows))
     persons = {name for name in joined if PERSONS.fullmatch(fold_name(name)) or asked is not None}
     known = [any(columns[name][row] for name in persons) for row in range(len(rows))]
-    sizes = Counter(group for group, _ in set(zip(groups, rows.origin, strict=True)))
+    doubted = {group for group, is_known in zip(groups, known, strict=True) if group and not is_known}
+    pairs = {pair for pair in zip(groups, rows.origin, strict=True) if pair[0] in doubted}
+    sizes = Counter(group for group, _ in pairs)
     rows.group = [group if is_known or sizes[group] > 1 else "" for group, is_known in zip(groups, known, strict=True)]
     if asked is None and joined:
         _doubt(reading, list(joined), columns)

@@ -89,13 +89,14 @@ class Gallery:
 
     def _correlate(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float32]:
         """Correlate thumbnails pair by pair."""
-        first, second = self._standardise(one), self._standardise(other)
-        return np.einsum("ij,ij->i", first, second)
+        return np.einsum("ij,ij->i", standardise(self.thumbnails[one]), standardise(self.thumbnails[other]))
 
-    def _standardise(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
-        values = self.thumbnails[images].astype(np.float32)
-        values -= values.mean(axis=1, keepdims=True)
-        return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+
+def standardise(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Give thumbnails (n, 256) a mean of 0 and a length of 1, so that their products are correlations."""
+    values = thumbnails.astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
 
 
 def _sort_by(images: NDArray[np.int64], keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -47,12 +47,13 @@ class Picture:
     """Of the file; the first one is used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Tells whether a file has changed, without reading it."""
 
     size: int
     mtime_ns: int
+    inode: tuple[int, int] | None = None
+    """Device and number of a file that may have several names; None where each name must be opened to tell."""
 
 
 class Pictures(Protocol):
@@ -82,19 +83,19 @@ class Folder:
 
     def find(self, origins: Iterable[str]) -> dict[str, Stamp]:
         """Look folders through rather than single files: there may be a million, and most of them absent."""
-        by_folder: dict[str, list[tuple[str, str]]] = {}
+        by_folder: dict[str, list[str]] = {}
         for origin in origins:
-            head, _, name = origin.rpartition("/")
-            by_folder.setdefault(head, []).append((name, origin))
+            by_folder.setdefault(origin.rpartition("/")[0], []).append(origin)
         found: dict[str, Stamp] = {}
         for head, wanted in by_folder.items():
-            entries = list_folder(self.root / head)
-            found |= {origin: entries[name] for name, origin in wanted if name in entries}
-            foreign = [(name, origin) for name, origin in wanted if not origin.isascii() and name not in entries]
+            entries = list_folder(self.root / head, self.root)
+            found |= {origin: entries[name] for origin in wanted if (name := origin.rpartition("/")[2]) in entries}
+            foreign = [origin for origin in wanted if not origin.isascii() and origin not in found]
             composed = {unicodedata.normalize("NFC", name): entries[name] for name in entries if foreign}
-            for name, origin in foreign:
-                if unicodedata.normalize("NFC", name) in composed:
-                    found[origin] = composed[unicodedata.normalize("NFC", name)]
+            for origin in foreign:
+                name = unicodedata.normalize("NFC", origin.rpartition("/")[2])
+                if name in composed:
+                    found[origin] = composed[name]
         return found
 
     def _locate(self, origin: str) -> str:
@@ -136,9 +137,11 @@ def _find_real(root: str) -> str:
     return os.path.realpath(root)
 
 
-def list_folder(folder: Path) -> dict[str, Stamp]:
-    """Give the files of one folder with their stamps; links count as what they lead to."""
+def list_folder(folder: Path, root: Path) -> dict[str, Stamp]:
+    """Give the files of one folder below `root` with their stamps; links count as what they lead to."""
     found: dict[str, Stamp] = {}
+    kept: dict[Stamp, Stamp] = {}
+    is_below = folder == root or lead_below(folder, root)
     try:
         entries = os.scandir(folder)
     except OSError:
@@ -150,7 +153,10 @@ def list_folder(folder: Path) -> dict[str, Stamp]:
             except OSError:
                 continue  # a link to nothing
             if stat.S_ISREG(status.st_mode):
-                found[entry.name] = Stamp(status.st_size, status.st_mtime_ns)
+                has_names = is_below and status.st_nlink > 1 and not entry.is_symlink()
+                inode = (status.st_dev, status.st_ino) if has_names else None
+                stamp = Stamp(status.st_size, status.st_mtime_ns, inode)
+                found[entry.name] = kept.setdefault(stamp, stamp) if has_names else stamp
     return found
 
 

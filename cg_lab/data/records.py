@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from cg_lab.data.box_tables import BoxTable
 from cg_lab.data.groups import may_group
@@ -19,6 +20,16 @@ from cg_lab.questions import Question
 NEEDED = ("image", "label")
 OPTIONAL = ("subset", "group", "split", "box", "mask")
 """What a line may say beside image, label and factors."""
+
+
+OWN_CELLS = frozenset({"image", "group", "box", "mask"})
+"""What differs from line to line; the rest of a line means the same wherever it stands."""
+
+
+class _Meaning(NamedTuple):
+    subset: str
+    label: str
+    side: str
 
 
 class RecordChecker:
@@ -64,7 +75,9 @@ class RecordChecker:
         ]
         self.elements: dict[str, tuple[tuple[str, ...], int]] = {}
         self.spellings: dict[tuple[str, str], int] = {}
-        self.seen: dict[tuple[str, str], int] = {}
+        self.seen: dict[str | tuple[str, str], int] = {}
+        self.meanings: dict[tuple[tuple[str, str], ...], _Meaning] = {}
+        """What lines were found to say, by their cells without image, group and boxes: a listing has few of them."""
         self.located: dict[str, tuple[bool, int]] = dict.fromkeys(boxed, (True, 0))
         """Whether a subset asks for boxes, and the line that says so."""
         self.columns: dict[str, list[str]] = {}
@@ -99,10 +112,24 @@ class RecordChecker:
             values.extend([self.rows.keep(text)] * (len(self.rows) - len(values)))
 
     def _take(self, line: int, cells: Cells, question: Question | None) -> None:
-        texts = self._clean(cells)
         image = cells["image"].strip()
-        if not lies_below(image):
-            raise RowError(f"image '{image}' lies outside the manifest's folder")
+        alike = tuple(cell for cell in cells.items() if cell[0] not in OWN_CELLS)
+        meaning = self.meanings.get(alike) if image.casefold() not in NOT_A_VALUE else None
+        if meaning is None:
+            texts = self._clean(cells)
+            _check_below(image)
+            meaning = self.meanings[alike] = self._understand(line, cells, texts)
+        _check_below(image)
+        written = cells.get("group", "")
+        group = clean_text(written)
+        if group is None and written.strip().casefold() not in NOT_A_VALUE:
+            raise RowError(f"group {written!a} holds characters that are not printed")
+        for label, boxes in self._find_answers(line, cells, image, meaning.subset, meaning.label):
+            if question is not None:
+                self.rows.question[len(self.rows)] = question
+            self.rows.add(line, image, meaning.subset, label, group=group or "", side=meaning.side, boxes=boxes)
+
+    def _understand(self, line: int, cells: Cells, texts: Mapping[str, str]) -> _Meaning:
         subset, elements = self._find_subset(cells, texts)
         if self.known is None:
             for factor, value in zip(self.factors, elements, strict=True):
@@ -113,14 +140,7 @@ class RecordChecker:
         side = read_side(cells.get("split", ""))
         if side is None:
             raise RowError(f"split '{cells['split']}' is none of train, val, test")
-        written = cells.get("group", "")
-        group = clean_text(written)
-        if group is None and written.strip().casefold() not in NOT_A_VALUE:
-            raise RowError(f"group {written!a} holds characters that are not printed")
-        for label, boxes in self._find_answers(line, cells, image, subset, texts["label"]):
-            if question is not None:
-                self.rows.question[len(self.rows)] = question
-            self.rows.add(line, image, subset, label, group=group or "", side=side, boxes=boxes)
+        return _Meaning(subset, texts["label"], side)
 
     def _clean(self, cells: Cells) -> dict[str, str]:
         """Give label and factors in one form."""
@@ -152,7 +172,7 @@ class RecordChecker:
             raise RowError("both a box and a mask; give one of them")
         if mask and not all(lies_below(part.strip()) for part in mask.split(";")):
             raise RowError(f"mask '{mask}' lies outside the manifest's folder")
-        before = self.seen.setdefault((image, label if box or mask else ""), line)
+        before = self.seen.setdefault((image, label) if box or mask else image, line)
         if before != line and subset in self.boxed:
             return  # tables of boxes have a line for each box
         if before != line:
@@ -204,3 +224,8 @@ class RecordChecker:
             columns=self.columns,
             unused=(*unused, *(self.boxes.unused if self.boxes else ())),
         )
+
+
+def _check_below(image: str) -> None:
+    if not lies_below(image):
+        raise RowError(f"image '{image}' lies outside the manifest's folder")

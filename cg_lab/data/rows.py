@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from array import array
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cg_lab.catalog import Note
 from cg_lab.data.places import Place
@@ -53,7 +52,7 @@ class Rows:
         keep = self.keep
         self.source.append(len(self.sources) - 1)
         self.line.append(line)
-        self.origin.append(keep(origin))
+        self.origin.append(origin)  # hardly ever the same twice
         self.subset.append(keep(subset))
         self.label.append(keep(label))
         self.group.append(keep(group))
@@ -175,5 +174,5 @@ def lies_below(path: str) -> bool:
     >>> lies_below("a/b.png"), lies_below("../b.png"), lies_below("/b.png")
     (True, False, False)
     """
-    parts = Path(path).parts
-    return bool(parts) and not path.startswith(("/", "\\")) and ".." not in parts and "\0" not in path
+    parts = path.split("/")
+    return not path.startswith(("/", "\\")) and ".." not in parts and "\0" not in path and {*parts} - {"", "."} != set()

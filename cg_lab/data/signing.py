@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+Entries = dict[str, tuple[int, int]]
+"""Size and time of last change, in nanoseconds, of files by name."""
 
-def sign(watched: Iterable[str], folders: Iterable[str]) -> str:
-    """Hash names, sizes and times of all that a table was made from, without opening anything.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """Hashes of names, sizes and times of all that a table was made from."""
+
+    listing: str
+    """Over files and folders that list images, whose names may be personal."""
+    folders: dict[str, str]
+    """Of each folder that images lie in."""
+
+
+def sign(watched: Iterable[str], folders: Iterable[str]) -> Signature:
+    """Sign all that a table was made from, without opening anything.
 
     Parameters
     ----------
     watched
         Files and folders that list images.
     folders
-        Folders that images lie in.
+        Folders that images lie in; those of them that are watched, too, are signed once.
 
     """
     digest = sha256()
-    for path in watched:
-        if Path(path).is_dir():
-            _sign_folder(path, digest.update)
-        else:
-            digest.update(f"{path}\t{_stamp(path)}\n".encode(errors="surrogateescape"))
-    for folder in folders:
-        _sign_folder(folder, digest.update)
-    return digest.hexdigest()
+    lying = list(folders)
+    signed = {os.path.abspath(folder) for folder in lying}  # noqa: PTH100
+    listing = [path for path in watched if os.path.abspath(path) not in signed]  # noqa: PTH100
+    # Most of the time is the system's, and all of it is the network's where files lie behind one.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for line in pool.map(_sign_path, listing):
+            digest.update(line.encode(errors="surrogateescape"))
+        hashes = pool.map(lambda folder: sign_entries(list_entries(folder)), lying)
+        return Signature(listing=digest.hexdigest(), folders=dict(zip(lying, hashes, strict=True)))
 
 
 def list_folders(root: Path) -> list[str]:
@@ -39,8 +55,9 @@ def list_folders(root: Path) -> list[str]:
     return found or [str(root)]
 
 
-def _sign_folder(folder: str, update: Callable[[bytes], None]) -> None:
-    lines: list[str] = []
+def list_entries(folder: str) -> Entries | None:
+    """Give whatever a folder holds beside folders; None if there is no such folder."""
+    found: Entries = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -50,11 +67,22 @@ def _sign_folder(folder: str, update: Callable[[bytes], None]) -> None:
                     status = entry.stat()
                 except OSError:
                     continue  # a link to nothing
-                lines.append(f"{entry.name}\t{status.st_size}\t{status.st_mtime_ns}\n")
+                found[entry.name] = status.st_size, status.st_mtime_ns
     except OSError:
-        lines = ["absent"]
-    lines.sort()
-    update(folder.encode(errors="surrogateescape") + b"\n" + "".join(lines).encode(errors="surrogateescape"))
+        return None
+    return found
+
+
+def sign_entries(entries: Entries | None) -> str:
+    """Hash what a folder holds."""
+    if entries is None:
+        return "absent"
+    lines = sorted(f"{name}\t{size}\t{mtime_ns}\n" for name, (size, mtime_ns) in entries.items())
+    return sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
+def _sign_path(path: str) -> str:
+    return f"{path}\t{sign_entries(list_entries(path)) if Path(path).is_dir() else _stamp(path)}\n"
 
 
 def _stamp(path: str) -> str:

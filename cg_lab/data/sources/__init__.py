@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, assert_never, cast
 
 from cg_lab.catalog import Catalog, ImageData, ListedData, PhantomData, build_catalog
 from cg_lab.data.samples import DataSource
-from cg_lab.data_settings import DataSettings, ImageSettings
+from cg_lab.data.signing import Signature, sign
+from cg_lab.data_settings import DataSettings, ImageSettings, LookAlikes
 from cg_lab.dotted_modules import list_modules, load_module
 from cg_lab.errors import UserError, suggest
 from cg_lab.planning.plan import PlannedCatalog
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cg_lab.data.rows import Reading
     from cg_lab.data.table import About
 
-REQUEST_SCHEMA = 2
+REQUEST_SCHEMA = 3
 Tell = Callable[[int, int], None]
 """Told how many images of how many have been opened."""
 
@@ -78,10 +79,8 @@ def parse_data(raw: Any, *, where: str) -> DataSettings:  # noqa: ANN401 - the d
 class _Request:
     """What settings led to, as long as nothing has changed where they point."""
 
-    signature: str
+    signature: Signature
     """Over names, sizes and times of all files that were looked at."""
-    folders: tuple[str, ...]
-    """Folders that images lie in, beside those that the source watches, whose names may be personal."""
     content: str
 
 
@@ -153,9 +152,6 @@ def _read_images(
     settings: DataSettings, parts: Mapping[str, ImageSettings], folder: Path | None, tell: Tell | None
 ) -> Catalog:
     """Read images by way of their table, which is only made anew where something has changed."""
-    from cg_lab.data.signing import sign
-    from cg_lab.data.table import About
-
     if folder is None:
         return _read_listed(parts)
     # What does not change the table is left out.
@@ -168,20 +164,15 @@ def _read_images(
     def list_watched() -> list[str]:
         return [path for part in parts.values() for path in load_source(part.source).list_watched(part)]
 
-    known = parse_json(_Request, folder / "requests" / f"{key}.json")
-    about: About | None = None
-    if known is not None and known.signature == sign(list_watched(), known.folders):
-        about = parse_json(About, folder / "tables" / known.content / "about.json")
-        if about is not None and not (folder / "tables" / known.content / "places.json").exists():
-            about = None
+    request = folder / "requests" / f"{key}.json"
+    known = parse_json(_Request, request)
+    about = _read_known(known, sign(list_watched(), known.signature.folders), folder, request) if known else None
     if about is None:
         read = _read_parts(parts, folder)
         if isinstance(read, Catalog):
             return read
-        about = _build(read, folder, tell, moves=all(part.look_alikes == "moved" for part in parts.values()))
-        folders = _list_folders(read)
-        request = _Request(signature=sign(list_watched(), folders), folders=folders, content=about.content)
-        write_json(folder / "requests" / f"{key}.json", request)
+        about = _build(read, folder, tell, {part.look_alikes for part in parts.values()})
+        write_json(request, _Request(signature=sign(list_watched(), _list_folders(read)), content=about.content))
     return build_catalog(
         ImageData(content=about.content, seed=about.seed),
         list(about.subsets),
@@ -189,6 +180,23 @@ def _read_images(
         tied=about.tied,
         notes=about.notes,
     )
+
+
+def _read_known(known: _Request, now: Signature, folder: Path, request: Path) -> About | None:
+    """Read what is known of a table as long as it would be made again; touched images are opened to tell."""
+    from cg_lab.data.table import About, open_table
+
+    table = folder / "tables" / known.content
+    about = parse_json(About, table / "about.json")
+    if about is None or not (table / "places.json").exists():
+        return None
+    if now != known.signature:
+        from cg_lab.data.touched_files import hold_the_same
+
+        if not hold_the_same(known.signature, now, open_table(table).places.values(), folder):
+            return None
+        write_json(request, replace(known, signature=now))
+    return about
 
 
 def _read_listed(parts: Mapping[str, ImageSettings]) -> Catalog:
@@ -237,14 +245,15 @@ def _read_parts(parts: Mapping[str, ImageSettings], folder: Path) -> Catalog | l
     return made
 
 
-def _build(parts: list[Part], folder: Path, tell: Tell | None, *, moves: bool) -> About:
+def _build(parts: list[Part], folder: Path, tell: Tell | None, look_alikes: Set[LookAlikes]) -> About:
     from cg_lab.data.building import build_table
 
     factors = {part.reading.factors for part in parts}
     if len(factors) > 1:
         shown = " and ".join(sorted(f"[{', '.join(names)}]" for names in factors))
         raise UserError(f"data.parts: all parts need the same factors, they have {shown}")
-    return build_table(parts, folder, moves_look_alikes=moves, tell=tell)
+    modes: tuple[LookAlikes, ...] = ("kept", "moved", "widely")
+    return build_table(parts, folder, look_alikes=next(one for one in modes if one in look_alikes), tell=tell)
 
 
 def _list_folders(parts: list[Part]) -> tuple[str, ...]:
