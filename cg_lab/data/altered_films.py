@@ -49,7 +49,7 @@ def find_altered(gallery: Gallery, queries: NDArray[np.int64], references: NDArr
 
 def mirror(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Swap left and right."""
-    return thumbnails.reshape(-1, THUMBNAIL, THUMBNAIL)[:, :, ::-1].reshape(len(thumbnails), -1)
+    return thumbnails.reshape(-1, THUMBNAIL, THUMBNAIL)[:, :, ::-1].reshape(thumbnails.shape)
 
 
 def hash_thumbnails(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
