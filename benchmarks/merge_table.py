@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import torch
 from transfer_table import SUBSETS, list_mixtures, name_study, train
 
-from cg_lab.models.backbone import LoadedBackbone, keep_untouched
+from cg_lab.evaluation.predictions import tabulate_choices
+from cg_lab.execution.packs import read_order
+from cg_lab.execution.workset import open_workset
+from cg_lab.models.backbone import LoadedBackbone, using_weights
+from cg_lab.models.scoring import score_options
 from cg_lab.planning.plan import Plan
 from cg_lab.results import Layout, read_plan
 
@@ -46,35 +51,32 @@ def find_weights(plan: Plan, layout: Layout) -> dict[str, Path]:
     }
 
 
-def use_average(backbone: LoadedBackbone, folders: Sequence[Path]) -> None:
-    """Give a backbone the mean of some fine-tunes' weights."""
-    import torch
-    from safetensors.torch import load_file
+def read_states(backbone: LoadedBackbone, folders: Mapping[str, Path]) -> dict[str, dict[str, torch.Tensor]]:
+    """Read all weights of some fine-tunes, by the names that they have in memory."""
+    states: dict[str, dict[str, torch.Tensor]] = {}
+    for name, folder in folders.items():
+        with using_weights(backbone, folder):
+            states[name] = {key: values.clone() for key, values in backbone.model.state_dict().items()}
+    return states
 
-    states = [
-        {name: part for file in sorted(folder.glob("*.safetensors")) for name, part in load_file(file).items()}
-        for folder in folders
-    ]
-    keep_untouched(backbone, states[0])
+
+def use_average(backbone: LoadedBackbone, states: Sequence[Mapping[str, torch.Tensor]]) -> None:
+    """Give a backbone the mean of some fine-tunes' weights."""
     own = backbone.model.state_dict()
     with torch.no_grad():
-        for name in states[0]:
-            own[name].copy_(torch.stack([state[name].float() for state in states]).mean(dim=0))
+        for name, values in own.items():
+            if values.is_floating_point():
+                values.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
 
 
 def ask_averages(plan: Plan, layout: Layout) -> list[tuple[str, str, int, int]]:
     """Ask every mixture's average about every subset that it shows nothing of."""
-    from cg_lab.evaluation.predictions import tabulate_choices
-    from cg_lab.execution.packs import read_order
-    from cg_lab.execution.workset import open_workset
-    from cg_lab.models.scoring import score_options
-
     jobs = {job.target: job for job in plan.evals if job.checkpoint_of}
     workset = open_workset(next(iter(jobs.values())), plan, read_order(layout, plan.study), layout, threads=1)
-    weights = find_weights(plan, layout)
+    states = read_states(workset.backbone, find_weights(plan, layout))
     rows: list[tuple[str, str, int, int]] = []
     for mixture in list_mixtures():
-        use_average(workset.backbone, [weights[name] for name in mixture])
+        use_average(workset.backbone, [states[name] for name in mixture])
         for target in SUBSETS:
             if target in mixture:
                 continue

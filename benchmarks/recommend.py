@@ -3,11 +3,11 @@
     python benchmarks/recommend.py [WORLD ...]
 
 Reads benchmarks/transfer_tables/ (see transfer_table.py) and merged_tables/ (see merge_table.py). What the untouched
-model sees of training images is computed once, and kept in results/features. For each world and way of choosing among all mixtures that
-were trained: the mean regret in points below the best of them, the share of targets whose accuracy lies within the 95 %
-interval, the share of targets for which it abstains, and how many fine-tunes its evidence took. Ways with "validation"
-see the first half of the target's questions, and all ways are judged by the second; ways with "images of the target"
-see 128 of its training images with their labels.
+model sees of training images is computed once, and kept in results/features. For each world and way of choosing among
+all mixtures that were trained: the mean regret in points below the best of them, the share of targets whose accuracy
+lies within the 95 % interval, the share of targets for which it abstains, and how many fine-tunes its evidence took.
+Ways with "validation" see the first half of the target's questions, and all ways are judged by the second; ways with
+"images of the target" see 128 of its training images with their labels.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from merge_table import read_merged
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import BayesianRidge
-from merge_table import read_merged
 from transfer_table import AREAS, MODALITIES, SAMPLES, SUBSETS, TABLES, TASKS, Answers, read_table
 
 from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
-from cg_lab.execution.subset_features import NUM_IMAGES, SubsetViews
+from cg_lab.execution.subset_views import NUM_IMAGES, SubsetViews
 from cg_lab.models.identity import identify_backbone
 from cg_lab.planning.build import build_graph
 from cg_lab.planning.mixture import Spreader

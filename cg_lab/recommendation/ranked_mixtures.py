@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,9 +14,11 @@ from cg_lab.recommendation.calibration import Calibration, calibrate
 from cg_lab.recommendation.finished_answers import Evidence
 from cg_lab.recommendation.mixture_scores import open_search
 from cg_lab.recommendation.mixture_search import ScoredMixture
+from cg_lab.recommendation.subset_features import COLUMNS
 from cg_lab.recommendation.subset_relations import SubsetRelations
 from cg_lab.recommendation.transfer_model import TransferModel
 from cg_lab.recommendation.useful_subsets import UsefulSubset, find_useful
+from cg_lab.recommendation.validation_answers import ValidatedMixture
 
 SCHEMA = 1
 """Of what `--json` prints; raised when a field goes or changes its meaning."""
@@ -59,6 +61,21 @@ class RankedMixture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceView:
+    """What an untouched model sees of a subset's training images, for the target."""
+
+    subset: str
+    logme: float
+    """Evidence of a linear reading of its own labels, a sample and label; it does not count in the order."""
+    decoded: float
+    """How well the elements that it shares with the target are read off it as elsewhere; 0 is a guess, 1 all right."""
+    similar: float | None
+    """Cosine of its mean features and the target's; it does not count in the order."""
+    probed: float | None
+    """How well the target's labels are read off its images by a reading of this subset's; 0 is a guess, 1 all right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
     """What to train on for one target, and what stands behind it."""
 
@@ -90,6 +107,14 @@ class Recommendation:
     """Results of another backbone, recipe or other images."""
     useful: tuple[UsefulSubset, ...]
     """Combinations that would help if they were annotated, most useful first."""
+    source_views: tuple[SourceView, ...] = ()
+    """What an untouched model sees of the first mixture's subsets; empty where it was not asked."""
+    num_images: int = 0
+    """Training images of each subset that it was shown, at most."""
+    num_target_images: int = 0
+    """Training images of the target that were looked at, by it or by fine-tunes; never a test image."""
+    validated: tuple[ValidatedMixture, ...] = ()
+    """Mixtures whose fine-tunes were asked about these images, best first: where there are any, these come first."""
 
 
 def rank_mixtures(
@@ -149,6 +174,42 @@ def rank_mixtures(
         num_foreign=evidence.num_foreign,
         useful=find_useful(relations, model, target, num_samples, scale.expect, found) if model and found else (),
     )
+
+
+def show_views(relations: SubsetRelations, found: Recommendation) -> Recommendation:
+    """Add what an untouched model sees of the first mixture's subsets."""
+    if not relations.extra_STK.size or not found.mixtures:
+        return found
+    index = relations.graph.index
+    views: list[SourceView] = []
+    for name in found.mixtures[0].subsets:
+        values = relations.extra_STK[index[name], index[found.target]].tolist()
+        known = dict(zip(COLUMNS, values, strict=False))
+        views.append(
+            SourceView(
+                subset=name,
+                logme=known["logme"],
+                decoded=known["decoded"],
+                similar=known.get("similar"),
+                probed=known.get("probed"),
+            )
+        )
+    return replace(found, source_views=tuple(views))
+
+
+def prefer_validated(found: Recommendation, validated: tuple[ValidatedMixture, ...]) -> Recommendation:
+    """Let what the target's own validation questions say come first.
+
+    Help is likely where even the lower end of the best mixture's interval lies above a guess.
+    """
+    if not validated:
+        return found
+    first = validated[0]
+    is_likely = first.low > found.chance + MARGIN * (1 - found.chance)
+    outlook: Outlook = "likely" if is_likely else "unlikely"
+    where = "above" if is_likely else "not surely above"
+    reason = f"fine-tunes of the first of {len(validated)} mixtures answer its own validation questions {where} a guess"
+    return replace(found, validated=validated, outlook=outlook, reason=reason)
 
 
 class _Scale:

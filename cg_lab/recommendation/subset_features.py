@@ -92,7 +92,7 @@ def compute_logme(features_ND: FloatArray, labels: tuple[str, ...]) -> float:
         truth_N = (truth_N - truth_N.mean()) / max(truth_N.std(), 1e-9)
         along_K = left_NK.T @ truth_N
         rest = max(float(truth_N @ truth_N - along_K @ along_K), 0.0)
-        weight, noise = 1.0, 1.0
+        weight, noise, size, missed = 1.0, 1.0, 0.0, 0.0
         for _ in range(20):
             mean_K = noise * singular_K * along_K / (weight + noise * squares_K)
             used = float((noise * squares_K / (weight + noise * squares_K)).sum())
@@ -148,7 +148,7 @@ def _compare(known: Mapping[str, SubsetFeatures]) -> FloatArray:
     """Give the cosine of each two subsets' mean features, standardised over all images."""
     joined = [part.joined_ND for part in known.values()]
     scaler = StandardScaler().fit(np.concatenate(joined))
-    means_SD = np.stack([scaler.transform(part).mean(axis=0) for part in joined])
+    means_SD = np.stack([np.asarray(scaler.transform(part)).mean(axis=0) for part in joined])
     means_SD /= np.maximum(np.linalg.norm(means_SD, axis=1, keepdims=True), 1e-9)
     return means_SD @ means_SD.T
 

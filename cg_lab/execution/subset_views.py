@@ -1,8 +1,8 @@
-"""Let the untouched backbone look at each subset once, and keep what it sees for all later recommendations."""
+"""Let models look at training images for a recommendation, and keep what they see or say for all later ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,18 +16,21 @@ from cg_lab.data.asking import pose_finding
 from cg_lab.data.samples import DataSource, Sample, Split
 from cg_lab.data.sources import open_source
 from cg_lab.errors import UserError
-from cg_lab.mat import Subset
+from cg_lab.evaluation.predictions import Asked, tabulate_choices
+from cg_lab.mat import Kind, Subset
 from cg_lab.models.backbone import LoadedBackbone, load_backbone, using_weights
 from cg_lab.models.batches import collate, move_batch
 from cg_lab.models.encoding import encode_questions
+from cg_lab.models.scoring import score_options
+from cg_lab.planning.build import describe
 from cg_lab.recommendation.subset_features import SubsetFeatures
 from cg_lab.results import Layout
-from cg_lab.serialize import content_id, replacing
+from cg_lab.serialize import content_id, read_json, replacing, write_json
 from cg_lab.study import Backbone
 
 FEATURE_SCHEMA = 1
 NUM_IMAGES = 128
-"""Of each subset that are looked at."""
+"""Training images of each subset that are looked at, where it has as many."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class SubsetViews:
     identity: Backbone
     layout: Layout
     batch_size: int
+    num_images: int = NUM_IMAGES
+    """Of each subset that are looked at."""
     _source: DataSource | None = None
     _backbone: LoadedBackbone | None = None
 
@@ -50,9 +55,58 @@ class SubsetViews:
             If the catalogue has no images, or the model can't be loaded.
 
         """
-        if isinstance(self.catalog.data, ListedData):
-            raise UserError("recommend: --features looks at images, and this catalogue lists none; leave it out")
+        self._refuse_listing()
         return {name: self._view(self.catalog.find(name), count, tell) for name, count in counts.items()}
+
+    def ask(
+        self, subset: str, count: int, finetunes: Sequence[str], tell: Callable[[str], None]
+    ) -> tuple[dict[str, int], int]:
+        """Ask finished fine-tunes about so many training images of a subset.
+
+        Returns
+        -------
+        How many each answered rightly, of those whose weights are still there, and how many there were.
+
+        """
+        if self.catalog.find(subset).kind is Kind.DETECTION:
+            raise UserError("recommend: --validation asks questions with options, and a detection subset has none")
+        self._refuse_listing()
+        samples = self._draw(subset, count)
+        found: dict[str, int] = {}
+        for finetune in finetunes:
+            path = self._path(samples, finetune).with_suffix(".json")
+            if not path.exists() and self.layout.weights(finetune).is_dir():
+                tell(finetune)
+                write_json(path, self._count_right(self.catalog.find(subset), samples, finetune))
+            if path.exists():
+                found[finetune] = int(read_json(path))
+        return found, len(samples)
+
+    def _count_right(self, subset: Subset, samples: tuple[Sample, ...], finetune: str) -> int:
+        backbone, source = self._open()
+        questions = pose_finding(source, subset, samples)
+        examples = encode_questions(backbone, questions, source.read_images(samples))
+        asked = [
+            Asked(
+                id=sample.id,
+                subset=sample.subset,
+                group=sample.group,
+                label=sample.label,
+                question=question,
+                turns=(example,),
+            )
+            for sample, question, example in zip(samples, questions, examples, strict=True)
+        ]
+        with using_weights(backbone, self.layout.weights(finetune)):
+            scores = score_options(backbone, [item.turns for item in asked], self.batch_size)
+        rows, _ = tabulate_choices(asked, scores, [()] * len(asked), backbone.identity.answer)
+        return sum(bool(row["correct"]) for row in rows)
+
+    def _open(self) -> tuple[LoadedBackbone, DataSource]:
+        if self._backbone is None:
+            self._backbone = load_backbone(self.identity)
+        assert self._source is not None
+        return self._backbone, self._source
 
     def _view(self, subset: Subset, count: int, tell: Callable[[str], None]) -> SubsetFeatures:
         samples = self._draw(subset.name, count)
@@ -69,23 +123,24 @@ class SubsetViews:
                 labels=tuple(kept["labels"].tolist()),
             )
 
+    def _refuse_listing(self) -> None:
+        if isinstance(self.catalog.data, ListedData):
+            raise UserError("recommend: --features and --validation look at images, and this catalogue lists none")
+
     def _draw(self, subset: str, count: int) -> tuple[Sample, ...]:
         """Draw training images; those of fewer are the first of more."""
         if self._source is None:
-            self._source = open_source(self.catalog, self.layout.data)
+            self._source = open_source(describe(self.catalog), self.layout.data)
         samples = list(self._source.read_samples(subset, Split.TRAIN))
         Random(f"features/{self._source.seed}/{subset}").shuffle(samples)
         return tuple(samples[:count])
 
-    def _path(self, samples: tuple[Sample, ...]) -> Path:
-        about = [self.catalog.data, [sample.id for sample in samples], self.identity, transformers.__version__]
+    def _path(self, samples: tuple[Sample, ...], finetune: str = "") -> Path:
+        about = [self.catalog.data, [one.id for one in samples], self.identity, transformers.__version__, finetune]
         return self.layout.features / f"{content_id('features', FEATURE_SCHEMA, about)}.npz"
 
     def _compute(self, subset: Subset, samples: tuple[Sample, ...]) -> SubsetFeatures:
-        assert self._source is not None
-        if self._backbone is None:
-            self._backbone = load_backbone(self.identity)
-        image_ND, prompt_ND = look_at(self._backbone, self._source, subset, samples, self.batch_size)
+        image_ND, prompt_ND = look_at(*self._open(), subset, samples, self.batch_size)
         return SubsetFeatures(image_ND=image_ND, prompt_ND=prompt_ND, labels=tuple(sample.label for sample in samples))
 
 
