@@ -14,14 +14,13 @@ from cg_lab.cli.recommendation_text import MOST_TOLD, show_recommendation
 from cg_lab.cli.runs import PlannedRun
 from cg_lab.config import Request
 from cg_lab.errors import UserError
-from cg_lab.mat import Subset
 from cg_lab.planning.build import build_graph
 from cg_lab.planning.schedule import schedule_epochs
 from cg_lab.recommendation import Recommendation, rank_mixtures
 from cg_lab.recommendation.finished_answers import Evidence, read_evidence
 from cg_lab.recommendation.ranked_mixtures import prefer_validated, show_views
 from cg_lab.recommendation.subset_features import add_features
-from cg_lab.recommendation.subset_relations import SubsetRelations, relate_subsets
+from cg_lab.recommendation.subset_relations import relate_subsets
 from cg_lab.recommendation.validation_answers import rank_validated
 from cg_lab.results import Layout
 from cg_lab.study import Backbone, Study
@@ -91,7 +90,8 @@ def recommend(run: PlannedRun, name: str, *, features: bool = False, validation:
             catalog=catalog, identity=run.backbone, layout=layout, batch_size=study.evaluation.batch_size
         )
     if views and features:
-        seen = views.view(_count_images(relations, target, validation), _tell)
+        counts = dict.fromkeys(relations.list_allowed(target.name), views.num_images)
+        seen = views.view(counts | ({target.name: validation} if validation else {}), _tell)
         relations = add_features(relations, seen, sees_target=validation > 0)
     found = rank_mixtures(
         relations,
@@ -104,14 +104,6 @@ def recommend(run: PlannedRun, name: str, *, features: bool = False, validation:
     if views and features:
         found = replace(show_views(relations, found), num_images=views.num_images)
     return _validate(views, found, evidence, validation) if views and validation else found
-
-
-def _count_images(relations: SubsetRelations, target: Subset, validation: int) -> dict[str, int]:
-    """Say how many training images of which subsets are looked at: none of the target's likes."""
-    from cg_lab.execution.subset_views import NUM_IMAGES
-
-    counts = dict.fromkeys(relations.list_allowed(target.name), NUM_IMAGES)
-    return {**counts, target.name: validation} if validation else counts
 
 
 def _validate(views: SubsetViews, found: Recommendation, evidence: Evidence, validation: int) -> Recommendation:
