@@ -22,7 +22,7 @@ from cg_lab.config import read_study
 from cg_lab.data.sources import read_catalog
 from cg_lab.planning.build import build_graph
 from cg_lab.planning.mixture import Spreader
-from cg_lab.recommendation.ranked_mixtures import score_structure
+from cg_lab.recommendation.mixture_scores import score_structure
 from cg_lab.recommendation.subset_relations import FloatArray, SubsetRelations, relate_subsets
 from cg_lab.recommendation.transfer_model import Observations, TransferModel, describe_mixtures
 

@@ -86,7 +86,7 @@ def write_table(world: str, answers: list[Answers]) -> None:
         )
 
 
-def train(world: str, seed: int, mixtures: list[tuple[str, ...]], results: Path) -> None:
+def train(world: str, seed: int, mixtures: list[tuple[str, ...]], results: Path, keep: str = "nothing") -> None:
     """Train on some mixtures and ask about all subsets that they show nothing of; what is done is not repeated."""
     named = ",".join(f"[{','.join(mixture)}]" for mixture in mixtures)
     command = [
@@ -101,7 +101,7 @@ def train(world: str, seed: int, mixtures: list[tuple[str, ...]], results: Path)
     command += [f"data.world={world}", f"data.modalities=[{','.join(MODALITIES)}]", f"data.areas=[{','.join(AREAS)}]"]
     command += [f"data.tasks=[{','.join(TASKS)}]", "data.targets=null", "arms=[zero_shot,related]", f"seeds=[{seed}]"]
     command += [f"design.max_samples={SAMPLES}", f"study={name_study(world, seed)}", f"results_dir={results}"]
-    subprocess.run([*command, "tracking=none", "keep=nothing", "report_images=false"], check=True)
+    subprocess.run([*command, "tracking=none", f"keep={keep}", "report_images=false"], check=True)
 
 
 def name_study(world: str, seed: int) -> str:

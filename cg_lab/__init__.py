@@ -34,7 +34,7 @@ def open_study(folder: str | Path) -> StudyView:
     return frames.open_study(folder)
 
 
-def recommend(target: str, *overrides: str) -> Recommendation:
+def recommend(target: str, *overrides: str, features: bool = False, validation: int = 0) -> Recommendation:
     """Rank what to train on for a target, as the verb of this name does.
 
     Parameters
@@ -43,6 +43,10 @@ def recommend(target: str, *overrides: str) -> Recommendation:
         A subset by name or as Modality:Area:Task.
     overrides
         As on the command line, such as `"data=catalog"`, `"data.path=subsets.csv"`, `"budget.samples=5000"`.
+    features
+        Let the untouched model look at training images of each subset, once.
+    validation
+        Training images of the target that may be looked at too, and that kept fine-tunes are asked about.
 
     Raises
     ------
@@ -55,4 +59,4 @@ def recommend(target: str, *overrides: str) -> Recommendation:
     from cg_lab.config import Request, read_studies
 
     (run,) = open_runs(read_studies(Request(overrides=overrides)), overrides)
-    return rank(run, target)
+    return rank(run, target, features=features, validation=validation)

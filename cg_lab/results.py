@@ -153,6 +153,11 @@ class Layout:
         return self.root / "prepared"
 
     @property
+    def features(self) -> Path:
+        """What untouched backbones see of subsets, for recommendations; may be removed at any time."""
+        return self.root / "features"
+
+    @property
     def database(self) -> Path:
         """MLflow's SQLite file."""
         return self.root / "mlflow.db"

@@ -88,6 +88,10 @@ class Arguments:
     selection: Selection
     confirms: bool
     """Whether `recommend` says how to try what it recommends."""
+    features: bool
+    """Whether `recommend` lets the untouched model look at training images."""
+    validation: int
+    """Training images of the target that `recommend` may look at."""
     detach: bool
     replaces: bool
     """Whether a sweep makes a study that has begun another one."""
@@ -176,6 +180,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
             jobs=_split(parsed, "only"),
         ),
         confirms=getattr(parsed, "confirm", False),
+        features=getattr(parsed, "features", False),
+        validation=getattr(parsed, "validation", 0),
         detach=getattr(parsed, "detach", False),
         replaces=getattr(parsed, "replace", False),
         job=getattr(parsed, "job", None),

@@ -78,6 +78,16 @@ def _add_name(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--confirm", action="store_true", help="say how to hold the first one against simple rules"
         )
+        command.add_argument(
+            "--features", action="store_true", help="let the untouched model look at training images, once"
+        )
+        command.add_argument(
+            "--validation",
+            type=int,
+            default=0,
+            metavar="N",
+            help="look at N training images of the target too, and ask fine-tunes whose weights are kept about them",
+        )
     else:
         what = "a job by the first characters of its id, a cell, or a run by its name in MLflow"
         command.add_argument("name", metavar="JOB", help=what)

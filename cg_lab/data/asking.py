@@ -37,6 +37,13 @@ def pose_test(source: DataSource, subsets: Mapping[str, Subset], target: str, pr
     return Exam(samples=samples, questions=questions)
 
 
+def pose_finding(source: DataSource, subset: Subset, samples: tuple[Sample, ...]) -> tuple[AnyQuestion, ...]:
+    """Ask about the finding of each of a subset's samples."""
+    return tuple(
+        ask_boxes(source, sample) if subset.kind is Kind.DETECTION else ask(source, sample) for sample in samples
+    )
+
+
 def read_blanks(source: DataSource, samples: tuple[Sample, ...]) -> list[Image.Image]:
     """Give an even gray image of the size of each sample's; those of one size are one image."""
     sizes = [image.size for image in source.read_images(samples)]
@@ -78,7 +85,7 @@ def pose_shots(source: DataSource, subsets: Mapping[str, Subset], target: str, p
 def _ask(source: DataSource, subset: Subset, sample: Sample, asked: Mixture | Protocol) -> AnyQuestion:
     """Ask about a sample's finding, where it is, or about which combination of elements it shows."""
     if asked.ask == "finding":
-        return ask_boxes(source, sample) if subset.kind is Kind.DETECTION else ask(source, sample)
+        return pose_finding(source, subset, (sample,))[0]
     right = " ".join(subset.own[place] for place in asked.places)
     most = None if isinstance(asked, Protocol) else MAX_OPTIONS
     return ask_elements(source, sample, right, asked.candidates, most=most)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
+from cg_lab.recommendation.mixture_scores import score_structure
 from cg_lab.recommendation.subset_relations import FloatArray, SubsetRelations
-from cg_lab.recommendation.transfer_model import Observations, TransferModel
+from cg_lab.recommendation.transfer_model import Observations, TransferModel, describe_mixtures
 
 FEWEST_MIXTURES = 4
 """That were asked about a target, for it to be held out."""
@@ -42,11 +43,16 @@ class Calibration:
     gain: Miss
     """Of its gain over the mixture of most subsets that was tried, which stands for all related ones."""
     prefers_all_related: bool
-    """Whether all related subsets together did better than what was predicted to be best, so that they come first."""
+    """Whether all related subsets together did better than any order, so that they come first."""
+    prefers_structure: bool
+    """Whether the order by elements, labels and what an untouched backbone sees did better than that of predictions,
+    and comes first; never where no backbone was asked."""
     regret: float
     """Mean of the best mixture's skill less that of the one that was predicted to be best."""
     related_regret: float
     """The same of what was tried that is nearest to all related subsets together."""
+    structure_regret: float
+    """The same of what elements, labels and features of images put first, without any fine-tune."""
     nearest_regret: float
     """The same of the mixture that shares most elements with the target, in the mean over its samples."""
     random_regret: float
@@ -61,8 +67,10 @@ class _HeldOut:
     gain_miss: float
     related_miss: float
     """Of what was tried that is nearest to all related subsets together."""
+    structure_miss: float
     regret: float
     related_regret: float
+    structure_regret: float
     nearest_regret: float
     random_regret: float
 
@@ -85,14 +93,24 @@ def calibrate(relations: SubsetRelations, observed: Observations) -> Calibration
         return None
     regret = float(np.mean([part.regret for part in held]))
     related_regret = float(np.mean([part.related_regret for part in held]))
-    prefers_all_related = related_regret < regret
+    structure_regret = float(np.mean([part.structure_regret for part in held]))
+    sees = relations.extra_STK.size > 0
+    prefers_all_related = related_regret < (min(regret, structure_regret) if sees else regret)
+    prefers_structure = not prefers_all_related and sees and structure_regret < regret
     return Calibration(
         num_targets=len(held),
-        accuracy=_summarize([part.related_miss if prefers_all_related else part.miss for part in held]),
+        accuracy=_summarize(
+            [
+                part.related_miss if prefers_all_related else part.structure_miss if prefers_structure else part.miss
+                for part in held
+            ]
+        ),
         gain=_summarize([part.gain_miss for part in held]),
         prefers_all_related=prefers_all_related,
+        prefers_structure=prefers_structure,
         regret=regret,
         related_regret=related_regret,
+        structure_regret=structure_regret,
         nearest_regret=float(np.mean([part.nearest_regret for part in held])),
         random_regret=float(np.mean([part.random_regret for part in held])),
     )
@@ -106,12 +124,16 @@ def _hold_out(relations: SubsetRelations, target: int, asked: Observations, rest
     nearest = _measure_nearness(relations, asked, target)
     away_N = ((asked.counts_NS > 0) ^ relations.find_related(target)).sum(axis=1)
     whole = np.argmin(away_N)
+    order_N = score_structure(describe_mixtures(relations, asked.counts_NS, asked.targets_N))
+    plain = np.argmax(order_N)
     return _HeldOut(
         miss=float(missed_N[first]),
         gain_miss=float(missed_N[first] - missed_N[widest]),
         related_miss=float(missed_N[whole]),
+        structure_miss=float(missed_N[plain]),
         regret=float(best - asked.skills_N[first]),
         related_regret=float(best - asked.skills_N[whole]),
+        structure_regret=float(best - asked.skills_N[order_N == order_N.max()].mean()),
         nearest_regret=float(best - asked.skills_N[nearest == nearest.max()].mean()),
         random_regret=float(best - asked.skills_N.mean()),
     )

@@ -20,6 +20,15 @@ from cg_lab.study import Backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedFinetune:
+    """A fine-tune that was shown nothing of the target."""
+
+    id: str
+    parts: tuple[tuple[str, int], ...]
+    """Subsets and how many samples of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What the finished fine-tunes of a results folder tell about a target, its own test questions left out."""
 
@@ -31,6 +40,8 @@ class Evidence:
     """Results about the target, subsets that count as it, or of models that were trained on one of them."""
     num_foreign: int
     """Results of another backbone, recipe or other images."""
+    finetunes: tuple[FinishedFinetune, ...] = ()
+    """That may be asked about validation questions of the target."""
 
 
 def read_evidence(
@@ -81,6 +92,10 @@ def read_evidence(
                 studies[study] = None
     return Evidence(
         observed=_gather(relations, reached),
+        finetunes=tuple(
+            FinishedFinetune(id=tune, parts=parts)
+            for tune, parts in sorted({tune: key[0] for key, models in reached.items() for tune in models}.items())
+        ),
         studies=tuple(studies),
         num_finetunes=len({tune for models in reached.values() for tune in models}),
         num_left_out=len(left_out),

@@ -6,16 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cg_lab.mat import Subset
 from cg_lab.planning.graph import MatGraph
 from cg_lab.planning.members import join
 from cg_lab.recommendation.calibration import Calibration, calibrate
 from cg_lab.recommendation.finished_answers import Evidence
-from cg_lab.recommendation.mixture_search import MOST_SOURCES, MixtureSearch, ScoredMixture
-from cg_lab.recommendation.subset_relations import FloatArray, SubsetRelations, relate_subsets
-from cg_lab.recommendation.transfer_model import FEATURES, TransferModel, describe_mixtures
+from cg_lab.recommendation.mixture_scores import open_search
+from cg_lab.recommendation.mixture_search import ScoredMixture
+from cg_lab.recommendation.subset_features import COLUMNS
+from cg_lab.recommendation.subset_relations import SubsetRelations
+from cg_lab.recommendation.transfer_model import TransferModel
+from cg_lab.recommendation.useful_subsets import UsefulSubset, find_useful
+from cg_lab.recommendation.validation_answers import ValidatedMixture
 
 SCHEMA = 1
 """Of what `--json` prints; raised when a field goes or changes its meaning."""
@@ -26,8 +29,6 @@ LIKELY = 0.6
 """Confidence of the interval whose lower end must show help for it to be likely: that leaves one in five below."""
 MARGIN = 0.05
 """Skill that counts as help."""
-MOST_USEFUL = 3
-"""Combinations that are told as worth annotating."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +61,18 @@ class RankedMixture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UsefulSubset:
-    """A combination of elements that the catalogue does not have, and what it would add if it were annotated."""
+class SourceView:
+    """What an untouched model sees of a subset's training images, for the target."""
 
-    elements: tuple[str, ...]
-    accuracy: float
-    """Expected of the best mixture with it."""
-    gain: float
-    """Less that of the best mixture without it."""
+    subset: str
+    logme: float
+    """Evidence of a linear reading of its own labels, a sample and label; it does not count in the order."""
+    decoded: float
+    """How well the elements that it shares with the target are read off it as elsewhere; 0 is a guess, 1 all right."""
+    similar: float | None
+    """Cosine of its mean features and the target's; it does not count in the order."""
+    probed: float | None
+    """How well the target's labels are read off its images by a reading of this subset's; 0 is a guess, 1 all right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +107,14 @@ class Recommendation:
     """Results of another backbone, recipe or other images."""
     useful: tuple[UsefulSubset, ...]
     """Combinations that would help if they were annotated, most useful first."""
+    source_views: tuple[SourceView, ...] = ()
+    """What an untouched model sees of the first mixture's subsets; empty where it was not asked."""
+    num_images: int = 0
+    """Training images of each subset that it was shown, at most."""
+    num_target_images: int = 0
+    """Training images of the target that were looked at, by it or by fine-tunes; never a test image."""
+    validated: tuple[ValidatedMixture, ...] = ()
+    """Mixtures whose fine-tunes were asked about these images, best first: where there are any, these come first."""
 
 
 def rank_mixtures(
@@ -128,8 +141,12 @@ def rank_mixtures(
     graph, allowed = relations.graph, relations.list_allowed(target)
     calibration = calibrate(relations, evidence.observed)
     model = None if calibration is None else TransferModel(relations, evidence.observed)
-    search = _open_search(relations, model, target, num_samples)
+    search = open_search(relations, model, target, num_samples)
     found = search.search(allowed, MOST_SUBSETS)
+    if calibration is not None and calibration.prefers_structure:
+        plain = open_search(relations, None, target, num_samples).search(allowed, MOST_SUBSETS)[:most]
+        first = {mixture.subsets: place for place, mixture in enumerate(plain)}
+        found.sort(key=lambda mixture: first.get(mixture.subsets, most))
     related = graph.names(
         join(np.flatnonzero(relations.find_related(graph.index[target])).tolist(), len(graph.subsets))
     )
@@ -155,8 +172,44 @@ def rank_mixtures(
         num_observations=len(evidence.observed.skills_N),
         num_left_out=evidence.num_left_out,
         num_foreign=evidence.num_foreign,
-        useful=_find_useful(relations, model, target, num_samples, scale, found) if model and found else (),
+        useful=find_useful(relations, model, target, num_samples, scale.expect, found) if model and found else (),
     )
+
+
+def show_views(relations: SubsetRelations, found: Recommendation) -> Recommendation:
+    """Add what an untouched model sees of the first mixture's subsets."""
+    if not relations.extra_STK.size or not found.mixtures:
+        return found
+    index = relations.graph.index
+    views: list[SourceView] = []
+    for name in found.mixtures[0].subsets:
+        values = relations.extra_STK[index[name], index[found.target]].tolist()
+        known = dict(zip(COLUMNS, values, strict=False))
+        views.append(
+            SourceView(
+                subset=name,
+                logme=known["logme"],
+                decoded=known["decoded"],
+                similar=known.get("similar"),
+                probed=known.get("probed"),
+            )
+        )
+    return replace(found, source_views=tuple(views))
+
+
+def prefer_validated(found: Recommendation, validated: tuple[ValidatedMixture, ...]) -> Recommendation:
+    """Let what the target's own validation questions say come first.
+
+    Help is likely where even the lower end of the best mixture's interval lies above a guess.
+    """
+    if not validated:
+        return found
+    first = validated[0]
+    is_likely = first.low > found.chance + MARGIN * (1 - found.chance)
+    outlook: Outlook = "likely" if is_likely else "unlikely"
+    where = "above" if is_likely else "not surely above"
+    reason = f"fine-tunes of the first of {len(validated)} mixtures answer its own validation questions {where} a guess"
+    return replace(found, validated=validated, outlook=outlook, reason=reason)
 
 
 class _Scale:
@@ -184,27 +237,6 @@ class _Scale:
 
     def _to_accuracy(self, skill: float) -> float:
         return self.chance + skill * (1 - self.chance)
-
-
-def _open_search(
-    relations: SubsetRelations, model: TransferModel | None, target: str, num_samples: int
-) -> MixtureSearch:
-    """Score by the model, or by structure alone where there is none."""
-    place = relations.graph.index[target]
-
-    def score(counts_MS: NDArray[np.int64]) -> FloatArray:
-        targets_M = np.full(len(counts_MS), place)
-        if model is not None:
-            return model.predict(relations, counts_MS, targets_M)
-        return score_structure(describe_mixtures(relations, counts_MS, targets_M))
-
-    return MixtureSearch(relations, num_samples, score)
-
-
-def score_structure(described_MD: FloatArray) -> FloatArray:
-    """Put first what shows most of the elements, then what shows most in its samples, with the target's labels."""
-    column = {name: described_MD[:, place] for place, name in enumerate(FEATURES)}
-    return 3 * column["shown"] + column["shared"] + column["labels"] - column["subsets"] / 10
 
 
 def _describe(
@@ -254,43 +286,3 @@ def _judge(found: list[ScoredMixture], scale: _Scale) -> tuple[Outlook, str]:
     if low <= MARGIN:
         return "unlikely", "on targets held out like this one, such predictions were not surely above a guess"
     return "likely", "on targets held out like this one, four in five such predictions came out above a guess"
-
-
-def _find_useful(
-    relations: SubsetRelations,
-    model: TransferModel,
-    target: str,
-    num_samples: int,
-    scale: _Scale,
-    found: list[ScoredMixture],
-) -> tuple[UsefulSubset, ...]:
-    """Try combinations that differ from the target in one element and that no subset is."""
-    graph, subset = relations.graph, relations.graph[target]
-    have = {part.own for part in graph.subsets}
-    best = scale.expect(found[0].score)
-    sources = [mixture.subsets[0] for mixture in found if len(mixture.subsets) == 1][:MOST_SOURCES]
-    near = [graph[name] for name in sorted([*sources, target])]
-    useful: list[UsefulSubset] = []
-    for factor in range(len(graph.factors)):
-        for value in graph.list_values(factor):
-            own = (*subset.own[:factor], value, *subset.own[factor + 1 :])
-            if own in have:
-                continue
-            new = _make_subset(graph, own, num_samples, subset)
-            search = _open_search(relate_subsets(MatGraph((*near, new), graph.factors)), model, target, num_samples)
-            mixtures = [(_NEW,), *((name, _NEW) for name in sorted(sources))]
-            accuracy = scale.expect(search.score(mixtures)[0].score)
-            useful.append(UsefulSubset(elements=own, accuracy=accuracy, gain=accuracy - best))
-    useful.sort(key=lambda part: (-part.gain, part.elements))
-    return tuple(part for part in useful[:MOST_USEFUL] if part.gain > 0)
-
-
-_NEW = "\x7fnew"
-"""Name of a subset that there is not yet; no catalogue has such a one, and it comes last."""
-
-
-def _make_subset(graph: MatGraph, own: tuple[str, ...], num_samples: int, target: Subset) -> Subset:
-    """Make a subset of some elements, with the labels of its task, which the last factor says."""
-    alike = next((part for part in graph.subsets if part.own[-1] == own[-1]), target)
-    elements = tuple((value,) for value in own)
-    return replace(alike, name=_NEW, elements=elements, num_train=num_samples, num_test=0)

@@ -22,6 +22,8 @@ class SubsetRelations:
     """Whether a source shows an element of a factor that a target shows."""
     labels_ST: FloatArray
     """Labels that both have, among those that either has."""
+    extra_STK: FloatArray
+    """What an untouched backbone tells of a source for a target; no columns where it was not asked."""
 
     @property
     def num_subsets(self) -> int:
@@ -63,6 +65,7 @@ def relate_subsets(graph: MatGraph) -> SubsetRelations:
         graph=graph,
         shared_STF=np.stack(by_factor, axis=-1),
         labels_ST=np.divide(common_ST, either_ST, out=np.zeros_like(common_ST), where=either_ST > 0),
+        extra_STK=np.zeros((len(graph.subsets), len(graph.subsets), 0)),
     )
 
 

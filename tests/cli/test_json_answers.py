@@ -19,7 +19,7 @@ from cg_lab.execution.states import Silence
 from cg_lab.journal import append_event
 from cg_lab.recommendation import RankedMixture, Recommendation
 from cg_lab.recommendation.calibration import Calibration, Miss
-from cg_lab.recommendation.ranked_mixtures import Shown, UsefulSubset
+from cg_lab.recommendation.ranked_mixtures import Shown, SourceView, UsefulSubset, ValidatedMixture
 from cg_lab.results import Failure, Layout, read_plan, write_failure
 from cg_lab.serialize import parse
 from cg_lab.studies.job_pool import PoolUse
@@ -30,6 +30,7 @@ DOCS = Path(__file__).parents[2] / "docs/json.md"
 SHAPES = (
     StudyStatus, CellStatus, Silence, Failure, JobHistory, Attempt, TargetAnswer, QuestionAnswer, StudyList,
     StudyOverview, StudyDetails, PoolUse, Recommendation, RankedMixture, Shown, UsefulSubset, Calibration, Miss,
+    SourceView, ValidatedMixture,
 )  # fmt: skip
 
 
