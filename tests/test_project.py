@@ -63,9 +63,12 @@ from cg_lab.cli import main
 assert main(["plan", "results_dir={tmp_path}"]) == 0
 assert main(["doctor", "--quick", "results_dir={tmp_path}"]) == 0
 assert main(["status", "results_dir={tmp_path}"]) == 0
-assert main(["recommend", "ct-brain-mass", "results_dir={tmp_path}"]) == 0
 """
     assert list_loaded(code, ("torch", "transformers", "mlflow", "pandas", "matplotlib")) == []
+    recommends = (
+        f'from cg_lab.cli import main\nassert main(["recommend", "ct-brain-mass", "results_dir={tmp_path}"]) == 0'
+    )
+    assert list_loaded(recommends, ("torch", "transformers", "mlflow", "matplotlib")) == []
 
 
 def test_import_contracts_hold() -> None:

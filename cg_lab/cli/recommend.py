@@ -12,7 +12,7 @@ from cg_lab.cli.arguments import Arguments
 from cg_lab.cli.json_output import print_json
 from cg_lab.cli.recommendation_text import MOST_TOLD, show_recommendation
 from cg_lab.cli.runs import PlannedRun
-from cg_lab.config import Request
+from cg_lab.config import Request, compose
 from cg_lab.errors import UserError
 from cg_lab.planning.build import build_graph
 from cg_lab.planning.schedule import schedule_epochs
@@ -153,4 +153,17 @@ def _write_command(found: Recommendation, request: Request) -> str:
     ]
     if request.config_dir is not None:
         kept += ["--config-dir", str(request.config_dir)]
-    return shlex.join(["python", "-m", "cg_lab", "sweep", *own, *kept])
+    return shlex.join(["python", "-m", "cg_lab", "sweep", *own, *_undo_overlays(request), *kept])
+
+
+def _undo_overlays(request: Request) -> list[str]:
+    """Take back what a chosen experiment says of its own design and arms."""
+    chosen = [part for part in request.overrides if part.lstrip("+").startswith("experiment=")]
+    if not chosen:
+        return []
+    bare, laid = (
+        compose(replace(request, overrides=("design=recommended_mixture", *parts), multirun=False))[0].plain
+        for parts in ((), chosen)
+    )
+    undone = [f"~design.{key}" for key in laid["design"] if key not in bare["design"]]
+    return [*undone, *(["arms=null"] if laid["arms"] != bare["arms"] else [])]

@@ -1,6 +1,7 @@
 """What a recommendation looks at in a results folder, and what it must not."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,15 +123,16 @@ def test_a_budget_counts_the_samples_that_a_floor_of_steps_takes(
 def test_it_says_how_to_try_the_first_mixture_over_the_same_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    where = [f"results_dir={tmp_path}", "data.world=redundant"]
-    assert main(["recommend", "ct-brain-mass", "--confirm", *where]) == 0
-    command = capsys.readouterr().out.splitlines()[-1]
-    assert command.startswith("python -m cg_lab sweep design=recommended_mixture")
-    assert command.endswith(f"results_dir={tmp_path} data.world=redundant")
-    import shlex
-
-    assert main(["plan", *shlex.split(command)[4:]]) == 0
-    assert "ct-brain-mass" in capsys.readouterr().out
+    for where in (["data.world=redundant"], ["experiment=phantom_recommend_evidence"]):
+        where.append(f"results_dir={tmp_path}")
+        assert main(["recommend", "ct-brain-mass", "--confirm", *where]) == 0
+        command = capsys.readouterr().out.splitlines()[-1]
+        assert command.startswith("python -m cg_lab sweep design=recommended_mixture")
+        assert command.endswith(" ".join(where))
+        assert main(["plan", *shlex.split(command)[4:]]) == 0
+        printed = capsys.readouterr().out
+        assert "ct-brain-mass" in printed
+        assert all(arm in printed for arm in ("unrelated", "nearest_subsets", "all_data"))
 
 
 def test_an_unknown_target_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
