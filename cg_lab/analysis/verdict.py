@@ -137,7 +137,11 @@ def _find_obstacle(part: Evidence) -> str | None:
             "the design has no unrelated or no blind arm here",
         ),
         (
-            ceiling is None or ceiling.low <= 0,
+            ceiling is None,
+            "no model was trained on the target itself (the arm ceiling), so it is not known whether that lifts any",
+        ),
+        (
+            ceiling is not None and ceiling.low <= 0,
             "even training on the target itself does not lift the model above the untouched backbone",
         ),
         (part.num_seeds == 1, f"one seed: numbers are about that very model; a verdict takes {FEWEST_SEEDS} seeds"),
