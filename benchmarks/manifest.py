@@ -1,10 +1,11 @@
 """Plan over a manifest of millions of lines: the first time, again, and with one file touched.
 
-    python benchmarks/manifest.py FOLDER [--rows 2000000] [--files 4000] [--subsets 40]
+    python benchmarks/manifest.py FOLDER [--rows 2000000] [--files 4000] [--subsets 40] [--once]
     python benchmarks/manifest.py FOLDER --rows 20000 --files 20000 --side 96
 
-Every line names a path of its own; so many different files lie there, each under as many names (hard links). Seconds
-and the peak of memory are those of a whole process; seconds of CPU tell what a busy machine hides.
+Every line names a path of its own; so many different files lie there, each under as many names (hard links), or with
+`--once` under one, so that most lines name images that are not there. Seconds and the peak of memory are those of a
+whole process; seconds of CPU tell what a busy machine hides.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Cost:
         return f"{self.seconds:.1f} s ({self.cpu:.1f} s of CPU), {self.memory_gb:.2f} GB"
 
 
-def write_manifest(folder: Path, rows: int, files: int, subsets: int, side: int) -> None:
+def write_manifest(folder: Path, rows: int, files: int, subsets: int, side: int, *, is_once: bool) -> None:
     """Draw the files, link them under other names, and list all names."""
     drawn = folder / "drawn"
     drawn.mkdir(parents=True)
@@ -63,9 +64,9 @@ def write_manifest(folder: Path, rows: int, files: int, subsets: int, side: int)
             number = row % files
             subset = (row // files + number * subsets // files) % subsets
             name = f"images/{row // PER_FOLDER:04d}/{row:07d}.png"
-            if row % PER_FOLDER == 0:
-                (folder / name).parent.mkdir(parents=True)
-            os.link(drawn / f"{number}.png", folder / name)
+            if row == number or not is_once:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                os.link(drawn / f"{number}.png", folder / name)
             label = f"finding {(number // PER_PATIENT + subset) % LABELS}"
             elements = (f"modality {subset % 5}", f"area {subset // 5 % 4}", f"task {subset // 20}")
             writer.writerow([name, label, *elements, f"patient {number // PER_PATIENT}"])
@@ -96,9 +97,10 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=4_000)
     parser.add_argument("--subsets", type=int, default=40)
     parser.add_argument("--side", type=int, default=48)
+    parser.add_argument("--once", action="store_true", help="let each file lie there under one name alone")
     given = parser.parse_args()
     if not given.folder.exists():
-        write_manifest(given.folder, given.rows, given.files, given.subsets, given.side)
+        write_manifest(given.folder, given.rows, given.files, given.subsets, given.side, is_once=given.once)
     results = given.folder / "results"
     shutil.rmtree(results, ignore_errors=True)
     command = [sys.executable, "-m", "cg_lab", "plan", "data=manifest", f"data.path={given.folder / 'manifest.csv'}",
