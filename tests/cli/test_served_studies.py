@@ -40,7 +40,7 @@ def test_a_sweep_that_failed_goes_on_and_reports_without_the_key(
     assert run("sweep", chat, tmp_path) == 0
     assert sum(chat.answered.values()) == len({json.dumps(body) for body in chat.bodies})
     report = (tmp_path / "studies" / "s" / "report.md").read_text(encoding="utf-8")
-    assert "100% of the answers count by the log-probabilities that it gives to the options' letters" in report
+    assert "100 % of the answers count by the log-probabilities that it gives to the options' letters" in report
     assert "zero-shot blind" in report
     results = [json.loads(path.read_bytes()) for path in tmp_path.glob("jobs/*/result.json")]
     assert [result["served"]["num_scored"] for result in results] == [24, 24]
