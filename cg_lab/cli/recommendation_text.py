@@ -38,7 +38,9 @@ def show_recommendation(found: Recommendation, study: Study) -> None:
 
 
 def _tell_evidence(found: Recommendation) -> Iterator[str]:
-    yield f"{found.target}: a guess is {percent(found.chance)}; mixtures of {found.num_samples:,} samples"
+    has_less = any(sum(mixture.samples) < found.num_samples for mixture in found.mixtures)
+    size = f"{'up to ' if has_less else ''}{found.num_samples:,} samples"
+    yield f"{found.target}: a guess is {percent(found.chance)}; mixtures of {size}"
     if found.num_observations:
         yield (
             f"known: {found.num_observations:,} results of {found.num_finetunes:,} fine-tunes about other targets, in "

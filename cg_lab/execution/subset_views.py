@@ -104,6 +104,7 @@ class SubsetViews:
 
     def _open(self) -> tuple[LoadedBackbone, DataSource]:
         if self._backbone is None:
+            transformers.utils.logging.disable_progress_bar()
             self._backbone = load_backbone(self.identity)
         assert self._source is not None
         return self._backbone, self._source
