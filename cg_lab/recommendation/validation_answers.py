@@ -49,7 +49,7 @@ def rank_validated(
     >>> tunes = [FinishedFinetune(id="a", parts=(("x", 8),)), FinishedFinetune(id="b", parts=(("y", 8),))]
     >>> [first, _] = rank_validated(tunes, {"a": 4, "b": 9}, 10, num_samples=8, confidence=0.95)
     >>> first.subsets, first.accuracy, round(first.low, 2)
-    (('y',), 0.9, 0.54)
+    (('y',), 0.9, 0.55)
 
     """
     found: defaultdict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
