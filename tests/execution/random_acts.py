@@ -32,7 +32,7 @@ def play_all() -> int:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--acts", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0, help="of the first run; the next one has the next")
-    parser.add_argument("--keep", action="store_true", help="keep the folders")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of runs without a fault too")
     given = parser.parse_args()
     broken = 0
     for seed in range(given.seed, given.seed + given.runs):
@@ -42,7 +42,7 @@ def play_all() -> int:
         print(f"seed {seed}: {len(faults)} faults in {time.monotonic() - began:.0f} s", flush=True)
         print("".join(f"  fault: {fault}\n" for fault in faults), end="", flush=True)
         broken += bool(faults)
-        if not given.keep:
+        if not given.keep and not faults:
             shutil.rmtree(folder)
     print(f"{given.runs - broken} of {given.runs} runs left nothing broken")
     return min(broken, 1)
