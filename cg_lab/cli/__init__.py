@@ -7,6 +7,7 @@ import warnings
 
 from cg_lab.cli.arguments import parse_arguments
 from cg_lab.cli.configuration import show_configuration
+from cg_lab.cli.interrupts import is_interrupt
 from cg_lab.errors import IgnoredSettingWarning, InterruptedByUserError, UserError, is_denied, is_disk_trouble
 from cg_lab.passwords import hide_passwords
 
@@ -33,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     except InterruptedByUserError as error:
         print(f"\n{error}", file=sys.stderr)
         return 130
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, Exception) and not is_interrupt(error):
+            raise
         print("\nstopped", file=sys.stderr)
         return 130
 

@@ -1,4 +1,4 @@
-"""Ctrl-C that arrives while Python tidies up."""
+"""Ctrl-C that arrives while Python tidies up, or in a library that hands it on as something else."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ def _repeat(unraisable: UnraisableHookArgs) -> None:
     timer = threading.Timer(PAUSE_S, signal.pthread_kill, (main, signal.SIGINT))
     timer.daemon = True
     timer.start()
+
+
+def is_interrupt(error: Exception) -> bool:
+    """Tell whether a fault is a Ctrl-C that a library of compiled code has put into words of its own.
+
+    >>> is_interrupt(ValueError("Error building validator: KeyboardInterrupt: ")), is_interrupt(ValueError("no"))
+    (True, False)
+    """
+    return KeyboardInterrupt.__name__ in str(error)

@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from cg_lab.cli import main
+
 LOST_IN_A_CALLBACK = """
 import signal, time, weakref
 from cg_lab.cli.interrupts import repeat_lost_interrupts
@@ -32,3 +36,14 @@ def test_other_faults_there_are_printed_as_python_does() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "lost\n"
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_an_interrupt_that_a_library_puts_into_its_own_words_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: list[str]) -> None:
+        raise ValueError("Error building validator:\n  KeyboardInterrupt: ")
+
+    monkeypatch.setattr("cg_lab.cli.parse_arguments", fail)
+    assert main(["plan"]) == 130
+    assert capsys.readouterr().err == "\nstopped\n"

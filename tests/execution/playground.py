@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cg_lab.cli import main
+from cg_lab.cli.interrupts import repeat_lost_interrupts
 from cg_lab.errors import InterruptedByUserError
 from cg_lab.execution.bench import Bench, Conduct, Job, Surface
 from cg_lab.execution.local import LocalCluster, list_workers
@@ -141,6 +142,7 @@ def submit_forked(self: LocalCluster, submission: Submission, after: Submission 
 def do(words: list[str], log: Path, *, is_calm: bool = False) -> None:
     """Do one act, in a process of its own."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    repeat_lost_interrupts()
     if is_calm:
         os.environ[CALM] = "1"
     LocalCluster.submit = submit_forked  # type: ignore[method-assign]
