@@ -186,7 +186,8 @@ class _Session:
         if scores is None:
             raise UserError(
                 f"model.option_log_probs: the server at {self._server.url} gives no log-probabilities of a prompt's "
-                "tokens, as vLLM does; with model.option_log_probs=false what it writes counts"
+                "tokens, as vLLM does; with model.option_log_probs=false what it writes counts. Its replies are kept: "
+                "another server of the model is asked anew with a mark, such as model.revision=second"
             )
         self._taken.text_scores[place] = scores
         del self._taken.put[place]

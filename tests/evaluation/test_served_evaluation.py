@@ -207,10 +207,14 @@ def test_options_are_put_beside_what_is_written_in_every_order(chat: ChatServer,
 
 def test_a_server_that_reads_no_log_probabilities_of_prompts_is_told(chat: ChatServer, tmp_path: Path) -> None:
     chat.gives_log_probs = False
-    with pytest.raises(
-        UserError, match=r"model.option_log_probs: .* as vLLM does; with .*=false what it writes counts"
-    ):
+    with pytest.raises(UserError, match=r"model.option_log_probs: .*=false what it writes counts.*revision=second"):
         ask(chat, tmp_path, put_options())
+    chat.gives_log_probs = True
+    with pytest.raises(UserError, match=r"model.option_log_probs"):
+        ask(chat, tmp_path, put_options())
+    marked = replace(put_options(), model=replace(OPTIONS, revision="second"))
+    done, _, _ = ask(chat, tmp_path / "second", marked)
+    assert done.metrics["scored_share"] == 1
 
 
 def test_a_cost_is_kept_to_over_commands_and_names_what_was_spent(chat: ChatServer, tmp_path: Path) -> None:
