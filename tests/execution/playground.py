@@ -380,7 +380,8 @@ def find_false_runs(layout: Layout, study: str, store: str) -> Iterator[str]:
     wanted = {record.key for record in build_records(plan, layout)}
     query = (
         "SELECT tags.value, runs.status, runs.lifecycle_stage, runs.run_uuid FROM runs JOIN tags USING (run_uuid) "
-        "JOIN experiments USING (experiment_id) WHERE tags.key = 'cg_lab.key' AND experiments.name = ?"
+        "JOIN experiments USING (experiment_id) WHERE tags.key = 'cg_lab.key' AND experiments.name = ? "
+        "ORDER BY runs.rowid"
     )
     frozen = (
         "SELECT key, value FROM params WHERE run_uuid = :run UNION SELECT key, value FROM latest_metrics WHERE "
@@ -391,15 +392,18 @@ def find_false_runs(layout: Layout, study: str, store: str) -> Iterator[str]:
             (key, status, stage, base.execute(frozen, {"run": run}).fetchall())
             for key, status, stage, run in base.execute(query, (study,)).fetchall()
         ]
-    active = {key: facts for key, _, stage, facts in rows if stage == "active"}
-    if sorted(key for key, _, stage, _ in rows if stage == "active") != sorted(wanted):
-        yield f"{sorted(set(active) ^ wanted)} are too many, missing or there twice"
-    for key, status, stage, facts in rows:
-        if stage == "active" and status != "FINISHED":
-            yield f"run {key} is {status}"
-        # MLflow changes no parameter, value or point of a curve: what had another one gives way to a new run.
-        if stage != "active" and active.get(key) == facts:
-            yield f"run {key} is in Deleted, though nothing else stands in its place"
+    shown = [key for key, _, stage, _ in rows if stage == "active"]
+    if sorted(shown) != sorted(wanted):
+        yield f"{sorted(set(shown) ^ wanted)} are too many, missing or there twice"
+    yield from (
+        f"run {key} is {status}" for key, status, stage, _ in rows if stage == "active" and status != "FINISHED"
+    )
+    # MLflow changes no parameter, value or point of a curve: what had another one gives way to a new run.
+    last: dict[str, tuple[str, list[Any]]] = {}
+    for key, _, stage, facts in rows:
+        if last.get(key) == ("deleted", facts):
+            yield f"run {key} is in Deleted, though one that says the same took its place"
+        last[key] = stage, facts
 
 
 def list_temporary(folder: Path) -> list[Path]:
