@@ -33,12 +33,6 @@ class SubsetFeatures:
     """Hidden state behind the last layer at the end of each question, image and all."""
     labels: tuple[str, ...]
 
-    def keep_first(self, count: int) -> SubsetFeatures:
-        """Give the first few images."""
-        return SubsetFeatures(
-            image_ND=self.image_ND[:count], prompt_ND=self.prompt_ND[:count], labels=self.labels[:count]
-        )
-
     @property
     def joined_ND(self) -> FloatArray:
         """Both beside each other."""
