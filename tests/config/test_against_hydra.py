@@ -109,6 +109,21 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
         assert compose(Request(config_dir=tmp_path, config_name="mine"))[0].plain["seeds"] == seeds
 
 
+@pytest.mark.parametrize("is_in_file", [True, False])
+def test_a_file_that_changes_in_a_further_folder_is_read_again(tmp_path: Path, is_in_file: bool) -> None:
+    (tmp_path / "site").mkdir()
+    asked = f"[file://{tmp_path}/site]"
+    said, overrides = (
+        ("", (f"hydra.searchpath={asked}",)) if not is_in_file else (f"hydra: {{searchpath: {asked}}}", ())
+    )
+    (tmp_path / "mine.yaml").write_text(f"defaults: [config, sited, _self_]\n{said}\n")
+    for seeds in ([9], [8, 7]):
+        (tmp_path / "site" / "sited.yaml").write_text(f"seeds: {seeds}\n")
+        found = compose(Request(config_dir=tmp_path, config_name="mine", overrides=overrides))
+        assert found[0].plain["seeds"] == seeds
+    assert compose(Request())[0].plain["seeds"] != seeds
+
+
 def test_a_composed_configuration_can_be_changed_without_changing_the_next() -> None:
     compose(Request())[0].plain["finetune"]["epochs"] = "spoilt"
     assert compose(Request())[0].plain["finetune"]["epochs"] != "spoilt"
