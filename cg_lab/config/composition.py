@@ -174,6 +174,11 @@ class Composer:
             return Resolved(plain={}, missing=tuple(sorted(OmegaConf.missing_keys(config))))
         return Resolved(plain={str(key): value for key, value in cast("dict[Any, Any]", plain).items()}, missing=())
 
+    def load(self, choices: tuple[str, ...]) -> dict[str, Any]:
+        """Compose a configuration with choices of groups, and leave it unresolved."""
+        config = pickle.loads(self._find_shape(choices).pickled)  # noqa: S301 - our own, in memory
+        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=False))
+
     def _parse(self, override: str) -> Override:
         if override not in self._parsed:
             self._parsed[override] = self._parser.parse_override(override)

@@ -8,14 +8,14 @@ from typing import Any, cast
 from cg_lab.config.folder import CONFIG_NAME, find_config_dir, list_choices
 
 
-def load_default(overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Give the default configuration, or that with other choices, as plain data."""
-    from hydra import compose as hydra_compose, initialize_config_dir
-    from omegaconf import OmegaConf
+def load_default(choices: Sequence[str] = ()) -> dict[str, Any]:
+    """Give the default configuration, or that with other choices of groups, as plain data that is not resolved."""
+    from hydra import initialize_config_dir
+
+    from cg_lab.config.composition import Composer
 
     with initialize_config_dir(str(find_config_dir()), version_base="1.3"):
-        plain = OmegaConf.to_container(hydra_compose(CONFIG_NAME, list(overrides)), resolve=False)
-    return cast("dict[str, Any]", plain)
+        return Composer(CONFIG_NAME, find_config_dir(), None).load(tuple(choices))
 
 
 def list_keys() -> list[str]:
