@@ -49,10 +49,14 @@ def read_runs(uri: str, study: str) -> pd.DataFrame:
     """
     try:
         engine = create_engine(uri)
-        with engine.connect() as connection:
-            runs = _fetch(connection, RUNS, study)
-            parts = {prefix: _fetch(connection, VALUES.format(table=table), study) for prefix, table in PARTS.items()}
-        engine.dispose()
+        try:
+            with engine.connect() as connection:
+                runs = _fetch(connection, RUNS, study)
+                parts = {
+                    prefix: _fetch(connection, VALUES.format(table=table), study) for prefix, table in PARTS.items()
+                }
+        finally:
+            engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
         raise TrackingError(
             f"{hide_passwords(uri)} can't be read: {hide_passwords(str(error)).splitlines()[0]}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import tarfile
 import time
 import zipfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -230,11 +232,9 @@ def test_weights_that_no_open_evaluation_needs_go_only_if_asked(root: Path, caps
 
 
 def test_results_that_runs_in_mlflow_show_stay(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import sqlite3
-
     make_stray(root)
     owner = read_json(Layout(root).stamp)["id"]
-    with sqlite3.connect(root / "mlflow.db") as base:
+    with closing(sqlite3.connect(root / "mlflow.db")) as base, base:
         base.executescript(f"""
             CREATE TABLE experiments (experiment_id, name, lifecycle_stage);
             CREATE TABLE experiment_tags (experiment_id, key, value);
