@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -19,6 +18,7 @@ from cg_lab.analysis.measuring import ArmEffect
 from cg_lab.arms import REFERENCES, Arm
 from cg_lab.percentages import percent
 from cg_lab.reporting.names import name_arm, name_questions
+from cg_lab.reporting.svg import shorten
 from cg_lab.reporting.words import points, shares
 
 FACTOR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
@@ -235,10 +235,9 @@ def plot_losses(effects: StudyEffects) -> StyledFigure | None:
 
 
 def _draw_interval(axes: Axes, row: float, interval: Interval, colour: str, *, text: str, marker: str = "o") -> None:
-    line = [interval.low, interval.high]
-    axes.plot(line, [row, row], color=colour, linewidth=2.2, solid_capstyle="round", gid=tip(text), clip_on=False)
     axes.plot(
-        interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white", gid=tip(text),
+        [interval.low, interval.estimate, interval.high], [row] * 3, color=colour, linewidth=2.2,
+        solid_capstyle="round", marker=marker, markevery=[1], markersize=6.5, markeredgecolor="white", gid=tip(text),
         clip_on=False,
     )  # fmt: skip
 
@@ -271,7 +270,7 @@ def to_svg(figure: StyledFigure) -> str:
     metadata = {"Date": None, "Creator": None, "Title": str(figure.get_label())}
     figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     text = buffer.getvalue()
-    return re.sub(f'<g id="{TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text[text.index("<svg") :])
+    return shorten(text[text.index("<svg") :], TIP)
 
 
 def to_pdf(figure: StyledFigure) -> bytes:

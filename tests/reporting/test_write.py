@@ -40,7 +40,7 @@ NUM = 90
 ROOT = Path(__file__).resolve().parents[2]
 MOST_CPU_S = 40.0
 """Of a report of a thousand cells and a thousand comparisons beside it; a third of it on a calm core."""
-MOST_MB = 1.0
+MOST_MB = 0.6
 
 
 def write_predictions(layout: Layout, plan: Plan, lost: set[str]) -> None:
