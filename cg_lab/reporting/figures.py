@@ -84,6 +84,8 @@ def plot_answer(effects: StudyEffects) -> StyledFigure:
     """
     asked = [(contrast, _list_answering(contrast)) for contrast in effects.contrasts[:MOST_ANSWERED]]
     figure = _plot_panels(effects, asked, row_height=0.25)
+    for axes, (contrast, _) in zip(figure.axes, asked, strict=True):
+        _tell_further(axes, contrast)
     return entitle(figure, "What each word rests on: accuracy with 95 percent intervals, and every seed")
 
 
@@ -101,6 +103,7 @@ def plot_answers(effects: StudyEffects) -> list[StyledFigure]:
             whole = height + ABOVE + BELOW
             axes = figure.add_axes((left / WIDTH, BELOW / whole, 1 - (left + 0.35) / WIDTH, height / whole))
             _draw_contrast(axes, contrast, parts, names[contrast.contrast.id])
+            _tell_further(axes, contrast)
         figures.append(entitle(figure, f"{names[contrast.contrast.id]}: accuracy with 95 percent intervals"))
     return figures
 
@@ -156,6 +159,10 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, asked: Sequence[ArmEffe
     show_percent(axes.xaxis)
     _name_rows(axes, [name_arm(effect.arm, effect.variant) for effect in asked])
     axes.set_title(f"{name}: {contrast.word}", loc="left", fontsize=10, fontweight="bold")
+
+
+def _tell_further(axes: Axes, contrast: ContrastEffect) -> None:
+    """Say below a panel what would decide its question."""
     if contrast.further:
         axes.set_xlabel(contrast.further.label, loc="right", fontsize=8.5, color="#555555")
 

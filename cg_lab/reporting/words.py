@@ -198,7 +198,8 @@ def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
     said = [
         f"{name}: {contrast.word}. The {related.arm.traits.words} model reached {percent(related.accuracy.estimate)}"
     ]
-    gains = related.gains
+    named = {part.over for part in contrast.decision.unresolved}  # by the reason, with their p-values
+    gains = {arm: gain for arm, gain in related.gains.items() if arm.traits.words not in named}
     if related.arm is Arm.MULTI_TASK and Arm.CEILING in gains:
         said.append(f", {points(gains[Arm.CEILING])} over training on the target alone")
     over = [

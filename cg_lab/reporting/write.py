@@ -52,7 +52,7 @@ from cg_lab.reporting.tables import (
     write_csv,
 )
 from cg_lab.reporting.trends import plot_curves, plot_splits
-from cg_lab.reporting.words import MERGING, points, shares, signed, tell_registration, tell_story
+from cg_lab.reporting.words import MERGING, MOST_TOLD, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, read_rows, write_text
 
@@ -193,6 +193,8 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "most_answered": MOST_ANSWERED,
         "most_panels": MOST_PANELS,
         "shown": shown,
+        "is_told_in_part": total > MOST_TOLD,
+        "told": {part.contrast.id: number for number, part in enumerate(effects.contrasts[:MOST_TOLD], start=1)},
         "most_shown": MOST_SHOWN,
         "cut": f"{len(shown)} of {total:,} held-out questions, at even steps along their list; the .csv files have all."
         if len(shown) < total
