@@ -18,7 +18,6 @@ from cg_lab.analysis.measuring import ArmEffect
 from cg_lab.arms import REFERENCES, Arm
 from cg_lab.percentages import percent
 from cg_lab.reporting.names import name_arm, name_questions
-from cg_lab.reporting.svg import shorten
 from cg_lab.reporting.words import points, shares
 
 FACTOR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
@@ -92,6 +91,22 @@ def plot_answer(effects: StudyEffects) -> StyledFigure:
 def plot_answers(effects: StudyEffects) -> list[StyledFigure]:
     """Plot the same as a figure for each held-out question, with axes that stand in line below each other."""
     asked = [(contrast, _list_answering(contrast)) for contrast in effects.contrasts[:MOST_ANSWERED]]
+    figures = _plot_apart(effects, asked)
+    for figure, (contrast, _) in zip(figures, asked, strict=True):
+        _tell_further(figure.axes[0], contrast)
+    return figures
+
+
+def plot_questions(effects: StudyEffects) -> list[StyledFigure]:
+    """Plot accuracy by arm as a figure for each held-out question; none where `plot_answers` has every arm of all."""
+    asked = [(contrast, _list_asked(contrast)) for contrast in effects.contrasts[:MOST_PANELS]]
+    is_shown = len(asked) <= MOST_ANSWERED and all(len(_list_answering(part)) == len(arms) for part, arms in asked)
+    return [] if is_shown else _plot_apart(effects, asked)
+
+
+def _plot_apart(
+    effects: StudyEffects, asked: Sequence[tuple[ContrastEffect, Sequence[ArmEffect]]]
+) -> list[StyledFigure]:
     names = name_questions(effects.plan)
     longest = max(len(name_arm(part.arm, part.variant)) for _, parts in asked for part in parts)
     height = 0.25 * max(len(parts) for _, parts in asked)
@@ -103,7 +118,6 @@ def plot_answers(effects: StudyEffects) -> list[StyledFigure]:
             whole = height + ABOVE + BELOW
             axes = figure.add_axes((left / WIDTH, BELOW / whole, 1 - (left + 0.35) / WIDTH, height / whole))
             _draw_contrast(axes, contrast, parts, names[contrast.contrast.id])
-            _tell_further(axes, contrast)
         figures.append(entitle(figure, f"{names[contrast.contrast.id]}: accuracy with 95 percent intervals"))
     return figures
 
@@ -269,15 +283,6 @@ def entitle(figure: StyledFigure, title: str) -> StyledFigure:
     """Name a figure; files that it is saved to carry the name."""
     figure.set_label(title)
     return figure
-
-
-def to_svg(figure: StyledFigure) -> str:
-    """Give a figure as SVG text with its letters as letters, and what marks say when pointed at as their titles."""
-    buffer = io.StringIO()
-    metadata = {"Date": None, "Creator": None, "Title": str(figure.get_label())}
-    figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
-    text = buffer.getvalue()
-    return shorten(text[text.index("<svg") :], TIP)
 
 
 def to_pdf(figure: StyledFigure) -> bytes:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
+
+from cg_lab.reporting.figures import TIP, StyledFigure
 
 PLACED = ("d", "x", "y", "width", "height", "transform")
 """Attributes that hold coordinates."""
@@ -14,7 +17,19 @@ SPACE = re.compile(r"\s*([A-Za-z])\s*|\s+")
 LETTERS = 7
 """Of the ids of marks and clipping paths, which are hashes of what they are."""
 POINT = re.compile(r"\s*M[^a-zA-Z]*")
+RULE = re.compile(r"\.s[0-9a-f]{6}\{[^}]*\}")
+SHEET = re.compile(rf"<style>((?:{RULE.pattern})*)</style>\n")
+MARK = re.compile(r'<defs><path id="(m[0-9a-f]{6})"[^>]*/>\n</defs>\n')
 NOT_TURNED = re.compile(r"rotate\(-?0 .*")
+
+
+def to_svg(figure: StyledFigure) -> str:
+    """Give a figure as SVG text with its letters as letters, and what marks say when pointed at as their titles."""
+    buffer = io.StringIO()
+    metadata = {"Date": None, "Creator": None, "Title": str(figure.get_label())}
+    figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    text = buffer.getvalue()
+    return shorten(text[text.index("<svg") :], TIP)
 
 
 def shorten(text: str, tip: str) -> str:
@@ -40,6 +55,19 @@ def shorten(text: str, tip: str) -> str:
     root.text = "\n"
     root.attrib = {"xmlns": "http://www.w3.org/2000/svg", **root.attrib, "stroke-linejoin": "round"}
     return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def share_definitions(page: str) -> str:
+    """Let the figures of a page share classes and marks: each is named by what it is, so that once will do."""
+    rules = dict.fromkeys(rule for sheet in SHEET.findall(page) for rule in RULE.findall(sheet))
+    known: set[str] = set()
+
+    def keep_first(found: re.Match[str]) -> str:
+        is_known = found[1] in known
+        known.add(found[1])
+        return "" if is_known else found[0]
+
+    return MARK.sub(keep_first, SHEET.sub("", page)).replace("</style>", f"{''.join(rules)}\n</style>", 1)
 
 
 def _shorten_children(parent: ET.Element, tip: str, classes: dict[str, str], digits: int = 1) -> None:

@@ -128,7 +128,7 @@ def _answer(effects: StudyEffects) -> str:
     if least > counts[Verdict.COMPOSES]:
         start += f" That it does so in at least {least} of them is shown, without saying in which."
     lead = "Of the others" if counts[Verdict.COMPOSES] else "Of these"
-    mean = f" Over all of them, related training changed accuracy by {' and '.join(pooled)}." if pooled else ""
+    mean = f" The mean gain of related training is {' and '.join(pooled)}." if pooled else ""
     return f"{warn_of_ceilings(effects)} {start}".lstrip() + (f" {lead}, {', '.join(others)}." if others else "") + mean
 
 

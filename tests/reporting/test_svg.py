@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from cg_lab.reporting.figures import StyledFigure, entitle, styled, tip, to_svg
+from cg_lab.reporting.figures import StyledFigure, entitle, styled, tip
+from cg_lab.reporting.svg import share_definitions, to_svg
 
 SAID = 'a < b & "c": 12.3456'
 
@@ -53,3 +54,12 @@ def test_a_class_means_the_same_in_every_figure() -> None:
     red, blue = draw("#ff0000"), draw("#0000ff")
     assert red != blue
     assert {name: red[name] for name in red if name in blue} == {name: blue[name] for name in blue if name in red}
+
+
+def test_figures_of_a_page_share_classes_and_marks_of_the_first(drawn: str) -> None:
+    sheet = re.findall(r"<style>(.*?)</style>", drawn)[0]
+    page = share_definitions(f"<style>p {{}}</style>{drawn}{drawn}")
+    assert page.startswith(f"<style>p {{}}{sheet}\n</style><svg")
+    assert page.count("<style>") == 1
+    assert {page.count(f'id="{name}"') for name in re.findall(r' id="(m\w+)"', drawn)} == {1}
+    assert page.count("<use") == 2 * drawn.count("<use")
