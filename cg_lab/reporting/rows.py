@@ -46,7 +46,7 @@ def list_told(summaries: Iterable[Summary]) -> list[Told]:
             Told(
                 what=what, group=part.group.replace("=", ": "), num_questions=part.num_questions,
                 value=f"{value} points" if is_gain else value,
-                interval=f"{low} to {high}" if part.value.low < part.value.high else "",  # one model, or seeds of one mind, have none
+                interval=f"{low} to {high}" if part.value.low < part.value.high else "",  # none over one model
             )
         )  # fmt: skip
     return told
