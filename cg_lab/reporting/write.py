@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -223,6 +224,7 @@ def open_templates() -> jinja2.Environment:
         "signed": signed,
         "shares": shares,
         "cell": _escape_cell,
+        "unbroken": _keep_together,
     }
     return environment
 
@@ -233,3 +235,12 @@ def _escape_cell(text: str) -> str:
     for mark in "\\`*[]|":
         told = told.replace(mark, f"\\{mark}")
     return told.replace("<", "&lt;")
+
+
+def _keep_together(text: str) -> str:
+    """Let no line end within an interval or a p-value."""
+    return re.sub(
+        r"(?<=\bp) ([=<]) |(?<=\d,) (?=[+-]?\d+(?:\.\d+)?\])",
+        lambda gap: f"\u00a0{gap[1]}\u00a0" if gap[1] else "\u00a0",
+        text,
+    )

@@ -40,7 +40,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> ReportFiles:
 
 
 def read_pages(files: ReportFiles) -> list[str]:
-    return [unescape(path.read_text(encoding="utf-8")) for path in (files.markdown, files.html)]
+    texts = (path.read_text(encoding="utf-8") for path in (files.markdown, files.html))
+    return [unescape(text).replace("\u00a0", " ") for text in texts]
 
 
 def test_no_reason_and_no_p_value_is_told_twice(files: ReportFiles) -> None:
@@ -65,6 +66,14 @@ def test_what_would_decide_a_question_stands_beside_its_word_and_in_its_reason(f
     page = read_pages(files)[1]
     assert labels
     assert all(page.count(f">{label}<") == count for label, count in labels.items())
+
+
+def test_no_line_of_the_page_ends_within_an_interval_or_a_p_value(files: ReportFiles) -> None:
+    page = unescape(files.html.read_text(encoding="utf-8"))
+    shown = page[page.index('class="answer"') : page.index("What this does not show")]
+    assert re.search(r"\[[+-]\d+,\u00a0[+-]\d+\]", shown)
+    assert re.search(r"p\u00a0=\u00a00", shown)
+    assert not re.search(r"\[[^\]]* [^\]]*\]|\bp [=<]", re.sub(r"<svg.*?</svg>", "", shown, flags=re.DOTALL))
 
 
 def test_gains_that_a_reason_names_are_left_to_it(files: ReportFiles) -> None:
