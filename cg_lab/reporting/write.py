@@ -53,6 +53,7 @@ from cg_lab.reporting.tables import (
     list_transfers,
     write_csv,
 )
+from cg_lab.reporting.trainings import list_trained
 from cg_lab.reporting.trends import plot_curves, plot_splits
 from cg_lab.reporting.words import MERGING, MOST_TOLD, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
@@ -125,6 +126,7 @@ def write_report(layout: Layout, study: str, *, images: bool = True, folder: Pat
         "answers": list_answers(plan, readings.metrics, {part.contrast.id for part in content["shown"]}),
         "examples": illustrate(plan, layout, readings.scores, images=images),
         "registered": tell_registration(plan, registration),
+        "trained": list_trained(plan, layout),
         "pages": write_answer_pages(plan, layout, readings, open_templates(), folder, images=images),
     }
     write_text(files.markdown, open_templates().get_template("report.md.j2").render(content))
