@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from textwrap import fill
 from typing import Any
 
 from matplotlib import style
@@ -29,6 +30,8 @@ MOST_ANSWERED = 4
 MOST_ROWS = 60
 WIDTH, ABOVE, BELOW = 4.6, 0.28, 0.55
 """Inches of a panel, above its axes, and below them."""
+LETTERS = 36
+"""Of a line of a panel's title, or of a row's name."""
 COMPARED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.ALONE)
 """Arms that the main one is compared with where a word is given, in the order in which they are read."""
 TIP = "tip: "
@@ -110,12 +113,14 @@ def _plot_apart(
     names = name_questions(effects.plan)
     longest = max(len(name_arm(part.arm, part.variant)) for _, parts in asked for part in parts)
     height = 0.25 * max(len(parts) for _, parts in asked)
+    lines = max(_wrap_title(contrast, names[contrast.contrast.id]).count("\n") for contrast, _ in asked)
+    above = ABOVE + 0.18 * lines
     left = min(0.15 + 0.07 * longest, WIDTH / 2)
     figures: list[StyledFigure] = []
     for contrast, parts in asked:
         with styled():
-            figure = StyledFigure(figsize=(WIDTH, height + ABOVE + BELOW))
-            whole = height + ABOVE + BELOW
+            figure = StyledFigure(figsize=(WIDTH, height + above + BELOW))
+            whole = height + above + BELOW
             axes = figure.add_axes((left / WIDTH, BELOW / whole, 1 - (left + 0.35) / WIDTH, height / whole))
             _draw_contrast(axes, contrast, parts, names[contrast.contrast.id])
         figures.append(entitle(figure, f"{names[contrast.contrast.id]}: accuracy with 95 percent intervals"))
@@ -172,7 +177,12 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, asked: Sequence[ArmEffe
     axes.set_xlim(0, 1)
     show_percent(axes.xaxis)
     _name_rows(axes, [name_arm(effect.arm, effect.variant) for effect in asked])
-    axes.set_title(f"{name}: {contrast.word}", loc="left", fontsize=10, fontweight="bold")
+    axes.set_title(_wrap_title(contrast, name), loc="left", fontsize=10, fontweight="bold")
+
+
+def _wrap_title(contrast: ContrastEffect, name: str) -> str:
+    """Write a panel's title on as many lines as keep its word in sight."""
+    return fill(f"{name}: {contrast.word}", LETTERS)
 
 
 def _tell_further(axes: Axes, contrast: ContrastEffect) -> None:
@@ -274,7 +284,7 @@ def show_percent(axis: Axis) -> None:
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [fill(name, LETTERS) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
 

@@ -12,6 +12,7 @@ import pytest
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Cell
 from cg_lab.questions import AnyQuestion
+from cg_lab.reporting.figures import plot_answers
 from cg_lab.reporting.words import MOST_TOLD
 from cg_lab.reporting.write import ReportFiles, write_report
 from cg_lab.results import Layout
@@ -99,3 +100,14 @@ def test_a_word_leads_to_its_reason_and_where_that_is_not_in_the_text_the_table_
     cut = write_report(layout, "s", images=False, folder=folder / "cut")
     for text in read_pages(cut):
         assert [text.count(part.reason) for part in files.effects.contrasts] == [1, 1, 1]
+
+
+def test_a_long_title_goes_on_in_a_further_line_so_that_its_word_is_seen(
+    files: ReportFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = plot_answers(files.effects)[0]
+    monkeypatch.setattr("cg_lab.reporting.figures.LETTERS", 14)
+    after = plot_answers(files.effects)[0]
+    assert before.axes[0].get_title(loc="left") == "CT Brain Mass: no evidence"
+    assert after.axes[0].get_title(loc="left") == "CT Brain Mass:\nno evidence"
+    assert after.get_figheight() > before.get_figheight()
