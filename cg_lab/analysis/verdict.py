@@ -11,6 +11,7 @@ import numpy as np
 from cg_lab.analysis.adjusted_p_values import Family, adjust_sequences
 from cg_lab.analysis.bootstrap import FloatArray, Interval
 from cg_lab.analysis.looks import combine_looks
+from cg_lab.percentages import tell_p
 from cg_lab.planning.study_power import share_level
 from cg_lab.study import FEWEST_SEEDS
 
@@ -195,7 +196,7 @@ def _decide_one(
     part: Evidence, adjusted_C: FloatArray, raw: tuple[float, float, bool], rules: Rules, size: int
 ) -> Decision:
     first, last = (float(p_value) for p_value in adjusted_C)
-    level, shown, is_harm = rules.level + ROUNDING, f"adjusted p = {float(adjusted_C[0]):.2g}", raw[2]
+    level, shown, is_harm = rules.level + ROUNDING, f"adjusted {tell_p(first)}", raw[2]
     comparisons, alone = list_first(part), list_alone(part)
     p_composes, p_alone = (last, raw[1]) if alone and not is_harm else (None, None)
     left: tuple[Unresolved, ...] = ()
@@ -206,7 +207,7 @@ def _decide_one(
         verdict, reason = Verdict.HARMS, f"below zero-shot and unrelated, {shown}"
     elif alone and last <= level:
         verdict = Verdict.COMPOSES
-        reason = f"above zero-shot, unrelated, blind and each source alone, adjusted p = {last:.2g}"
+        reason = f"above zero-shot, unrelated, blind and each source alone, adjusted {tell_p(last)}"
     else:
         left = _find_unresolved(alone, rules.level, size)
         why = _tell_unresolved(left, size) if alone else _explain_no_sources(part)
@@ -251,7 +252,7 @@ def _tell_unresolved(left: Sequence[Unresolved], size: int) -> str:
 
 
 def _tell_gain(part: Unresolved) -> str:
-    return f"over {part.over} ({part.gain.estimate * 100:+.0f} points, p = {part.gain.p_value:.2g})"
+    return f"over {part.over} ({part.gain.estimate * 100:+.0f} points, {tell_p(part.gain.p_value)})"
 
 
 def _explain_no_sources(part: Evidence) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from textwrap import fill
 from typing import Any
 
 from matplotlib import style
@@ -30,6 +30,8 @@ MOST_ANSWERED = 4
 MOST_ROWS = 60
 WIDTH, ABOVE, BELOW = 4.6, 0.28, 0.55
 """Inches of a panel, above its axes, and below them."""
+LETTERS = 36
+"""Of a line of a panel's title, or of a row's name."""
 COMPARED = (Arm.ZERO_SHOT, Arm.UNRELATED, Arm.ALONE)
 """Arms that the main one is compared with where a word is given, in the order in which they are read."""
 TIP = "tip: "
@@ -84,21 +86,41 @@ def plot_answer(effects: StudyEffects) -> StyledFigure:
     """
     asked = [(contrast, _list_answering(contrast)) for contrast in effects.contrasts[:MOST_ANSWERED]]
     figure = _plot_panels(effects, asked, row_height=0.25)
+    for axes, (contrast, _) in zip(figure.axes, asked, strict=True):
+        _tell_further(axes, contrast)
     return entitle(figure, "What each word rests on: accuracy with 95 percent intervals, and every seed")
 
 
 def plot_answers(effects: StudyEffects) -> list[StyledFigure]:
     """Plot the same as a figure for each held-out question, with axes that stand in line below each other."""
     asked = [(contrast, _list_answering(contrast)) for contrast in effects.contrasts[:MOST_ANSWERED]]
+    figures = _plot_apart(effects, asked)
+    for figure, (contrast, _) in zip(figures, asked, strict=True):
+        _tell_further(figure.axes[0], contrast)
+    return figures
+
+
+def plot_questions(effects: StudyEffects) -> list[StyledFigure]:
+    """Plot accuracy by arm as a figure for each held-out question; none where `plot_answers` has every arm of all."""
+    asked = [(contrast, _list_asked(contrast)) for contrast in effects.contrasts[:MOST_PANELS]]
+    is_shown = len(asked) <= MOST_ANSWERED and all(len(_list_answering(part)) == len(arms) for part, arms in asked)
+    return [] if is_shown else _plot_apart(effects, asked)
+
+
+def _plot_apart(
+    effects: StudyEffects, asked: Sequence[tuple[ContrastEffect, Sequence[ArmEffect]]]
+) -> list[StyledFigure]:
     names = name_questions(effects.plan)
     longest = max(len(name_arm(part.arm, part.variant)) for _, parts in asked for part in parts)
     height = 0.25 * max(len(parts) for _, parts in asked)
+    lines = max(_wrap_title(contrast, names[contrast.contrast.id]).count("\n") for contrast, _ in asked)
+    above = ABOVE + 0.18 * lines
     left = min(0.15 + 0.07 * longest, WIDTH / 2)
     figures: list[StyledFigure] = []
     for contrast, parts in asked:
         with styled():
-            figure = StyledFigure(figsize=(WIDTH, height + ABOVE + BELOW))
-            whole = height + ABOVE + BELOW
+            figure = StyledFigure(figsize=(WIDTH, height + above + BELOW))
+            whole = height + above + BELOW
             axes = figure.add_axes((left / WIDTH, BELOW / whole, 1 - (left + 0.35) / WIDTH, height / whole))
             _draw_contrast(axes, contrast, parts, names[contrast.contrast.id])
         figures.append(entitle(figure, f"{names[contrast.contrast.id]}: accuracy with 95 percent intervals"))
@@ -155,7 +177,16 @@ def _draw_contrast(axes: Axes, contrast: ContrastEffect, asked: Sequence[ArmEffe
     axes.set_xlim(0, 1)
     show_percent(axes.xaxis)
     _name_rows(axes, [name_arm(effect.arm, effect.variant) for effect in asked])
-    axes.set_title(f"{name}: {contrast.word}", loc="left", fontsize=10, fontweight="bold")
+    axes.set_title(_wrap_title(contrast, name), loc="left", fontsize=10, fontweight="bold")
+
+
+def _wrap_title(contrast: ContrastEffect, name: str) -> str:
+    """Write a panel's title on as many lines as keep its word in sight."""
+    return fill(f"{name}: {contrast.word}", LETTERS)
+
+
+def _tell_further(axes: Axes, contrast: ContrastEffect) -> None:
+    """Say below a panel what would decide its question."""
     if contrast.further:
         axes.set_xlabel(contrast.further.label, loc="right", fontsize=8.5, color="#555555")
 
@@ -235,10 +266,9 @@ def plot_losses(effects: StudyEffects) -> StyledFigure | None:
 
 
 def _draw_interval(axes: Axes, row: float, interval: Interval, colour: str, *, text: str, marker: str = "o") -> None:
-    line = [interval.low, interval.high]
-    axes.plot(line, [row, row], color=colour, linewidth=2.2, solid_capstyle="round", gid=tip(text), clip_on=False)
     axes.plot(
-        interval.estimate, row, marker=marker, color=colour, markersize=6.5, markeredgecolor="white", gid=tip(text),
+        [interval.low, interval.estimate, interval.high], [row] * 3, color=colour, linewidth=2.2,
+        solid_capstyle="round", marker=marker, markevery=[1], markersize=6.5, markeredgecolor="white", gid=tip(text),
         clip_on=False,
     )  # fmt: skip
 
@@ -254,7 +284,7 @@ def show_percent(axis: Axis) -> None:
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [fill(name, LETTERS) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
 
@@ -263,15 +293,6 @@ def entitle(figure: StyledFigure, title: str) -> StyledFigure:
     """Name a figure; files that it is saved to carry the name."""
     figure.set_label(title)
     return figure
-
-
-def to_svg(figure: StyledFigure) -> str:
-    """Give a figure as SVG text with its letters as letters, and what marks say when pointed at as their titles."""
-    buffer = io.StringIO()
-    metadata = {"Date": None, "Creator": None, "Title": str(figure.get_label())}
-    figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
-    text = buffer.getvalue()
-    return re.sub(f'<g id="{TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text[text.index("<svg") :])
 
 
 def to_pdf(figure: StyledFigure) -> bytes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
 
 from cg_lab.analysis.bootstrap import Interval
 from cg_lab.analysis.effects import ContrastEffect, StudyEffects
 from cg_lab.arms import Arm
+from cg_lab.planning.plan import Plan
 from cg_lab.reporting.figures import to_pdf
 from cg_lab.reporting.frames import StudyView, open_study
 from cg_lab.reporting.names import name_questions
@@ -134,9 +135,10 @@ def compare_studies(layout: Layout, first: str, second: str) -> pd.DataFrame:
     """
     views = [open_study(layout.study(name)) for name in (first, second)]
     found = [_list_gains(view) for view in views]
+    named = {key: name for view in views[::-1] for key, name in _list_names(view).items()}
     rows: list[dict[str, str]] = []
     for key in dict.fromkeys([*found[0], *found[1]]):
-        row = {"held out": key[0], "trained on": key[1]}
+        row = {"held out": named[key], "trained on": " + ".join(key.sources)}
         for name, gains in zip((first, second), found, strict=True):
             gain, verdict = gains.get(key, (None, "not asked"))
             row |= {f"{name}: gain over unrelated": points(gain) if gain else "-", f"{name}: verdict": verdict}
@@ -146,15 +148,35 @@ def compare_studies(layout: Layout, first: str, second: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _list_gains(view: StudyView) -> dict[tuple[str, str], tuple[Interval | None, str]]:
-    effects = view.computed
-    names = name_questions(effects.plan)
+class _Key(NamedTuple):
+    """What makes questions of two studies the same."""
+
+    view: tuple[str, ...]
+    direction: str | None
+    level: float | None
+    sources: tuple[str, ...]
+    setting: str
+    """Of a study with several."""
+
+
+def _find_keys(plan: Plan) -> dict[str, _Key]:
+    has_settings = len(plan.settings) > 1
     return {
-        (names[part.contrast.id], " + ".join(part.contrast.related)): (
-            part.main.gains.get(Arm.UNRELATED) if part.main else None,
-            part.word,
-        )
-        for part in effects.contrasts
+        part.id: _Key(part.view, part.direction, part.level, part.related, part.setting if has_settings else "")
+        for part in plan.contrasts
+    }
+
+
+def _list_names(view: StudyView) -> dict[_Key, str]:
+    keys = _find_keys(view.computed.plan)
+    return {keys[question]: name for question, name in name_questions(view.computed.plan).items()}
+
+
+def _list_gains(view: StudyView) -> dict[_Key, tuple[Interval | None, str]]:
+    keys = _find_keys(view.computed.plan)
+    return {
+        keys[part.contrast.id]: (part.main.gains.get(Arm.UNRELATED) if part.main else None, part.word)
+        for part in view.computed.contrasts
     }
 
 

@@ -9,8 +9,15 @@ from itertools import pairwise
 from cg_lab.mat import Kind, Subset
 from cg_lab.planning.plan import Plan, PlannedCatalog
 
-ROLES = {"target": "#D55E00", "source": "#0072B2", "unrelated": "#E69F00", "further": "#56B4E9", "other": "#c9ced4"}
-"""Colours that colour-blind readers can tell apart (Okabe and Ito 2008)."""
+ROLES = {"target": "#D55E00", "source": "#0072B2", "unrelated": "#F0C05A", "further": "#56B4E9", "other": "#c9ced4"}
+"""Colours that colour-blind readers can tell apart (after Okabe and Ito 2008), from dark to light."""
+LINES = {
+    "target": 'stroke-width="2.8" stroke-dasharray="8 3"', "source": 'stroke-width="2.6"',
+    "further": 'stroke-width="1.6"', "unrelated": 'stroke-width="1.2"', "other": 'stroke-width="1"',
+}  # fmt: skip
+"""How the lines of a graph are drawn, so that grey will do and what matters little stays in the background."""
+EMPTY = f'fill="#fff" stroke="{ROLES["other"]}" stroke-width="1.5"'
+"""Of a cell that nothing uses."""
 INK, SOFT = "#1b1f24", "#59636e"
 CELL = 22
 """Pixels of one side of a grid's cell."""
@@ -23,7 +30,7 @@ def draw_grid(plan: Plan) -> str:
     """Draw the grid of cells of a plan's first catalogue: first factor down, second across, a panel for the others.
 
     A circle is held out, a blue square trains a related arm of a held-out question, an amber one only unrelated arms,
-    a light blue one only further arms, and a gray one nothing; a number says how many subsets share a cell.
+    a light blue one only further arms, and an empty one nothing; a number says how many subsets share a cell.
     """
     catalog = plan.catalogs[0]
     roles = _find_roles(plan, catalog)
@@ -61,7 +68,7 @@ def draw_grid(plan: Plan) -> str:
 def draw_graph(plan: Plan) -> str:
     """Draw the MAT graph of a plan's first catalogue: a column for each factor, a line for each subset.
 
-    Two subsets that share an element meet in it. Held-out subsets are orange, sources blue.
+    Two subsets that share an element meet in it. Held-out subsets are broken lines in orange, sources blue.
     """
     catalog = plan.catalogs[0]
     roles = _find_roles(plan, catalog)
@@ -84,9 +91,8 @@ def draw_graph(plan: Plan) -> str:
             for first, second in pairwise(points)
         )
         role = roles[subset.name]
-        width = 2.6 if role == "target" else 1.4
         parts.append(
-            f'<path d="{path}" fill="none" stroke="{ROLES[role]}" stroke-width="{width}" stroke-opacity="0.8">'
+            f'<path d="{path}" fill="none" stroke="{ROLES[role]}" {LINES[role]}>'
             f"<title>{escape(subset.name)}: {role}</title></path>"
         )
     for factor, name in enumerate(catalog.factors):
@@ -136,11 +142,11 @@ def _draw_cell(
     names = {roles[member.name] for member in members}
     if any(member.name in trained for member in members):
         names.add("source")
-    face = next((ROLES[role] for role in ("source", "unrelated", "further") if role in names), ROLES["other"])
+    face = next((f'fill="{ROLES[role]}"' for role in ("source", "unrelated", "further") if role in names), EMPTY)
     label = escape("; ".join(f"{member.name}: {roles[member.name]}" for member in members))
     yield (
         f'<g><title>{label}</title><rect x="{x + 2:.1f}" y="{y + 2:.1f}" width="{CELL - 4}" height="{CELL - 4}" rx="2" '
-        f'fill="{face}"/>'
+        f"{face}/>"
     )
     if "target" in names:
         yield (
@@ -161,7 +167,7 @@ def _draw_legend(y: float, *, has_further: bool) -> Iterator[str]:
         *([("further", "further arms only")] if has_further else []),
         ("other", "not used"),
     ):
-        yield f'<line x1="{x}" x2="{x + 22}" y1="{y - 4}" y2="{y - 4}" stroke="{ROLES[role]}" stroke-width="3"/>'
+        yield f'<line x1="{x}" x2="{x + 22}" y1="{y - 4}" y2="{y - 4}" stroke="{ROLES[role]}" {LINES[role]}/>'
         yield _text(x + 28, y, meaning, size=12)
         x += 52 + len(meaning) * LETTER
 

@@ -66,7 +66,16 @@ def _draw_cell(axes: Axes, x: int, y: int, part: Transfer) -> None:
     )  # fmt: skip
     ink = "#111111" if abs(gain) <= LIGHT else "#ffffff"
     weight = "bold" if is_resolved else "normal"
-    axes.text(x, y, f"{gain * 100:+.0f}", ha="center", va="center", fontsize=8, color=ink, fontweight=weight)
+    axes.text(
+        x,
+        y,
+        f"{round(gain * 100):+d}" if abs(gain) >= 0.005 else "0",
+        ha="center",
+        va="center",
+        fontsize=8,
+        color=ink,
+        fontweight=weight,
+    )
 
 
 def plot_reliability(found: Sequence[Reliability]) -> StyledFigure | None:

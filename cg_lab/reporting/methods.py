@@ -71,7 +71,7 @@ def explain_methods(
             continue
         paragraphs.append(
             f"{name}: {backbone.name} (weights {backbone.revision}), {_tell_trained(recipe)} fine-tuned {_tell_trainer(recipe)}, learning rate "
-            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch(s){_tell_floor(recipe)}, {recipe.batch_size} samples a step; {_tell_loss(recipe)}. Questions are single-choice with up to four options in random order; the model answers with {form}."
+            f"{recipe.learning_rate:g} with cosine decay, {recipe.epochs:g} epoch{'s' if recipe.epochs != 1 else ''}{_tell_floor(recipe)}, {recipe.batch_size} samples a step; {_tell_loss(recipe)}. Questions are single-choice with up to four options in random order; the model answers with {form}."
         )
     paragraphs += filter(None, [_tell_merges(plan)])
     paragraphs += _tell_groups(plan)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from cg_lab.arms import Arm
 from cg_lab.planning.plan import Contrast, Plan
 
@@ -30,14 +28,13 @@ def name_questions(plan: Plan) -> dict[str, str]:
     """Name each held-out question as shortly as tells it from others: target, direction, level, sources, setting."""
     names = {contrast.id: " ".join(contrast.view) for contrast in plan.contrasts}
     for detail in (_tell_direction, _tell_level, _tell_sources, _tell_setting):
-        counts = Counter(names.values())
-        if max(counts.values(), default=0) == 1:
-            break
+        told: dict[str, set[str]] = {}
+        for contrast in plan.contrasts:
+            told.setdefault(names[contrast.id], set()).add(detail(contrast))
         names = {
-            contrast.id: f"{names[contrast.id]}{detail(contrast)}"
-            if counts[names[contrast.id]] > 1
-            else names[contrast.id]
+            contrast.id: name + (detail(contrast) if len(told[name]) > 1 else "")
             for contrast in plan.contrasts
+            for name in [names[contrast.id]]
         }
     return names
 

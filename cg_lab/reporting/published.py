@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from cg_lab.errors import UserError
-from cg_lab.reporting.figures import FACTOR_COLOURS, StyledFigure, entitle, styled, to_svg
+from cg_lab.reporting.figures import FACTOR_COLOURS, StyledFigure, entitle, styled
 from cg_lab.reporting.formats import to_markdown
+from cg_lab.reporting.svg import to_svg
 from cg_lab.serialize import write_text
 
 Rows = Sequence[Mapping[str, str]]

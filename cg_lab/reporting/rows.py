@@ -45,7 +45,8 @@ def list_told(summaries: Iterable[Summary]) -> list[Told]:
         told.append(
             Told(
                 what=what, group=part.group.replace("=", ": "), num_questions=part.num_questions,
-                value=f"{value} points" if is_gain else value, interval=f"{low} to {high}",
+                value=f"{value} points" if is_gain else value,
+                interval=f"{low} to {high}" if part.value.low < part.value.high else "",  # none over one model
             )
         )  # fmt: skip
     return told

@@ -128,7 +128,7 @@ def _answer(effects: StudyEffects) -> str:
     if least > counts[Verdict.COMPOSES]:
         start += f" That it does so in at least {least} of them is shown, without saying in which."
     lead = "Of the others" if counts[Verdict.COMPOSES] else "Of these"
-    mean = f" Over all of them, related training changed accuracy by {' and '.join(pooled)}." if pooled else ""
+    mean = f" The mean gain of related training is {' and '.join(pooled)}." if pooled else ""
     return f"{warn_of_ceilings(effects)} {start}".lstrip() + (f" {lead}, {', '.join(others)}." if others else "") + mean
 
 
@@ -198,7 +198,8 @@ def _tell_contrast(contrast: ContrastEffect, name: str) -> str:
     said = [
         f"{name}: {contrast.word}. The {related.arm.traits.words} model reached {percent(related.accuracy.estimate)}"
     ]
-    gains = related.gains
+    named = {part.over for part in contrast.decision.unresolved}  # by the reason, with their p-values
+    gains = {arm: gain for arm, gain in related.gains.items() if arm.traits.words not in named}
     if related.arm is Arm.MULTI_TASK and Arm.CEILING in gains:
         said.append(f", {points(gains[Arm.CEILING])} over training on the target alone")
     over = [

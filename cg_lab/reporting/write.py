@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,7 @@ from cg_lab.reporting.figures import (
     plot_arms,
     plot_forest,
     plot_losses,
-    to_svg,
+    plot_questions,
 )
 from cg_lab.reporting.illustrate import illustrate
 from cg_lab.reporting.maps import draw_graph, draw_grid, has_further
@@ -41,6 +42,7 @@ from cg_lab.reporting.probabilities import Explored, explore_probabilities
 from cg_lab.reporting.read import Readings, read_scores
 from cg_lab.reporting.registered_family import judge_study
 from cg_lab.reporting.rows import list_savings, list_told
+from cg_lab.reporting.svg import share_definitions, to_svg
 from cg_lab.reporting.tables import (
     list_cells,
     list_curves,
@@ -51,13 +53,17 @@ from cg_lab.reporting.tables import (
     list_transfers,
     write_csv,
 )
+from cg_lab.reporting.trainings import list_trained
 from cg_lab.reporting.trends import plot_curves, plot_splits
-from cg_lab.reporting.words import MERGING, points, shares, signed, tell_registration, tell_story
+from cg_lab.reporting.words import MERGING, MOST_TOLD, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
 from cg_lab.serialize import read_json, read_rows, write_text
 
 MOST_SHOWN = 200
 """Held-out questions, or missing cells, that the pages' tables have; the .csv files have all."""
+
+TABLES = ("effects", "cells", "summary", "curves", "transfer", "reliability", "splits")
+"""Files of numbers beside the page, as far as there are any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,15 +111,11 @@ def write_report(layout: Layout, study: str, *, images: bool = True, folder: Pat
         html=folder / "report.html",
         effects=effects,
     )
-    for name, rows in {
-        "effects": list_effects(effects),
-        "cells": list_cells(effects, readings),
-        "summary": list_summaries(effects),
-        "curves": list_curves(effects),
-        "transfer": list_transfers(effects),
-        "reliability": list_reliability(explored),
-        "splits": list_splits(explored),
-    }.items():
+    tables = (
+        list_effects(effects), list_cells(effects, readings), list_summaries(effects), list_curves(effects),
+        list_transfers(effects), list_reliability(explored), list_splits(explored),
+    )  # fmt: skip
+    for name, rows in zip(TABLES, tables, strict=True):
         write_csv(folder / f"{name}.csv", rows)
     figures = draw_figures(effects, explored)
     for name, svg in figures.items():
@@ -124,10 +126,11 @@ def write_report(layout: Layout, study: str, *, images: bool = True, folder: Pat
         "answers": list_answers(plan, readings.metrics, {part.contrast.id for part in content["shown"]}),
         "examples": illustrate(plan, layout, readings.scores, images=images),
         "registered": tell_registration(plan, registration),
+        "trained": list_trained(plan, layout),
         "pages": write_answer_pages(plan, layout, readings, open_templates(), folder, images=images),
     }
     write_text(files.markdown, open_templates().get_template("report.md.j2").render(content))
-    write_text(files.html, open_templates().get_template("report.html.j2").render(content))
+    write_text(files.html, share_definitions(open_templates().get_template("report.html.j2").render(content)))
     return files
 
 
@@ -177,6 +180,7 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "plan": effects.plan,
         "figures": figures,
         "panels": [to_svg(figure) for figure in plot_answers(effects)],
+        "questions": [to_svg(figure) for figure in plot_questions(effects)],
         "rule": CRITERION,
         "words": tuple(map(str, Verdict)),
         "controls": [arm for arm in CONTROLS if arm in effects.arms],
@@ -193,7 +197,12 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "most_answered": MOST_ANSWERED,
         "most_panels": MOST_PANELS,
         "shown": shown,
+        "is_told_in_part": total > MOST_TOLD,
+        "told": {part.contrast.id: number for number, part in enumerate(effects.contrasts[:MOST_TOLD], start=1)},
         "most_shown": MOST_SHOWN,
+        "tables": [name for name in TABLES if (folder / f"{name}.csv").exists()],
+        "has_recovered": any(part.recovered for part in shown),
+        "has_single_seeds": any(len(arm.seeds) == 1 for part in shown for arm in part.arms),
         "cut": f"{len(shown)} of {total:,} held-out questions, at even steps along their list; the .csv files have all."
         if len(shown) < total
         else "",
@@ -217,6 +226,7 @@ def open_templates() -> jinja2.Environment:
         "signed": signed,
         "shares": shares,
         "cell": _escape_cell,
+        "unbroken": _keep_together,
     }
     return environment
 
@@ -227,3 +237,12 @@ def _escape_cell(text: str) -> str:
     for mark in "\\`*[]|":
         told = told.replace(mark, f"\\{mark}")
     return told.replace("<", "&lt;")
+
+
+def _keep_together(text: str) -> str:
+    """Let no line end within an interval or a p-value."""
+    return re.sub(
+        r"(?<=\bp) ([=<]) |(?<=\d,) (?=[+-]?\d+(?:\.\d+)?\])",
+        lambda gap: f"\u00a0{gap[1]}\u00a0" if gap[1] else "\u00a0",
+        text,
+    )

@@ -17,3 +17,11 @@ def test_subsets_that_only_further_arms_train_on_are_not_drawn_as_unused() -> No
         assert f"<title>{name}: {role}</title>" in grid
     assert "further arms only" in draw_graph(plan)
     assert "further arms only" not in draw_graph(plan_one(with_design("folds", study), cube()))
+
+
+def test_on_the_graph_held_out_subsets_alone_are_broken_lines() -> None:
+    study = replace(STUDY, targets=("a-x-k",))
+    graph = draw_graph(plan_one(with_design("folds", study), cube()))
+    drawn = [line for line in graph.splitlines() if line.startswith("<path")]
+    assert [("stroke-dasharray" in line, "a-x-k: target" in line) for line in drawn].count((True, True)) == 1
+    assert all(("stroke-dasharray" in line) == ("target" in line) for line in drawn)

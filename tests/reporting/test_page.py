@@ -168,7 +168,7 @@ def test_on_a_phone_the_figure_that_carries_the_answer_stands_whole_in_one_colum
     browser: Page, files: ReportFiles
 ) -> None:
     show(browser, files.html, width=390)
-    drawn = "[...document.querySelectorAll('main > figure:first-of-type svg')].map(e => e.getBoundingClientRect())"
+    drawn = "[...document.querySelectorAll('.by-question svg')].map(e => e.getBoundingClientRect())"
     assert len(browser.evaluate(f"{drawn}.map(e => e.top)")) == len(set(browser.evaluate(f"{drawn}.map(e => e.top)")))
     assert max(browser.evaluate(f"{drawn}.map(e => e.right)")) < 390
     assert min(browser.evaluate(f"{drawn}.map(e => e.width)")) > 300
@@ -178,6 +178,22 @@ def test_nothing_is_cut_off_on_paper(browser: Page, files: ReportFiles) -> None:
     show(browser, files.html, width=A4_PX, media="print")
     assert browser.evaluate(WIDER) == 0
     assert browser.evaluate("document.querySelector('input[type=search]').checkVisibility()") is False
+
+
+def test_heads_of_tables_are_letters_on_paper_so_that_each_sheet_repeats_them(
+    browser: Page, files: ReportFiles
+) -> None:
+    drawn = "[...document.querySelectorAll('th button')].map(e => getComputedStyle(e).display)"
+    show(browser, files.html, width=A4_PX)
+    assert "contents" not in browser.evaluate(drawn)
+    show(browser, files.html, width=A4_PX, media="print")
+    assert set(browser.evaluate(drawn)) == {"contents"}
+
+
+def test_contents_are_seen_whole_on_the_first_screen(browser: Page, files: ReportFiles) -> None:
+    show(browser, files.html, width=1400)
+    ends = "document.querySelector('.contents').getBoundingClientRect().bottom"
+    assert browser.evaluate(ends) <= 800
 
 
 def test_the_page_is_printed_to_pdf(tmp_path: Path, files: ReportFiles) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from cg_lab.analysis.bootstrap import Interval
+from cg_lab.analysis.summary import Summary
 from cg_lab.arms import Arm
+from cg_lab.reporting.rows import list_told
 from cg_lab.reporting.words import tell_story
 from tests.analysis.test_study_verdicts import SHARES, answer, judge, plan_study
 
@@ -24,3 +27,15 @@ def test_ceilings_at_a_guess_are_told_before_the_verdicts_and_others_not_at_all(
     assert share(0.33).startswith(start)
     assert f"Try finetune.min_steps=200 study={plan.study}_200_steps" in share(0.33)
     assert "Training too short" not in share(0.9)
+
+
+def test_what_one_model_reached_has_no_interval_over_its_trainings() -> None:
+    def tell(low: float) -> str:
+        value = Interval(estimate=0.4, low=low, high=0.4, p_value=1.0)
+        part = Summary(
+            measure="iqm", arm="related", group="all", num_questions=4, method="bootstrap of seeds", value=value
+        )
+        return list_told([part])[0].interval
+
+    assert tell(0.4) == ""
+    assert tell(0.3) == "30 % to 40 %"

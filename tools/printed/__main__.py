@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tools.printed.effects import fill_table, fill_worlds
 from tools.printed.marks import Writer, rewrite
+from tools.printed.records import list_writers
 from tools.printed.terminal import ROOT, count_plan, show_fault, show_server, show_sweep
 
 WRITERS: dict[str, Writer] = {
@@ -18,6 +19,7 @@ WRITERS: dict[str, Writer] = {
     "sweep": show_sweep,
     "a fault": show_fault,
     "a server": show_server,
+    **list_writers(),
 }
 
 
