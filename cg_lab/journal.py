@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,21 @@ def append_event(path: Path, event: str, **facts: Any) -> None:
 def read_events(path: Path) -> list[dict[str, Any]]:
     """Read all whole events; a line that a kill cut off is passed over."""
     return _parse(path.read_bytes()) if path.exists() else []
+
+
+def list_logged(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """List what was logged at each step of a training, in order.
+
+    An attempt that goes on from a checkpoint logs some steps again: from its first step on, it replaces what an
+    earlier attempt had logged.
+    """
+    logged: list[dict[str, Any]] = []
+    for event in events:
+        if event["event"] == "log":
+            while logged and logged[-1]["step"] >= event["step"]:
+                logged.pop()
+            logged.append(event)
+    return logged
 
 
 def read_last_events(path: Path) -> list[dict[str, Any]]:

@@ -128,7 +128,7 @@ class StudyView:
     @cached_property
     def figures(self) -> dict[str, StyledFigure]:
         """The report's figures by name: matplotlib's, to be shown, changed and saved."""
-        return plot_figures(self.computed, self.explored)
+        return plot_figures(self.computed, self.explored, self._layout)
 
     @property
     def _layout(self) -> Layout:

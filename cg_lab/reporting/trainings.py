@@ -1,16 +1,25 @@
-"""What a study's fine-tunes took and whether they learned: a row for each arm."""
+"""What a study's fine-tunes took and whether they learned: a row and a panel of losses for each arm."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from cg_lab.arms import Arm
+from cg_lab.journal import list_logged, read_events
 from cg_lab.planning.plan import Plan
+from cg_lab.reporting.examples import spread
+from cg_lab.reporting.figures import StyledFigure, entitle, styled, tip
 from cg_lab.results import Layout
 from cg_lab.serialize import read_json
+
+MOST_LINES = 6
+"""Fine-tunes of an arm whose losses are drawn."""
+MOST_POINTS = 24
+"""Of a line: means over as many equal parts of a training."""
+COLUMNS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +40,67 @@ class Trained:
 
 def list_trained(plan: Plan, layout: Layout) -> tuple[Trained, ...]:
     """Tell of the finished fine-tunes of a plan, each under the first arm that asks it."""
-    first: dict[str, Arm] = {}
+    found = {
+        arm: [read_json(path) for job in jobs if (path := layout.result(job)).exists()]
+        for arm, jobs in _group_jobs(plan).items()
+    }
+    return tuple(_tell(arm, results) for arm, results in found.items() if any(one.get("seconds") for one in results))
+
+
+def plot_training(plan: Plan, layout: Layout) -> StyledFigure | None:
+    """Plot losses along fine-tunes, a panel for each arm that is the first to ask them; None where none were logged."""
+    seeds = {job.id: job.seed for job in plan.finetunes}
+    drawn = {
+        arm: {job: points for job in spread(jobs, MOST_LINES) if (points := _read_losses(layout, job))}
+        for arm, jobs in _group_jobs(plan).items()
+    }
+    shown = {arm: lines for arm, lines in drawn.items() if lines}
+    if not shown:
+        return None
+    with styled():
+        columns = min(COLUMNS, len(shown))
+        rows = -(-len(shown) // columns)
+        figure = StyledFigure(figsize=(9.2 * columns / COLUMNS, 1.6 * rows + 0.4), layout="constrained")
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+        for axes, (arm, lines) in zip(panels, shown.items(), strict=False):
+            for job, points in lines.items():
+                text = f"{arm.traits.words}, seed {seeds[job]}, {job}: {points[0][1]:.2f} to {points[-1][1]:.2f}"
+                axes.plot(*zip(*points, strict=True), color=arm.traits.colour, linewidth=1, alpha=0.7, gid=tip(text))
+            axes.set_title(arm.traits.words, loc="left", fontsize=9, fontweight="bold")
+            axes.set_xlim(0, 1)
+            axes.set_xticks([0, 0.5, 1], ["0", "50", "100 %"])
+            axes.set_ylim(bottom=0)
+        for axes in list(panels):
+            axes.set_axis_off()
+        figure.supxlabel("share of the training", fontsize=9)
+        figure.supylabel("loss", fontsize=9)
+        return entitle(figure, "Losses along fine-tunes, by arm")
+
+
+def _group_jobs(plan: Plan) -> dict[Arm, list[str]]:
+    """Group fine-tunes by the first arm that asks each."""
     places = {arm: place for place, arm in enumerate(Arm)}
+    found: dict[Arm, dict[str, None]] = {}
+    seen: set[str] = set()
     for cell in sorted(plan.cells, key=lambda cell: places[cell.arm]):
         for job in cell.finetunes:
-            first.setdefault(job, cell.arm)
-    found: dict[Arm, list[Mapping[str, Any]]] = {}
-    for job, arm in first.items():
-        if (path := layout.result(job)).exists():
-            found.setdefault(arm, []).append(read_json(path))
-    return tuple(_tell(arm, results) for arm, results in found.items() if any(one.get("seconds") for one in results))
+            if job not in seen:
+                seen.add(job)
+                found.setdefault(cell.arm, {})[job] = None
+    return {arm: list(jobs) for arm, jobs in found.items()}
+
+
+def _read_losses(layout: Layout, job: str) -> list[tuple[float, float]]:
+    """Read the losses of a fine-tune, as means over equal parts of it: at which share of it, and the loss."""
+    logged = [event for event in list_logged(read_events(layout.journal(job))) if event.get("loss") is not None]
+    parts: dict[int, list[tuple[int, float]]] = {}
+    for event in logged:
+        part = min(MOST_POINTS - 1, event["step"] * MOST_POINTS // logged[-1]["step"])
+        parts.setdefault(part, []).append((event["step"], event["loss"]))
+    return [
+        (fmean(step for step, _ in points) / logged[-1]["step"], fmean(loss for _, loss in points))
+        for points in parts.values()
+    ]
 
 
 def _tell(arm: Arm, results: Sequence[Mapping[str, Any]]) -> Trained:

@@ -53,7 +53,7 @@ from cg_lab.reporting.tables import (
     list_transfers,
     write_csv,
 )
-from cg_lab.reporting.trainings import list_trained
+from cg_lab.reporting.trainings import MOST_LINES, list_trained, plot_training
 from cg_lab.reporting.trends import plot_curves, plot_splits
 from cg_lab.reporting.words import MERGING, MOST_TOLD, points, shares, signed, tell_registration, tell_story
 from cg_lab.results import Layout, read_plan
@@ -117,7 +117,7 @@ def write_report(layout: Layout, study: str, *, images: bool = True, folder: Pat
     )  # fmt: skip
     for name, rows in zip(TABLES, tables, strict=True):
         write_csv(folder / f"{name}.csv", rows)
-    figures = draw_figures(effects, explored)
+    figures = draw_figures(effects, explored, layout)
     for name, svg in figures.items():
         write_text(folder / "figures" / f"{name}.svg", '<?xml version="1.0" encoding="utf-8"?>\n' + svg)
     content = _gather(effects, explored, figures, folder)
@@ -151,7 +151,7 @@ def _check_loss(plan: Plan, layout: Layout, readings: Readings) -> None:
         )
 
 
-def plot_figures(effects: StudyEffects, explored: Explored) -> dict[str, StyledFigure]:
+def plot_figures(effects: StudyEffects, explored: Explored, layout: Layout) -> dict[str, StyledFigure]:
     """Plot what there is to plot, by name."""
     plotted = {
         "answer": plot_answer(effects),
@@ -162,13 +162,14 @@ def plot_figures(effects: StudyEffects, explored: Explored) -> dict[str, StyledF
         "transfer": plot_transfer(effects),
         "splits": plot_splits(explored.splits),
         "reliability": plot_reliability(explored.reliabilities),
+        "training": plot_training(effects.plan, layout),
     }
     return {name: figure for name, figure in plotted.items() if figure is not None}
 
 
-def draw_figures(effects: StudyEffects, explored: Explored) -> dict[str, str]:
+def draw_figures(effects: StudyEffects, explored: Explored, layout: Layout) -> dict[str, str]:
     """Draw all figures and maps as SVG, by name."""
-    drawn = {name: to_svg(figure) for name, figure in plot_figures(effects, explored).items()}
+    drawn = {name: to_svg(figure) for name, figure in plot_figures(effects, explored, layout).items()}
     return {**drawn, "grid": draw_grid(effects.plan), "graph": draw_graph(effects.plan)}
 
 
@@ -195,6 +196,7 @@ def _gather(effects: StudyEffects, explored: Explored, figures: dict[str, str], 
         "name_arm": name_arm,
         "has_further": has_further(effects.plan),
         "most_answered": MOST_ANSWERED,
+        "most_lines": MOST_LINES,
         "most_panels": MOST_PANELS,
         "shown": shown,
         "is_told_in_part": total > MOST_TOLD,

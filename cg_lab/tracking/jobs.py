@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from cg_lab.journal import read_events
+from cg_lab.journal import list_logged, read_events
 from cg_lab.locks import find_holder
 from cg_lab.results import EvalResult, Failure, FinetuneResult, Layout, read_failure
 
@@ -92,20 +92,10 @@ def _find_end(
 
 
 def read_curve(events: Iterable[dict[str, Any]]) -> tuple[Point, ...]:
-    """Read what was logged at each step.
-
-    An attempt that goes on from a checkpoint logs some steps again: from its first step on, it replaces what an
-    earlier attempt had logged.
-    """
-    logged: list[dict[str, Any]] = []
-    for event in events:
-        if event["event"] == "log":
-            while logged and logged[-1]["step"] >= event["step"]:
-                logged.pop()
-            logged.append(event)
+    """Read what was logged at each step."""
     return tuple(
         Point(key=key, value=float(event[key]), step=event["step"], time_ms=to_ms(event["time"]))
-        for event in logged
+        for event in list_logged(events)
         for key in CURVES
         if isinstance(event.get(key), (int, float))
     )
