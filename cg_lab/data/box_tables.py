@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from cg_lab.data.groups import fold_name
+from cg_lab.data.identifier_columns import fold_name
 from cg_lab.data.rows import NOT_A_VALUE, Tally, clean_text
 from cg_lab.data.tabular import find_columns, read_lines
 from cg_lab.errors import UserError, list_faults

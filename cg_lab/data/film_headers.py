@@ -21,13 +21,11 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from cg_lab.data.dicom_terms import NO_IMAGES
-from cg_lab.data.pictures import MAX_BYTES, UnreadableError, check_size, lead_below
+from cg_lab.data.pictures import MAX_BYTES, SUFFIXES, UnreadableError, check_size, is_film, lead_below
 
 if TYPE_CHECKING:
     from cg_lab.data.rows import Reading
 
-SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ""})
-"""Endings of DICOM files in a table of images."""
 MAX_FRAMES = 20_000
 """Frames of one file; more are refused unread."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -59,11 +57,6 @@ DERIVED = {
 def hash_path(path: str) -> str:
     """Name a file without its path: the first 16 digits of its SHA-256."""
     return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
-
-
-def is_film(payload: bytes) -> bool:
-    """Tell whether bytes are those of a DICOM file."""
-    return payload[128:132] == b"DICM"
 
 
 @contextmanager
@@ -253,7 +246,7 @@ def read_ids(reading: Reading) -> None:
     root = Path(reading.place.root)
     ids: dict[str, dict[str, str]] = {}
     for origin in dict.fromkeys(reading.rows.origin):
-        if PurePosixPath(origin).suffix.lower() in SUFFIXES:
+        if PurePosixPath(origin).suffix.lower() not in SUFFIXES:  # a UID has a dot, too
             with suppress(UnreadableError, OSError):  # it is told when it is opened
                 if lead_below(root / origin, root):
                     ids[origin] = read_tags(root / origin).ids

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cg_lab.data.groups import may_group
+from cg_lab.data.identifier_columns import IdentifierColumns
 from cg_lab.data.rows import SIDES, Rows, Tally, clean_text, read_side
 from cg_lab.data.signing import list_folders
 from cg_lab.data.subset_names import make_subset, name_subset
@@ -93,11 +93,11 @@ class Collector:
         self.tally = Tally(subject)
         self.faults: list[str] = []
         self.subsets: dict[str, Subset] = {}
-        self.columns: dict[str, list[str]] = {}
+        self.open_columns(())
 
     def open_columns(self, names: Iterable[str]) -> None:
         """Say which further columns there are; values are kept of those that may say who belongs together."""
-        self.columns = {name: [] for name in names if may_group(name, self.group)}
+        self.columns = IdentifierColumns(self.rows, names, self.group)
 
     def add(
         self,
@@ -136,8 +136,7 @@ class Collector:
             self._fault(f"subset '{name}' is {subset.triplet} in one folder and {first.triplet} in another")
             return
         self.rows.add(line, origin, name, values["label"], group=values.get("group", ""), side=side, boxes=boxes)
-        for column, kept in self.columns.items():
-            kept.append(self.rows.keep(clean_text((others or {}).get(column, "")) or ""))
+        self.columns.add(others or {})
 
     def _fault(self, text: str) -> None:
         if text not in self.faults:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cg_lab.data.groups import fold_name
+from cg_lab.data.identifier_columns import fold_name
 from cg_lab.data.rows import clean_text
 from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError, suggest

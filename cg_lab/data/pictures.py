@@ -124,7 +124,14 @@ class Folder:
             raise UnreadableError("a folder") from None
         except OSError as error:
             raise UnreadableError(error.strerror or type(error).__name__) from None
+        if is_film(payload) and origin.lower().endswith(tuple(SUFFIXES)):
+            raise UnreadableError("a DICOM file with another ending, whose patient is not looked for; call it .dcm")
         return decode(payload)
+
+
+def is_film(payload: bytes) -> bool:
+    """Tell whether bytes are those of a DICOM file."""
+    return payload[128:132] == b"DICM"
 
 
 def lead_below(path: str | Path, root: str | Path) -> bool:
@@ -174,7 +181,7 @@ def decode(payload: bytes) -> Picture:
     """
     if not payload:
         raise UnreadableError("zero bytes")
-    if payload[128:132] == b"DICM":
+    if is_film(payload):
         from cg_lab.data.films import decode_film
 
         return decode_film(payload, 0)

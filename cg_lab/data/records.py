@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cg_lab.data.box_tables import BoxTable
-from cg_lab.data.groups import may_group
+from cg_lab.data.identifier_columns import IdentifierColumns
 from cg_lab.data.places import Place
 from cg_lab.data.rows import NOT_A_VALUE, Reading, RowError, Rows, Tally, clean_text, lies_below, read_side
 from cg_lab.data.spelling import Spelling, find_near_misses
@@ -80,7 +80,7 @@ class RecordChecker:
         """What lines were found to say, by their cells without image, group and boxes: a listing has few of them."""
         self.located: dict[str, tuple[bool, int]] = dict.fromkeys(boxed, (True, 0))
         """Whether a subset asks for boxes, and the line that says so."""
-        self.columns: dict[str, list[str]] = {}
+        self.open_columns(())
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class RecordChecker:
 
     def open_columns(self, names: Iterable[str]) -> None:
         """Say which further columns the listing has; values are kept of those that may say who belongs together."""
-        self.columns = {name: [] for name in names if may_group(name, self.group)}
+        self.columns = IdentifierColumns(self.rows, names, self.group)
 
     def check(
         self, line: int, cells: Cells, others: Mapping[str, str] | None = None, question: Question | None = None
@@ -107,9 +107,7 @@ class RecordChecker:
         except RowError as error:
             self.faults.append(f"line {line}: {error}")
             return
-        for name, values in self.columns.items():
-            text = clean_text((others or {}).get(name, "")) or ""
-            values.extend([self.rows.keep(text)] * (len(self.rows) - len(values)))
+        self.columns.add(others or {})
 
     def _take(self, line: int, cells: Cells, question: Question | None) -> None:
         image = cells["image"].strip()
@@ -206,6 +204,11 @@ class RecordChecker:
             else self.known[name]
             for name, (elements, _) in self.elements.items()
         }
+        if self.known is None and subsets and all(read_side(name) for name in subsets):
+            self.faults.append(
+                f"subsets are called {', '.join(subsets)}, as sides are: if the column 'subset' says sides, give "
+                "data.columns='{split: subset}'"
+            )
         for name, subset in subsets.items():
             is_located = self.located.get(name, (False, 0))[0]
             if (subset.kind is Kind.DETECTION) != is_located:
@@ -221,7 +224,7 @@ class RecordChecker:
             faults=self.faults,
             notes=[*self.tally.to_notes(), *(self.boxes.tally.to_notes() if self.boxes else ())],
             is_own=True,
-            columns=self.columns,
+            columns=self.columns.values,
             unused=(*unused, *(self.boxes.unused if self.boxes else ())),
         )
 

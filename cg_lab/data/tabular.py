@@ -12,7 +12,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cg_lab.data.groups import fold_name
+from cg_lab.data.identifier_columns import fold_name
 from cg_lab.errors import UserError, list_faults, suggest
 
 Cells = dict[str, str]
@@ -187,12 +187,11 @@ def find_columns(
             else:
                 faults.append(f"data.columns.{role}: no column '{given[role]}'; {suggest(given[role], header)}")
             continue
-        found = [role] if role in header else by_name.get(fold_name(role), [])
         same = [column for column in by_name.get(fold_name(role), []) if column not in given.values()]
         if len(same) > 1:
             faults.append(f"columns {' and '.join(map(repr, same))} are one name in two spellings; drop one of them")
-        elif found:
-            columns[role] = found[0]
+        elif same:
+            columns[role] = same[0]
         elif role in needed:
             faults.append(f"no column '{role}'; {suggest(role, header)} Of another name: data.columns.{role}=NAME")
     if faults:

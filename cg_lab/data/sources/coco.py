@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from cg_lab.data.groups import fold_name
+from cg_lab.data.identifier_columns import fold_name
 from cg_lab.data.json_lists import read_json_object
 from cg_lab.data.named_files import NamedFiles
 from cg_lab.data.places import Place

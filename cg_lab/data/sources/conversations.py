@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from cg_lab.data.groups import fold_name
+from cg_lab.data.identifier_columns import fold_name
 from cg_lab.data.json_lists import read_json_lines, read_json_list
 from cg_lab.data.places import Place
 from cg_lab.data.records import RecordChecker

@@ -102,7 +102,7 @@ def read_films(root: Path, levels: Levels) -> Reading:
         faults=collector.faults,
         notes=collector.tally.to_notes(),
         is_own=True,
-        columns=collector.columns,
+        columns=collector.columns.values,
         hides_origins=True,
         hides_groups=True,
     )

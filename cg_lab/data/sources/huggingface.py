@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt
 
 from cg_lab.data.folder_levels import Collector, Levels, find_levels
-from cg_lab.data.groups import may_group
+from cg_lab.data.identifier_columns import may_group
 from cg_lab.data.pictures import MAX_BYTES, lead_below
 from cg_lab.data.places import Place
 from cg_lab.data.rows import Reading
@@ -249,6 +249,6 @@ def read_hub_set(wanted: HubSet, folder: Path, levels: Levels, tell: Tell | None
         faults=collector.faults,
         notes=collector.tally.to_notes(),
         is_own=False,
-        columns=collector.columns,
+        columns=collector.columns.values,
         unused=unused,
     )

@@ -118,7 +118,7 @@ def collect(
         faults=collector.faults,
         notes=collector.tally.to_notes(),
         is_own=True,
-        columns=collector.columns,
+        columns=collector.columns.values,
         unused=more.unused,
     )
 

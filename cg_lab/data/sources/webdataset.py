@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cg_lab.data.archives import unpack
-from cg_lab.data.groups import fold_name
+from cg_lab.data.identifier_columns import fold_name
 from cg_lab.data.pictures import SUFFIXES
 from cg_lab.data.places import Place
 from cg_lab.data.records import RecordChecker
