@@ -25,6 +25,8 @@ MAX_BYTES = 512_000_000
 
 FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "TIFF", "WEBP", "PPM", "DIB")
 """Formats that are read; Pillow knows more, some of which start other programs."""
+SEVERAL = frozenset({"GIF", "TIFF", "WEBP", "PNG", "MPO"})
+"""Formats whose files may hold several frames."""
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm",
      ".jp2", ".j2k"}
@@ -44,7 +46,7 @@ class Picture:
     """SHA-256 of the bytes that it was decoded from."""
     num_bytes: int
     frames: int = 1
-    """Of the file; the first one is used."""
+    """Of the file, the first one is used; of files other than DICOM 2 stands for two or more."""
 
 
 class Stamp(NamedTuple):
@@ -190,7 +192,7 @@ def decode(payload: bytes) -> Picture:
             warnings.simplefilter("ignore")  # what Pillow warns about is handled by rule below
             with Image.open(BytesIO(payload), formats=FORMATS) as image:
                 check_size(image.width, image.height)
-                frames = int(getattr(image, "n_frames", 1))
+                has_more = image.format in SEVERAL and _has_more(payload)
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
                 plain = _to_plain(image)
@@ -198,9 +200,17 @@ def decode(payload: bytes) -> Picture:
         raise
     except Exception as error:  # noqa: BLE001  (Pillow's decoders raise whatever they meet in a damaged file)
         raise UnreadableError(_describe(error)) from None
-    return Picture(
-        image=plain, digest=hashlib.sha256(payload).hexdigest(), num_bytes=len(payload), frames=max(1, frames)
-    )
+    return Picture(image=plain, digest=hashlib.sha256(payload).hexdigest(), num_bytes=len(payload), frames=1 + has_more)
+
+
+def _has_more(payload: bytes) -> bool:
+    """Tell whether a file has a second frame; to count millions of them would take minutes."""
+    with Image.open(BytesIO(payload), formats=FORMATS) as image:
+        try:
+            image.seek(1)
+        except (EOFError, OSError, ValueError, SyntaxError):
+            return False
+        return True
 
 
 def check_size(width: int, height: int) -> None:

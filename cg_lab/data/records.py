@@ -191,7 +191,7 @@ class RecordChecker:
 
     def finish(self, place: Place, unused: Sequence[str] = ()) -> Reading:
         """Give all rows, and the subsets that they belong to."""
-        if not len(self.rows) and not self.faults:
+        if not len(self.rows) and not self.faults and not self.tally.counts:
             self.faults.append("no line below the header")
         self.faults += find_near_misses(
             [Spelling(factor=factor, value=value, line=line) for (factor, value), line in self.spellings.items()],
