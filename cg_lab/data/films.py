@@ -40,6 +40,7 @@ class Films:
         """Give the stamps of those that are there."""
         found: dict[str, Stamp] = {}
         stamps: dict[str, Stamp] = {}
+        _hash_paths.cache_clear()  # files may have come since
         for origin in origins:
             path = self._resolve(origin)
             if path is not None:

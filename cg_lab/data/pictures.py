@@ -91,6 +91,8 @@ class Folder:
         found: dict[str, Stamp] = {}
         for head, wanted in by_folder.items():
             entries = list_folder(self.root / head, self.root)
+            if not entries and not head.isascii():
+                entries = list_folder(self.root / find_form(str(self.root), head), self.root)
             found |= {origin: entries[name] for origin in wanted if (name := origin.rpartition("/")[2]) in entries}
             foreign = [origin for origin in wanted if not origin.isascii() and origin not in found]
             composed = {unicodedata.normalize("NFC", name): entries[name] for name in entries if foreign}
@@ -105,8 +107,7 @@ class Folder:
         path = os.path.join(self.root, origin)  # noqa: PTH118  (pathlib takes ten times as long)
         if origin.isascii() or os.path.lexists(path):
             return path
-        forms = (os.path.join(self.root, unicodedata.normalize(form, origin)) for form in ("NFC", "NFD"))  # noqa: PTH118
-        return next((form for form in forms if os.path.lexists(form)), path)
+        return os.path.join(self.root, find_form(str(self.root), origin))  # noqa: PTH118
 
     def open(self, origin: str) -> Picture:
         """Read and decode a file, which must lie below the folder once links are followed."""
@@ -138,7 +139,25 @@ def is_film(payload: bytes) -> bool:
 
 def lead_below(path: str | Path, root: str | Path) -> bool:
     """Tell whether a path lies below a folder once all links are followed."""
-    return os.path.realpath(path).startswith(_find_real(str(root)).rstrip(os.sep) + os.sep)
+    try:
+        return os.path.realpath(path).startswith(_find_real(str(root)).rstrip(os.sep) + os.sep)
+    except ValueError:
+        return False  # no name that a file can have
+
+
+def find_form(root: str, path: str) -> str:
+    """Give a path below a folder as it is written there, whichever form of Unicode each folder's name has."""
+    found = ""
+    for part in path.split("/"):
+        here, name = os.path.join(root, found), part  # noqa: PTH118
+        if not part.isascii() and not os.path.lexists(os.path.join(here, part)):  # noqa: PTH118
+            wanted = unicodedata.normalize("NFC", part)
+            try:
+                name = next((one for one in os.listdir(here) if unicodedata.normalize("NFC", one) == wanted), part)  # noqa: PTH208
+            except (OSError, ValueError):
+                return path
+        found = os.path.join(found, name)  # noqa: PTH118
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -153,7 +172,7 @@ def list_folder(folder: Path, root: Path) -> dict[str, Stamp]:
     is_below = folder == root or lead_below(folder, root)
     try:
         entries = os.scandir(folder)
-    except OSError:
+    except (OSError, ValueError):
         return found
     with entries:
         for entry in entries:

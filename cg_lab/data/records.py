@@ -9,7 +9,18 @@ from typing import NamedTuple
 from cg_lab.data.box_tables import BoxTable
 from cg_lab.data.identifier_columns import IdentifierColumns
 from cg_lab.data.places import Place
-from cg_lab.data.rows import NOT_A_VALUE, Reading, RowError, Rows, Tally, clean_text, lies_below, read_side
+from cg_lab.data.rows import (
+    NOT_A_VALUE,
+    Reading,
+    RowError,
+    Rows,
+    Tally,
+    clean_text,
+    is_utf8,
+    lies_below,
+    quote,
+    read_side,
+)
 from cg_lab.data.spelling import Spelling, find_near_misses
 from cg_lab.data.subset_names import make_subset, name_subset
 from cg_lab.data.tabular import Cells
@@ -110,7 +121,7 @@ class RecordChecker:
         self.columns.add(others or {})
 
     def _take(self, line: int, cells: Cells, question: Question | None) -> None:
-        image = cells["image"].strip()
+        image = cells["image"].strip().replace("\\", "/")
         alike = tuple(cell for cell in cells.items() if cell[0] not in OWN_CELLS)
         meaning = self.meanings.get(alike) if image.casefold() not in NOT_A_VALUE else None
         if meaning is None:
@@ -137,7 +148,7 @@ class RecordChecker:
             raise RowError(f"subset '{subset}' is {':'.join(elements)} here and {':'.join(first)} in line {first_line}")
         side = read_side(cells.get("split", ""))
         if side is None:
-            raise RowError(f"split '{cells['split']}' is none of train, val, test")
+            raise RowError(f"split {quote(cells['split'])} is none of train, val, test")
         return _Meaning(subset, texts["label"], side)
 
     def _clean(self, cells: Cells) -> dict[str, str]:
@@ -169,7 +180,7 @@ class RecordChecker:
         if box and mask:
             raise RowError("both a box and a mask; give one of them")
         if mask and not all(lies_below(part.strip()) for part in mask.split(";")):
-            raise RowError(f"mask '{mask}' lies outside the manifest's folder")
+            raise RowError(f"mask {quote(mask)} lies outside the folder of images")
         before = self.seen.setdefault((image, label) if box or mask else image, line)
         if before != line and subset in self.boxed:
             return  # tables of boxes have a line for each box
@@ -230,5 +241,7 @@ class RecordChecker:
 
 
 def _check_below(image: str) -> None:
+    if not is_utf8(image):
+        raise RowError(f"image {quote(image)} is no name that a file can have in UTF-8")
     if not lies_below(image):
-        raise RowError(f"image '{image}' lies outside the manifest's folder")
+        raise RowError(f"image {quote(image)} lies outside the folder of images")

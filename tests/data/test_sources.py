@@ -134,6 +134,21 @@ def test_a_finding_that_is_neither_there_nor_not_is_refused(value: str, tmp_path
         read(tmp_path, "data=findings", f"data.path={tmp_path}/t.csv", CHEST, "data.labels=[Edema,Mass]")
 
 
+@pytest.mark.parametrize("source", ["findings", "dicom_table"])
+def test_a_column_of_labels_that_is_not_there_is_told(source: str, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("image,dx\na,yes\n")
+    with pytest.raises(UserError, match=r"data.columns.label: no column 'diagnosis'; known: dx, image"):
+        read(tmp_path, f"data={source}", f"data.path={tmp_path}/m.csv", "data.columns={label: diagnosis}",
+             "data.elements={modality: CT, area: Lung, task: T}")  # fmt: skip
+
+
+def test_a_finding_that_no_line_has_is_told(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("image,label\na,Edema\nb,Mass | Edema\n")
+    with pytest.raises(UserError, match=r"data.finding: no 'Edma'; known: Edema, Mass. Did you mean 'Edema'"):
+        read(tmp_path, "data=findings", f"data.path={tmp_path}/m.csv", "data.finding=Edma",
+             "data.elements={modality: CT, area: Lung, task: T}")  # fmt: skip
+
+
 # DICOM with a table
 
 

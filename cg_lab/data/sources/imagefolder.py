@@ -11,7 +11,7 @@ from typing import Literal
 from cg_lab.data.folder_levels import Collector, FolderSettings, Levels, find_levels, walk
 from cg_lab.data.pictures import SUFFIXES
 from cg_lab.data.places import Place
-from cg_lab.data.rows import Reading
+from cg_lab.data.rows import Reading, Tally
 from cg_lab.data.tabular import find_columns, read_lines
 from cg_lab.errors import UserError
 
@@ -64,10 +64,14 @@ def read_folders(
     """
     levels.check()
     told_more = _read_metadata(root)
-    paths = list(walk(root, SUFFIXES))
+    tally = Tally(root.name)
+    paths = list(walk(root, SUFFIXES, tally.count))
     if not paths:
-        raise UserError(f"data.path: no image below '{root}'; known endings: {', '.join(sorted(SUFFIXES))}")
-    return collect(paths, levels, Place(kind="files", root=str(root)), told_more, masks=masks, group=group)
+        reasons = "".join(f"; {count} x {reason}" for reason, count in tally.counts.items())
+        raise UserError(f"data.path: no image below '{root}'; known endings: {', '.join(sorted(SUFFIXES))}{reasons}")
+    reading = collect(paths, levels, Place(kind="files", root=str(root)), told_more, masks=masks, group=group)
+    reading.notes += tally.to_notes()
+    return reading
 
 
 @dataclass(slots=True)

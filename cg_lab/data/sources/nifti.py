@@ -38,7 +38,7 @@ def read(settings: Settings, folder: Path | None) -> Reading:
     collector = Collector(levels, root.name)
     axis = AXES[settings.plane]
     window = "".join(f"/{value:g}" for value in settings.window or ())
-    paths = [path for path in walk(root, None) if path.lower().endswith((".nii", ".nii.gz"))]
+    paths = [path for path in walk(root, None, collector.tally.count) if path.lower().endswith((".nii", ".nii.gz"))]
     if not paths:
         raise UserError(f"data.path: no NIfTI file (.nii, .nii.gz) below '{root}'")
     for line, path in enumerate(paths, 1):
