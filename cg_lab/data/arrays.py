@@ -19,7 +19,6 @@ from cg_lab.serialize import content_id, replacing
 
 MAX_ARRAY_BYTES = 64_000_000_000
 """Larger arrays are refused before they are unpacked; those of MedMNIST have 27 GB at most."""
-DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, OverflowError)
 
 
 @dataclass(slots=True)
@@ -59,7 +58,9 @@ class Arrays:
             raise UnreadableError("missing") from None
         except IndexError:
             raise UnreadableError("beyond the end of the array") from None
-        except DAMAGED as error:
+        except UnreadableError:
+            raise
+        except Exception as error:  # noqa: BLE001  (numpy raises whatever it meets in a damaged header)
             raise UnreadableError(f"damaged array ({error})") from None
         if (
             pixels.dtype != np.uint8

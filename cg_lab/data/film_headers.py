@@ -137,6 +137,8 @@ def count_frames(dataset: Dataset) -> int:
     there = _count_frames(dataset, syntax, claimed)
     if claimed > there:
         raise UnreadableError(f"claims {claimed} frames and has pixels for {there}; get the file anew")
+    if claimed < there and not syntax.is_encapsulated:
+        raise UnreadableError(f"claims {claimed} frames and has pixels for {there}; mend NumberOfFrames")
     return claimed
 
 
@@ -159,7 +161,7 @@ def _read_claim(dataset: Dataset, *, has_pixels: bool) -> int:
 
 
 def _count_frames(dataset: Dataset, syntax: UID, claimed: int) -> int:
-    if claimed == 1:
+    if claimed == 1 and syntax.is_encapsulated:
         return 1
     data = next(dataset[name].value for name in PIXELS if name in dataset)
     if syntax.is_encapsulated:
@@ -168,7 +170,7 @@ def _count_frames(dataset: Dataset, syntax: UID, claimed: int) -> int:
         _read_number(dataset, "Rows") * _read_number(dataset, "Columns") * _read_number(dataset, "SamplesPerPixel", 1)
     )
     bits = pixels * _read_number(dataset, "BitsAllocated", 8)
-    return len(data) * 8 // max(1, bits)
+    return max(int(claimed == 1), len(data) * 8 // max(1, bits))  # of a file cut short pydicom tells
 
 
 def _read_number(dataset: Dataset, name: str, default: int = 0) -> int:

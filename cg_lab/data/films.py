@@ -93,6 +93,7 @@ def decode_film(payload: bytes, frame: int) -> Picture:
         frames = count_frames(dataset)
         if frame >= frames:
             raise UnreadableError(f"frame {frame + 1} of {frames}")
+        dataset.NumberOfFrames = frames  # that of the file may be none
         pixels = _read_frame(dataset, frame)
     digest = hashlib.sha256(f"{frame}/".encode() + payload).hexdigest()
     return Picture(image=Image.fromarray(pixels), digest=digest, num_bytes=len(payload), frames=frames)
