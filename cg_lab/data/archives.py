@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from cg_lab.data.pictures import MAX_BYTES
-from cg_lab.data.rows import Tally, lies_below
+from cg_lab.data.rows import Tally, describe, lies_below
 from cg_lab.errors import UserError
 from cg_lab.locks import holding
 from cg_lab.serialize import content_id, parse_json, replacing, write_json
@@ -127,7 +127,7 @@ def unpack(
                     with replacing(target / member.name) as beside:
                         _copy(archive, member, beside)
             except DAMAGED as error:
-                raise UserError(f"{archive}: can't be unpacked ({error or type(error).__name__})") from None
+                raise UserError(f"{archive}: can't be unpacked ({describe(error)})") from None
             examples = {reason: tuple(shown) for reason, shown in left_out.examples.items()}
             done = _Unpacked(archive=archive.name, counts=left_out.counts, examples=examples)
             write_json(target / DONE, done)

@@ -72,7 +72,7 @@ def refuse(part: Part, faults: Sequence[str]) -> None:
     """Raise all faults of a source at once, if there are any."""
     if faults:
         plural = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
-        shown = [fault if fault.isprintable() else ascii(fault)[1:-1] for fault in faults[:FAULTS_SHOWN]]
+        shown = list(faults[:FAULTS_SHOWN])
         if len(faults) > FAULTS_SHOWN:
             shown.append(f"... and {len(faults) - FAULTS_SHOWN} more")
         raise list_faults(f"{name_sources(part)} has {plural}", shown)

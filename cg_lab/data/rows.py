@@ -174,6 +174,11 @@ def quote(text: str) -> str:
     return shown if len(shown) <= 122 else f"{shown[:118]}...'"
 
 
+def describe(error: Exception) -> str:
+    """Give what a library says was wrong: one line, of which a terminal shows all, and not a page of it."""
+    return quote(next(iter(str(error).splitlines()), "") or type(error).__name__)[1:-1]
+
+
 def fold(text: str) -> str:
     """Give what two spellings of one label share.
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cg_lab.data.identifier_columns import fold_name
-from cg_lab.data.rows import quote
+from cg_lab.data.rows import describe, quote
 from cg_lab.errors import UserError, list_faults, suggest
 
 Cells = dict[str, str]
@@ -112,7 +112,7 @@ def _read_parquet_header(path: Path) -> tuple[str, ...]:
             header, told = tuple(file.schema_arrow.names), file.metadata
             most = max((told.row_group(group).total_byte_size for group in range(told.num_row_groups)), default=0)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a Parquet file ({_first_line(error)})") from None
+        raise UserError(f"{path}: not a Parquet file ({describe(error)})") from None
     if told.num_rows > MAX_LINES:
         raise UserError(f"{path}: {told.num_rows} lines, at most {MAX_LINES} are read; split it")
     if most > MAX_GROUP_BYTES:
@@ -136,15 +136,11 @@ def _read_parquet(path: Path, header: Sequence[str]) -> Iterator[tuple[int, Cell
                     line += 1
                     yield line, dict(zip(header, cells, strict=True))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a Parquet file ({_first_line(error)})") from None
+        raise UserError(f"{path}: not a Parquet file ({describe(error)})") from None
 
 
 def _holds_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_binary(kind)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _to_texts(path: Path, name: str, column: pa.Array, kind: pa.DataType, first: int) -> list[str]:

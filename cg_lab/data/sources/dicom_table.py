@@ -103,7 +103,7 @@ def read(settings: Settings, folder: Path | None) -> Reading:
         tally.count("DICOM image that no line names, left out", "not shown: its name may be personal")
     reading = checker.finish(Place(kind="films", root=str(root)), unused)
     reading.hides_origins = True
-    reading.hides_groups = True
+    reading.hides_groups = any(name in film.tags.ids for film in films for name in IDS)
     return reading
 
 

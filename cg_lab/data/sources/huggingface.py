@@ -15,7 +15,7 @@ from cg_lab.data.folder_levels import Collector, Levels, find_levels
 from cg_lab.data.identifier_columns import may_group
 from cg_lab.data.pictures import MAX_BYTES, lead_below
 from cg_lab.data.places import Place
-from cg_lab.data.rows import Reading
+from cg_lab.data.rows import Reading, describe
 from cg_lab.data.signing import list_folders
 from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError, suggest
@@ -184,7 +184,7 @@ def _open_split(wanted: HubSet, split: str) -> tuple[Any, Mapping[str, Any]]:
             wanted.path, wanted.config, split=split, revision=wanted.revision, streaming=wanted.streaming
         )
     except Exception as error:  # noqa: BLE001  (its formats raise whatever they meet in a damaged file)
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = describe(error)
         raise UserError(
             f"data.path: set '{wanted.path}', split '{split}' can't be opened ({reason}); "
             "without a network it must stand in the library's cache, or data.path be a folder"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cg_lab.catalog import Note
 from cg_lab.data.arrays import check_member
 from cg_lab.data.places import Place
-from cg_lab.data.rows import SIDES, Reading, Rows, clean_text
+from cg_lab.data.rows import SIDES, Reading, Rows, clean_text, describe
 from cg_lab.data.subset_names import make_subset
 from cg_lab.data.tabular import read_cells
 from cg_lab.data_settings import ImageSettings, NonEmptyText
@@ -127,7 +127,7 @@ def read_medmnist(
         try:
             _read_set(file, fact, rows)
         except Exception as error:  # noqa: BLE001  (numpy raises whatever it meets in a damaged header)
-            faults.append(f"{file.name}: damaged, or no MedMNIST file ({error})")
+            faults.append(f"{file.name}: damaged, or no MedMNIST file ({describe(error)})")
         else:
             subsets[fact.name] = make_subset(fact.name, fact.elements)
     if faults:
