@@ -9,7 +9,6 @@ import lzma
 import re
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,17 +35,6 @@ LONGEST_NAME = 200
 """Bytes of a file's or folder's name."""
 PACKED: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """What unpacks a tar file, by how it begins."""
-DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
 DONE = ".unpacked.json"
 
 
@@ -126,7 +114,9 @@ def unpack(
                     seen.add(hash(member.name))
                     with replacing(target / member.name) as beside:
                         _copy(archive, member, beside)
-            except DAMAGED as error:
+            except UserError:
+                raise
+            except Exception as error:  # noqa: BLE001  (what zipfile and tarfile raise at a damaged file is no short list)
                 raise UserError(f"{archive}: can't be unpacked ({describe(error)})") from None
             examples = {reason: tuple(shown) for reason, shown in left_out.examples.items()}
             done = _Unpacked(archive=archive.name, counts=left_out.counts, examples=examples)
@@ -187,7 +177,7 @@ def _tell_excess(archive: Path, most: int) -> UserError:
 def _list_zip(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as file:
         for told in file.infolist():
-            if not told.is_dir():
+            if not told.filename.endswith("/"):
                 fault = "link in an archive, left out" if (told.external_attr >> 28) == 0xA else ""
                 yield Member(
                     name=told.filename, size=told.file_size, open=lambda told=told: file.open(told), fault=fault

@@ -202,7 +202,10 @@ class RecordChecker:
 
     def finish(self, place: Place, unused: Sequence[str] = ()) -> Reading:
         """Give all rows, and the subsets that they belong to."""
-        if not len(self.rows) and not self.faults and not self.tally.counts:
+        if self.boxes is not None and (fault := self.boxes.find_fault()) is not None:
+            self.faults.append(fault)
+        is_told = self.tally.counts or (self.boxes is not None and self.boxes.tally.counts)
+        if not len(self.rows) and not self.faults and not is_told:
             self.faults.append("no line below the header")
         self.faults += find_near_misses(
             [Spelling(factor=factor, value=value, line=line) for (factor, value), line in self.spellings.items()],

@@ -98,6 +98,13 @@ def test_what_is_no_volume_is_told_why(tmp_path: Path, monkeypatch: pytest.Monke
 # Arrays
 
 
+def test_a_table_of_sets_without_a_line_is_told(tmp_path: Path) -> None:
+    (tmp_path / "facts.csv").write_text("name,modality,area,task,labels\n")
+    overrides = ["data=medmnist", f"data.path={tmp_path}", f"data.facts={tmp_path}/facts.csv"]
+    with pytest.raises(UserError, match="data.facts: no line below the header"):
+        read_catalog(read_study(overrides).data, tmp_path / "kept")
+
+
 def make_member(shape: str, kind: str = "'<i8'") -> bytes:
     """Write the header of an array that says what it likes."""
     text = f"{{'descr': {kind}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"

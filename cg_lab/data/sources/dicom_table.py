@@ -125,6 +125,8 @@ def _check(
 def _rename(boxes: BoxTable, by_origin: Mapping[str, str]) -> BoxTable:
     """Give boxes by the origins that images have here."""
     renamed = {origin: found for origin, name in by_origin.items() if (found := boxes.find(name)) is not None}
+    if (fault := boxes.find_fault()) is not None:
+        raise UserError(fault)
     return BoxTable(boxes=renamed, tally=boxes.tally, unused=boxes.unused)
 
 

@@ -70,6 +70,8 @@ def list_sets(root: Path, facts: Path | None, size: int, names: tuple[str, ...] 
 
     """
     known = [fact.name for fact in _read_facts(facts)]
+    if not known:
+        raise UserError(f"data.facts: no line below the header of '{facts}'; a line names a set and its labels")
     for name in names or ():
         if name not in known:
             raise UserError(f"data.sets: no set '{name}'; {suggest(name, known)}")
