@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from cg_lab.data.rows import Rows, clean_text
+from cg_lab.data.rows import NOT_A_VALUE, Rows, clean_text
 
 PERSONS = re.compile(
     r"(anon|deid|study|src|source|the|original|hospital|nhs|dicom|ehr)?"
@@ -27,7 +27,7 @@ MEASURES = re.compile(
     r"|filename|url|version|license)\d?"
 )
 """Columns of what many images share without being of one person, folded."""
-CODE = re.compile(r"(?=.*\d)(?!\d{1,3}$)(?!\d+\.\d+$)(?!\d{4}-\d\d-\d\d)[\w./-]{2,128}")
+CODE = re.compile(r"(?=.*\d)(?!\d{1,3}(\.0)?$)(?!\d+\.(?!0$)\d+$)(?!\d{4}-\d\d-\d\d)[\w./-]{2,128}")
 """An identifier: digits, perhaps with letters; no small number, measure or date."""
 
 
@@ -79,11 +79,15 @@ class IdentifierColumns:
     def add(self, told: Mapping[str, str]) -> None:
         """Keep what is told of the rows that were added last."""
         for name in tuple(self.values):
-            text = clean_text(told.get(name, "")) or ""
-            if name in self._unclear and text not in self._codes:
-                if not CODE.fullmatch(text):
-                    del self.values[name]
-                    continue
-                self._codes.add(text)
+            raw = told.get(name, "")
+            if name in self._unclear:
+                text = "" if raw.strip().casefold() in NOT_A_VALUE else raw.strip()
+                if text not in self._codes:
+                    if not CODE.fullmatch(text):
+                        del self.values[name]
+                        continue
+                    self._codes.add(text)
+            else:
+                text = clean_text(raw) or ""
             kept = self.values[name]
             kept.extend([self.rows.keep(text)] * (len(self.rows) - len(kept)))
