@@ -13,10 +13,21 @@ DISK_WORDS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWr
 
 
 class UserError(Exception):
-    """A fault in what the user gave; its text alone is shown, with exit status 2.
+    r"""A fault in what the user gave; its text alone is shown, with exit status 2.
 
-    The text says what was wrong, the value, where it came from and what would be right.
+    The text says what was wrong, the value, where it came from and what would be right. What files and users gave
+    may stand in it as it is: characters that steer a terminal or that no file can hold are written as escapes.
+
+    >>> print(UserError("no column 'a\x1b[2J'"))
+    no column 'a\x1b[2J'
     """
+
+    def __str__(self) -> str:
+        """Give the text as a terminal can show it."""
+        return "".join(
+            character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
+            for character in super().__str__()
+        )
 
 
 class IgnoredSettingWarning(UserWarning):

@@ -161,6 +161,7 @@ def _explain_key(override: str, text: str, overrides: Sequence[str]) -> str | No
         return None
     if key.startswith("hydra"):
         return f"no '{key}' is installed, nor needed: studies run by cluster=slurm or cluster=local, set by cluster.*"
+    key = _find_inner_key(key, override.partition("=")[2], list(list_defaults(overrides)))
     group, _, name = key.partition(".")
     having = _list_choices_with(key)
     if having and key not in list_keys():
@@ -175,6 +176,12 @@ def _explain_key(override: str, text: str, overrides: Sequence[str]) -> str | No
     keys = near or [known for known in chosen if known.startswith(f"{group}.")] or list(_list_top_level())
     shown = ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
     return f"no key '{key}'; there are {shown}; `--cfg job` prints all"
+
+
+def _find_inner_key(key: str, value: str, known: Sequence[str]) -> str:
+    """Give the key that is missing within a group of keys, where one is set as `{a: 1, b: 2}`."""
+    inner = re.findall(r"[{,]\s*([\w-]+)\s*:", value) if any(name.startswith(f"{key}.") for name in known) else []
+    return next((f"{key}.{name}" for name in inner if f"{key}.{name}" not in known), key)
 
 
 def _is_list(key: str) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from cg_lab.data.groups import fold_name
-from cg_lab.data.rows import NOT_A_VALUE, Tally, clean_text
+from cg_lab.data.identifier_columns import fold_name
+from cg_lab.data.rows import NOT_A_VALUE, Tally, clean_text, quote
 from cg_lab.data.tabular import find_columns, read_lines
 from cg_lab.errors import UserError, list_faults
 
@@ -38,12 +38,24 @@ class BoxTable:
     boxes: dict[str, list[BoxLine]] = field(default_factory=lambda: defaultdict(list))
     tally: Tally
     unused: tuple[str, ...] = ()
+    asked: set[str] = field(default_factory=set[str])
+    """Images that were looked for, as the file names them."""
 
     def find(self, image: str) -> list[BoxLine] | None:
         """Give an image's boxes, by its path or by its name without an ending; None if the file doesn't name it."""
         for name in (image, PurePosixPath(image).name, PurePosixPath(image).stem):
             if name in self.boxes:
+                self.asked.add(name)
                 return self.boxes[name]
+        return None
+
+    def find_fault(self) -> str | None:
+        """Count images that nothing else names; say so where that is all of them."""
+        absent = sorted(self.boxes.keys() - self.asked)
+        for name in absent:
+            self.tally.count("image of the boxes that is not among the images, left out", name)
+        if absent and not self.asked:
+            return f"data.boxes: none of its {len(absent)} images is among those read, such as {quote(absent[0])}"
         return None
 
 

@@ -21,13 +21,11 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from cg_lab.data.dicom_terms import NO_IMAGES
-from cg_lab.data.pictures import MAX_BYTES, UnreadableError, check_size, lead_below
+from cg_lab.data.pictures import MAX_BYTES, SUFFIXES, UnreadableError, check_size, is_film, lead_below
 
 if TYPE_CHECKING:
     from cg_lab.data.rows import Reading
 
-SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ""})
-"""Endings of DICOM files in a table of images."""
 MAX_FRAMES = 20_000
 """Frames of one file; more are refused unread."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -59,11 +57,6 @@ DERIVED = {
 def hash_path(path: str) -> str:
     """Name a file without its path: the first 16 digits of its SHA-256."""
     return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
-
-
-def is_film(payload: bytes) -> bool:
-    """Tell whether bytes are those of a DICOM file."""
-    return payload[128:132] == b"DICM"
 
 
 @contextmanager
@@ -144,6 +137,8 @@ def count_frames(dataset: Dataset) -> int:
     there = _count_frames(dataset, syntax, claimed)
     if claimed > there:
         raise UnreadableError(f"claims {claimed} frames and has pixels for {there}; get the file anew")
+    if claimed < there and not syntax.is_encapsulated:
+        raise UnreadableError(f"claims {claimed} frames and has pixels for {there}; mend NumberOfFrames")
     return claimed
 
 
@@ -166,7 +161,7 @@ def _read_claim(dataset: Dataset, *, has_pixels: bool) -> int:
 
 
 def _count_frames(dataset: Dataset, syntax: UID, claimed: int) -> int:
-    if claimed == 1:
+    if claimed == 1 and syntax.is_encapsulated:
         return 1
     data = next(dataset[name].value for name in PIXELS if name in dataset)
     if syntax.is_encapsulated:
@@ -175,7 +170,7 @@ def _count_frames(dataset: Dataset, syntax: UID, claimed: int) -> int:
         _read_number(dataset, "Rows") * _read_number(dataset, "Columns") * _read_number(dataset, "SamplesPerPixel", 1)
     )
     bits = pixels * _read_number(dataset, "BitsAllocated", 8)
-    return len(data) * 8 // max(1, bits)
+    return max(int(claimed == 1), len(data) * 8 // max(1, bits))  # of a file cut short pydicom tells
 
 
 def _read_number(dataset: Dataset, name: str, default: int = 0) -> int:
@@ -253,7 +248,7 @@ def read_ids(reading: Reading) -> None:
     root = Path(reading.place.root)
     ids: dict[str, dict[str, str]] = {}
     for origin in dict.fromkeys(reading.rows.origin):
-        if PurePosixPath(origin).suffix.lower() in SUFFIXES:
+        if PurePosixPath(origin).suffix.lower() not in SUFFIXES:  # a UID has a dot, too
             with suppress(UnreadableError, OSError):  # it is told when it is opened
                 if lead_below(root / origin, root):
                     ids[origin] = read_tags(root / origin).ids

@@ -40,6 +40,7 @@ class Films:
         """Give the stamps of those that are there."""
         found: dict[str, Stamp] = {}
         stamps: dict[str, Stamp] = {}
+        _hash_paths.cache_clear()  # files may have come since
         for origin in origins:
             path = self._resolve(origin)
             if path is not None:
@@ -92,6 +93,7 @@ def decode_film(payload: bytes, frame: int) -> Picture:
         frames = count_frames(dataset)
         if frame >= frames:
             raise UnreadableError(f"frame {frame + 1} of {frames}")
+        dataset.NumberOfFrames = frames  # that of the file may be none
         pixels = _read_frame(dataset, frame)
     digest = hashlib.sha256(f"{frame}/".encode() + payload).hexdigest()
     return Picture(image=Image.fromarray(pixels), digest=digest, num_bytes=len(payload), frames=frames)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from cg_lab.data.groups import may_group
-from cg_lab.data.rows import SIDES, Rows, Tally, clean_text, read_side
+from cg_lab.data.identifier_columns import IdentifierColumns
+from cg_lab.data.rows import SIDES, Rows, Tally, clean_text, is_utf8, read_side
 from cg_lab.data.signing import list_folders
 from cg_lab.data.subset_names import make_subset, name_subset
 from cg_lab.data_settings import ImageSettings, NonEmptyText
@@ -93,11 +93,11 @@ class Collector:
         self.tally = Tally(subject)
         self.faults: list[str] = []
         self.subsets: dict[str, Subset] = {}
-        self.columns: dict[str, list[str]] = {}
+        self.open_columns(())
 
     def open_columns(self, names: Iterable[str]) -> None:
         """Say which further columns there are; values are kept of those that may say who belongs together."""
-        self.columns = {name: [] for name in names if may_group(name, self.group)}
+        self.columns = IdentifierColumns(self.rows, names, self.group)
 
     def add(
         self,
@@ -109,6 +109,9 @@ class Collector:
         boxes: str = "",
     ) -> None:
         """Add an image; `told` says what it is, `shown` names it in messages, `others` are its further columns."""
+        if not is_utf8(origin):
+            self.tally.count("file name is not UTF-8, left out", ascii(shown))
+            return
         values: dict[str, str] = {}
         for name, value in told.items():
             text = clean_text(value)
@@ -136,8 +139,7 @@ class Collector:
             self._fault(f"subset '{name}' is {subset.triplet} in one folder and {first.triplet} in another")
             return
         self.rows.add(line, origin, name, values["label"], group=values.get("group", ""), side=side, boxes=boxes)
-        for column, kept in self.columns.items():
-            kept.append(self.rows.keep(clean_text((others or {}).get(column, "")) or ""))
+        self.columns.add(others or {})
 
     def _fault(self, text: str) -> None:
         if text not in self.faults:
@@ -158,8 +160,17 @@ def find_levels(
     return Levels(names=names, elements=elements or {}, factors=factors, known=known)
 
 
-def walk(root: Path, suffixes: frozenset[str] | None) -> Iterator[str]:
-    """Name all files below a folder in order, relative to it; hidden ones and links to folders are passed over.
+def walk(
+    root: Path, suffixes: frozenset[str] | None, passed_over: Callable[[str, str], None] | None = None
+) -> Iterator[str]:
+    """Name all files below a folder in order, relative to it; hidden ones are passed over.
+
+    Parameters
+    ----------
+    root, suffixes
+        Where to look, and which endings count; None for all.
+    passed_over
+        Told, with the reason and the path, of links to folders, folders that can't be read, and pipes.
 
     Raises
     ------
@@ -169,9 +180,28 @@ def walk(root: Path, suffixes: frozenset[str] | None) -> Iterator[str]:
     """
     if not root.is_dir():
         raise UserError(f"data.path: no folder '{root}'")
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        head = os.path.relpath(folder, root)
-        for name in sorted(files):
-            if not name.startswith(".") and (suffixes is None or os.path.splitext(name)[1].lower() in suffixes):  # noqa: PTH122
-                yield name if head == "." else f"{head}/{name}"
+    tell = passed_over or (lambda *_: None)
+    heads = [""]
+    while heads:
+        head = heads.pop()
+        folders: list[str] = []
+        try:
+            with os.scandir(root / head) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError as error:
+            tell(f"folder can't be read, left out ({error.strerror})", head)
+            continue
+        for entry in entries:
+            path = f"{head}/{entry.name}" if head else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif entry.is_dir():
+                tell("link to a folder, not followed", path)
+            elif suffixes is None or os.path.splitext(entry.name)[1].lower() in suffixes:  # noqa: PTH122
+                if entry.is_file() or entry.is_symlink():
+                    yield path
+                else:
+                    tell("pipe or device, left out", path)
+        heads += reversed(folders)

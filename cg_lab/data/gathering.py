@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cg_lab.data.facts import Tell, facts_folder, find_places, measure_images
 from cg_lab.data.outlines import Outlines
-from cg_lab.data.rows import Reading, Tally, fold
+from cg_lab.data.rows import Reading, Tally, fold, quote
 from cg_lab.data.splitting import Rules
 from cg_lab.errors import list_faults
 
@@ -130,7 +130,7 @@ class Gathering:
         for row, (place, located) in enumerate(zip(facts_of.tolist(), rows.boxes, strict=True)):
             if place in bad:
                 key = (rows.subset[row], rows.label[row])
-                shown = f"{rows.where(row)}: {rows.origin[row]} ({errors[place]})"
+                shown = f"{rows.where(row)}: {quote(rows.origin[row])[1:-1]} ({errors[place]})"
                 tally.count("image missing or not decodable, left out", shown)
                 lost[key] += 1
                 first_lost.setdefault(key, shown)

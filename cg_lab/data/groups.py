@@ -9,26 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cg_lab.catalog import UNGROUPED, Note
+from cg_lab.data.identifier_columns import IDS, PERSONS, fold_name, is_unclear
 
 if TYPE_CHECKING:
     from cg_lab.data.rows import Reading, Rows
 
 NONE, FILE_NAME = "none", "file_name"
 """What `data.group` may be beside a column: nothing groups images, or their file names do."""
-PERSONS = re.compile(
-    r"(anon|deid|study|src|source|the|original)?"
-    r"(patient|patienten|paciente|pat|pt|subject|subj|sujet|participant|person|proband|case|donor|animal|mouse|client)s?"
-    r"(id|ids|idx|no|nr|num|nbr|number|code|key|uid|identifier|index|name|anon|hash|pseudonym)?"
-    r"|eid|pid|sid|mrn|empi|empianon|group|groups|groupid|cluster|clusterid"
-)
-"""Columns of persons, and what others call a group, folded."""
-PIECES = re.compile(
-    r"(study|series|exam|examination|accession|scan|volume|slide|wsi|specimen|biopsy|lesion|video|clip|acquisition)"
-    r"(id|no|nr|num|number|uid|instanceuid|index|key|name|code)?"
-)
-"""Columns of what one person may have several of."""
-IDS = frozenset({"id", "uid", "code", "key", "hash", "identifier", "pseudonym", "name", "personal"})
-"""Columns that may name persons or anything else; their user is asked."""
 NOBODY = frozenset(
     {"", "anon", "anonym", "anonymous", "anonymized", "anonymised", "anonymize", "unknown", "none", "null", "na", "nan",
      "removed", "deidentified", "deid", "redacted", "noname", "notavailable", "missing", "test", "undefined"}
@@ -37,7 +24,7 @@ NOBODY = frozenset(
 MOST_SHARE = 0.5
 """Of all images that one group may hold before its column is doubted."""
 FEWEST_STEMS = 8
-"""Different beginnings of file names below which they are no patients, unless they say so."""
+"""Different beginnings of file names, or values of a column, below which they are no patients, unless they say so."""
 MOST_STEM_SHARE = 0.25
 
 TCGA = re.compile(r"(tcga-\w\w-\w{4})(?!\w)", re.IGNORECASE)
@@ -53,23 +40,6 @@ l r od os ap pa lat lateral frontal cc mlo lcc rcc lmlo rmlo axial sagittal coro
 MARKS = frozenset(_MARKS.split())
 MARKED = re.compile(rf"({'|'.join(sorted(MARKS, key=len, reverse=True))})(\d*)", re.IGNORECASE)
 PARTS = re.compile(r"[ _\-.()\[\]]+")
-
-
-def fold_name(name: str) -> str:
-    """Give what the spellings of one column's name share.
-
-    >>> fold_name("Patient ID") == fold_name("patient_id") == fold_name("PatientId")
-    True
-    """
-    return "".join(character for character in name.casefold() if character.isalnum())
-
-
-def may_group(column: str, asked: str | None) -> bool:
-    """Tell whether a column's values are needed to find groups."""
-    name = fold_name(column)
-    if asked is not None and name == fold_name(asked):
-        return True
-    return bool(PERSONS.fullmatch(name) or PIECES.fullmatch(name)) or name in IDS
 
 
 @dataclass(slots=True)
@@ -130,10 +100,10 @@ def _choose_columns(
     if asked is not None:
         chosen = [name for name in columns if fold_name(name) == fold_name(asked)]
         if not chosen:
-            known = ", ".join(dict.fromkeys([*columns, *reading.unused])) or "none"
+            known = ", ".join(dict.fromkeys([*columns, *reading.unused])) or "no column at all"
             reading.faults.append(f"data.group: no column '{asked}'; known: {known}; or {NONE}")
         return chosen
-    likely = [name for name in columns if any(kind.fullmatch(fold_name(name)) for kind in (PERSONS, PIECES))]
+    likely = [name for name in columns if not is_unclear(name)]
     chosen = []
     for name in likely:
         different = set(columns[name])
@@ -141,20 +111,21 @@ def _choose_columns(
             found.constant.append(name)
         elif any(fold_name(value) not in NOBODY for value in different):
             chosen.append(name)
-    unclear = [name for name in columns if fold_name(name) in IDS and _is_like_persons(reading.rows, columns[name])]
-    if not chosen and unclear:
+    unclear = [name for name in columns if name not in likely and _is_like_persons(reading.rows, name, columns[name])]
+    if unclear and not any(PERSONS.fullmatch(fold_name(name)) for name in chosen):
         _ask(reading, unclear[0], columns[unclear[0]], "may name patients")
     return chosen
 
 
-def _is_like_persons(rows: Rows, values: Sequence[str]) -> bool:
+def _is_like_persons(rows: Rows, name: str, values: Sequence[str]) -> bool:
     """Tell whether there are fewer values than images, several images a value, and none is the label again."""
+    fewest, most = (4, MOST_SHARE) if fold_name(name) in IDS else (FEWEST_STEMS, MOST_STEM_SHARE)
     images = dict(zip(rows.origin, values, strict=True))
     sizes = Counter(value for value in images.values() if value)
     return (
-        len(sizes) >= 4
+        len(sizes) >= fewest
         and sizes.total() >= 1.2 * len(sizes)
-        and max(sizes.values()) <= MOST_SHARE * sizes.total()
+        and max(sizes.values()) <= most * sizes.total()
         and not _is_label(rows, values)
     )
 
@@ -181,8 +152,9 @@ def _doubt(reading: Reading, names: Sequence[str], columns: Mapping[str, Sequenc
 
 def _ask(reading: Reading, name: str, values: Sequence[str], reason: str) -> None:
     different, images = len({value for value in values if value}), len(set(reading.rows.origin))
+    typed = name if re.fullmatch(r"[\w.-]+", name) else f"'{name}'"
     told = (
-        f"column '{name}' {reason} ({different} values for {images} images): say data.group={name} if images that "
+        f"column '{name}' {reason} ({different} values for {images} images): say data.group={typed} if images that "
         f"share a value belong together, or data.group={NONE} if there is nothing of the kind"
     )
     reading.faults.append(told)

@@ -77,6 +77,23 @@ def read_json_object(path: Path, *, setting: str) -> dict[str, object]:
     return found
 
 
+def read_json_records(path: Path) -> Iterator[object]:
+    """Read a JSON list, or JSON Lines, whichever the file begins as.
+
+    Raises
+    ------
+    UserError
+        As those two.
+
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            is_lines = file.read(1 << 16).lstrip().startswith("{")
+    except (OSError, UnicodeDecodeError):
+        is_lines = False
+    return read_json_lines(path) if is_lines else read_json_list(path)
+
+
 def read_json_lines(path: Path) -> Iterator[object]:
     """Read a file with one JSON value a line.
 

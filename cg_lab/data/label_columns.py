@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cg_lab.data.groups import fold_name
+from cg_lab.data.identifier_columns import fold_name
 from cg_lab.data.rows import clean_text
 from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError, suggest
 
 NOTHING = "no finding"
 """The label of an image that has none of the findings."""
-YES = frozenset({"1", "1.0", "true", "yes", "t", "y"})
-NO = frozenset({"", "0", "0.0", "false", "no", "f", "n", "nan", "<na>"})
+YES = frozenset({"1", "true", "yes", "t", "y"})
+NO = frozenset({"", "0", "false", "no", "f", "n", "nan", "<na>"})
 """Not there; where nothing is said, too."""
-UNCERTAIN = frozenset({"-1", "-1.0", "uncertain", "u"})
+UNCERTAIN = frozenset({"-1", "uncertain", "u"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,8 @@ class LabelColumns:
     def __init__(self, settings: LabelSettings, header: Sequence[str], lines: Sequence[Mapping[str, str]]) -> None:
         self.settings = settings
         named = (settings.columns or {}).get("label")
+        if named is not None and named not in header:
+            raise UserError(f"data.columns.label: no column '{named}'; {suggest(named, header)}")
         self.column = named or next((name for name in header if fold_name(name) == "label"), None)
         if settings.labels is not None:
             absent = [name for name in settings.labels if name not in header]
@@ -73,6 +75,10 @@ class LabelColumns:
             self.findings = ()
         else:
             self.findings = _find_one_hot(header, lines)
+        if settings.finding is not None and self.column is not None:
+            known = sorted({name for cells in lines for name in self._split(cells)[0]})
+            if settings.finding not in known:
+                raise UserError(f"data.finding: no '{settings.finding}'; {suggest(settings.finding, known)}")
         self.nothing = next((name for name in self.findings if fold_name(name) == "nofinding"), NOTHING)
         if settings.finding is not None and self.findings and settings.finding not in self.findings:
             raise UserError(f"data.finding: no '{settings.finding}'; {suggest(settings.finding, self.findings)}")
@@ -104,7 +110,7 @@ class LabelColumns:
         if self.column is not None:
             parts = [clean_text(part) for part in cells[self.column].split(self.settings.separator)]
             return sorted({part for part in parts if part}), []
-        values = {name: cells[name].strip().casefold() for name in self.findings}
+        values = {name: _fold_value(cells[name]) for name in self.findings}
         for name, value in values.items():
             if value not in YES | NO | UNCERTAIN:
                 raise ValueError(f"{name} '{cells[name]}' is none of 1, 0, -1 and empty")
@@ -114,11 +120,17 @@ class LabelColumns:
         )
 
 
+def _fold_value(text: str) -> str:
+    """Give a value in one form: `1.00` is 1."""
+    whole, _, rest = text.strip().casefold().partition(".")
+    return whole if not rest.strip("0") else f"{whole}.{rest}"
+
+
 def _find_one_hot(header: Sequence[str], lines: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
     """Find columns of 0 and 1 of which each line has exactly one 1."""
-    likely = [name for name in header if name and all(cells[name].strip().casefold() in YES | NO for cells in lines)]
-    likely = [name for name in likely if any(cells[name].strip().casefold() in YES for cells in lines)]
-    sums = {sum(cells[name].strip().casefold() in YES for name in likely) for cells in lines}
+    likely = [name for name in header if name and all(_fold_value(cells[name]) in YES | NO for cells in lines)]
+    likely = [name for name in likely if any(_fold_value(cells[name]) in YES for cells in lines)]
+    sums = {sum(_fold_value(cells[name]) in YES for name in likely) for cells in lines}
     if len(likely) > 1 and sums == {1}:
         return tuple(likely)
     shown = f" such as data.labels=[{','.join(likely)}]" if likely else ""

@@ -127,6 +127,10 @@ def _read_yaml(file: Path, given: Declarations, faults: list[str]) -> tuple[list
     if not isinstance(root, yaml.MappingNode):
         raise UserError(f"catalogue {file}: must be a mapping with the keys {', '.join(TOP_KEYS)}")
     nodes = {str(key.value): (key, value) for key, value in root.value}
+    first: dict[str, int] = {}
+    for key, _ in root.value:
+        if first.setdefault(str(key.value), _line(key)) != _line(key):
+            faults.append(f"line {_line(key)}: key '{key.value}' is in line {first[str(key.value)]} already")
     for name, (key, _) in nodes.items():
         if name not in TOP_KEYS:
             faults.append(f"line {_line(key)}: unknown key '{name}'; {suggest(name, TOP_KEYS)}")
@@ -150,6 +154,10 @@ def _read_subsets(node: yaml.Node, file: Path, declarations: Declarations, fault
     for item in node.value if isinstance(node, yaml.SequenceNode) else []:
         if not isinstance(item, yaml.MappingNode):
             faults.append(f"line {_line(item)}: a subset is a mapping of its columns, not {item.value!r}")
+            continue
+        nested = [key for key, value in item.value if not _is_plain(value)]
+        if nested:
+            faults.append(f"line {_line(nested[0])}: '{nested[0].value}' is no text and no list of texts; write it out")
             continue
         lines.append(Line(number=_line(item), cells={str(key.value): _to_cell(value) for key, value in item.value}))
         columns = tuple(lines[-1].cells)
@@ -200,6 +208,11 @@ def _is_list_of_text(value: object) -> bool:
 
 def _line(node: yaml.Node) -> int:
     return node.start_mark.line + 1
+
+
+def _is_plain(node: yaml.Node) -> bool:
+    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    return all(isinstance(item, yaml.ScalarNode) for item in items)
 
 
 def _to_cell(node: yaml.Node) -> str:

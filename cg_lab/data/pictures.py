@@ -25,6 +25,8 @@ MAX_BYTES = 512_000_000
 
 FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "TIFF", "WEBP", "PPM", "DIB")
 """Formats that are read; Pillow knows more, some of which start other programs."""
+SEVERAL = frozenset({"GIF", "TIFF", "WEBP", "PNG", "MPO"})
+"""Formats whose files may hold several frames."""
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm",
      ".jp2", ".j2k"}
@@ -44,7 +46,7 @@ class Picture:
     """SHA-256 of the bytes that it was decoded from."""
     num_bytes: int
     frames: int = 1
-    """Of the file; the first one is used."""
+    """Of the file, the first one is used; of files other than DICOM 2 stands for two or more."""
 
 
 class Stamp(NamedTuple):
@@ -89,6 +91,8 @@ class Folder:
         found: dict[str, Stamp] = {}
         for head, wanted in by_folder.items():
             entries = list_folder(self.root / head, self.root)
+            if not entries and not head.isascii():
+                entries = list_folder(self.root / find_form(str(self.root), head), self.root)
             found |= {origin: entries[name] for origin in wanted if (name := origin.rpartition("/")[2]) in entries}
             foreign = [origin for origin in wanted if not origin.isascii() and origin not in found]
             composed = {unicodedata.normalize("NFC", name): entries[name] for name in entries if foreign}
@@ -103,8 +107,7 @@ class Folder:
         path = os.path.join(self.root, origin)  # noqa: PTH118  (pathlib takes ten times as long)
         if origin.isascii() or os.path.lexists(path):
             return path
-        forms = (os.path.join(self.root, unicodedata.normalize(form, origin)) for form in ("NFC", "NFD"))  # noqa: PTH118
-        return next((form for form in forms if os.path.lexists(form)), path)
+        return os.path.join(self.root, find_form(str(self.root), origin))  # noqa: PTH118
 
     def open(self, origin: str) -> Picture:
         """Read and decode a file, which must lie below the folder once links are followed."""
@@ -124,12 +127,37 @@ class Folder:
             raise UnreadableError("a folder") from None
         except OSError as error:
             raise UnreadableError(error.strerror or type(error).__name__) from None
+        if is_film(payload) and origin.lower().endswith(tuple(SUFFIXES)):
+            raise UnreadableError("a DICOM file with another ending, whose patient is not looked for; call it .dcm")
         return decode(payload)
+
+
+def is_film(payload: bytes) -> bool:
+    """Tell whether bytes are those of a DICOM file."""
+    return payload[128:132] == b"DICM"
 
 
 def lead_below(path: str | Path, root: str | Path) -> bool:
     """Tell whether a path lies below a folder once all links are followed."""
-    return os.path.realpath(path).startswith(_find_real(str(root)).rstrip(os.sep) + os.sep)
+    try:
+        return os.path.realpath(path).startswith(_find_real(str(root)).rstrip(os.sep) + os.sep)
+    except ValueError:
+        return False  # no name that a file can have
+
+
+def find_form(root: str, path: str) -> str:
+    """Give a path below a folder as it is written there, whichever form of Unicode each folder's name has."""
+    found = ""
+    for part in path.split("/"):
+        here, name = os.path.join(root, found), part  # noqa: PTH118
+        if not part.isascii() and not os.path.lexists(os.path.join(here, part)):  # noqa: PTH118
+            wanted = unicodedata.normalize("NFC", part)
+            try:
+                name = next((one for one in os.listdir(here) if unicodedata.normalize("NFC", one) == wanted), part)  # noqa: PTH208
+            except (OSError, ValueError):
+                return path
+        found = os.path.join(found, name)  # noqa: PTH118
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -144,7 +172,7 @@ def list_folder(folder: Path, root: Path) -> dict[str, Stamp]:
     is_below = folder == root or lead_below(folder, root)
     try:
         entries = os.scandir(folder)
-    except OSError:
+    except (OSError, ValueError):
         return found
     with entries:
         for entry in entries:
@@ -174,7 +202,7 @@ def decode(payload: bytes) -> Picture:
     """
     if not payload:
         raise UnreadableError("zero bytes")
-    if payload[128:132] == b"DICM":
+    if is_film(payload):
         from cg_lab.data.films import decode_film
 
         return decode_film(payload, 0)
@@ -183,7 +211,7 @@ def decode(payload: bytes) -> Picture:
             warnings.simplefilter("ignore")  # what Pillow warns about is handled by rule below
             with Image.open(BytesIO(payload), formats=FORMATS) as image:
                 check_size(image.width, image.height)
-                frames = int(getattr(image, "n_frames", 1))
+                has_more = image.format in SEVERAL and _has_more(payload)
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
                 plain = _to_plain(image)
@@ -191,9 +219,17 @@ def decode(payload: bytes) -> Picture:
         raise
     except Exception as error:  # noqa: BLE001  (Pillow's decoders raise whatever they meet in a damaged file)
         raise UnreadableError(_describe(error)) from None
-    return Picture(
-        image=plain, digest=hashlib.sha256(payload).hexdigest(), num_bytes=len(payload), frames=max(1, frames)
-    )
+    return Picture(image=plain, digest=hashlib.sha256(payload).hexdigest(), num_bytes=len(payload), frames=1 + has_more)
+
+
+def _has_more(payload: bytes) -> bool:
+    """Tell whether a file has a second frame; to count millions of them would take minutes."""
+    with Image.open(BytesIO(payload), formats=FORMATS) as image:
+        try:
+            image.seek(1)
+        except (EOFError, OSError, ValueError, SyntaxError):
+            return False
+        return True
 
 
 def check_size(width: int, height: int) -> None:

@@ -7,9 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cg_lab.data.box_tables import BoxTable
-from cg_lab.data.groups import may_group
+from cg_lab.data.identifier_columns import IdentifierColumns
 from cg_lab.data.places import Place
-from cg_lab.data.rows import NOT_A_VALUE, Reading, RowError, Rows, Tally, clean_text, lies_below, read_side
+from cg_lab.data.rows import (
+    NOT_A_VALUE,
+    Reading,
+    RowError,
+    Rows,
+    Tally,
+    clean_text,
+    is_utf8,
+    lies_below,
+    quote,
+    read_side,
+)
 from cg_lab.data.spelling import Spelling, find_near_misses
 from cg_lab.data.subset_names import make_subset, name_subset
 from cg_lab.data.tabular import Cells
@@ -80,7 +91,7 @@ class RecordChecker:
         """What lines were found to say, by their cells without image, group and boxes: a listing has few of them."""
         self.located: dict[str, tuple[bool, int]] = dict.fromkeys(boxed, (True, 0))
         """Whether a subset asks for boxes, and the line that says so."""
-        self.columns: dict[str, list[str]] = {}
+        self.open_columns(())
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -96,7 +107,7 @@ class RecordChecker:
 
     def open_columns(self, names: Iterable[str]) -> None:
         """Say which further columns the listing has; values are kept of those that may say who belongs together."""
-        self.columns = {name: [] for name in names if may_group(name, self.group)}
+        self.columns = IdentifierColumns(self.rows, names, self.group)
 
     def check(
         self, line: int, cells: Cells, others: Mapping[str, str] | None = None, question: Question | None = None
@@ -107,12 +118,10 @@ class RecordChecker:
         except RowError as error:
             self.faults.append(f"line {line}: {error}")
             return
-        for name, values in self.columns.items():
-            text = clean_text((others or {}).get(name, "")) or ""
-            values.extend([self.rows.keep(text)] * (len(self.rows) - len(values)))
+        self.columns.add(others or {})
 
     def _take(self, line: int, cells: Cells, question: Question | None) -> None:
-        image = cells["image"].strip()
+        image = cells["image"].strip().replace("\\", "/")
         alike = tuple(cell for cell in cells.items() if cell[0] not in OWN_CELLS)
         meaning = self.meanings.get(alike) if image.casefold() not in NOT_A_VALUE else None
         if meaning is None:
@@ -139,7 +148,7 @@ class RecordChecker:
             raise RowError(f"subset '{subset}' is {':'.join(elements)} here and {':'.join(first)} in line {first_line}")
         side = read_side(cells.get("split", ""))
         if side is None:
-            raise RowError(f"split '{cells['split']}' is none of train, val, test")
+            raise RowError(f"split {quote(cells['split'])} is none of train, val, test")
         return _Meaning(subset, texts["label"], side)
 
     def _clean(self, cells: Cells) -> dict[str, str]:
@@ -171,7 +180,7 @@ class RecordChecker:
         if box and mask:
             raise RowError("both a box and a mask; give one of them")
         if mask and not all(lies_below(part.strip()) for part in mask.split(";")):
-            raise RowError(f"mask '{mask}' lies outside the manifest's folder")
+            raise RowError(f"mask {quote(mask)} lies outside the folder of images")
         before = self.seen.setdefault((image, label) if box or mask else image, line)
         if before != line and subset in self.boxed:
             return  # tables of boxes have a line for each box
@@ -193,7 +202,10 @@ class RecordChecker:
 
     def finish(self, place: Place, unused: Sequence[str] = ()) -> Reading:
         """Give all rows, and the subsets that they belong to."""
-        if not len(self.rows) and not self.faults:
+        if self.boxes is not None and (fault := self.boxes.find_fault()) is not None:
+            self.faults.append(fault)
+        is_told = self.tally.counts or (self.boxes is not None and self.boxes.tally.counts)
+        if not len(self.rows) and not self.faults and not is_told:
             self.faults.append("no line below the header")
         self.faults += find_near_misses(
             [Spelling(factor=factor, value=value, line=line) for (factor, value), line in self.spellings.items()],
@@ -206,6 +218,11 @@ class RecordChecker:
             else self.known[name]
             for name, (elements, _) in self.elements.items()
         }
+        if self.known is None and subsets and all(read_side(name) for name in subsets):
+            self.faults.append(
+                f"subsets are called {', '.join(subsets)}, as sides are: if the column 'subset' says sides, give "
+                "data.columns='{split: subset}'"
+            )
         for name, subset in subsets.items():
             is_located = self.located.get(name, (False, 0))[0]
             if (subset.kind is Kind.DETECTION) != is_located:
@@ -221,11 +238,13 @@ class RecordChecker:
             faults=self.faults,
             notes=[*self.tally.to_notes(), *(self.boxes.tally.to_notes() if self.boxes else ())],
             is_own=True,
-            columns=self.columns,
+            columns=self.columns.values,
             unused=(*unused, *(self.boxes.unused if self.boxes else ())),
         )
 
 
 def _check_below(image: str) -> None:
+    if not is_utf8(image):
+        raise RowError(f"image {quote(image)} is no name that a file can have in UTF-8")
     if not lies_below(image):
-        raise RowError(f"image '{image}' lies outside the manifest's folder")
+        raise RowError(f"image {quote(image)} lies outside the folder of images")

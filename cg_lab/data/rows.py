@@ -131,7 +131,7 @@ class Tally:
         self.counts[reason] = self.counts.get(reason, 0) + 1
         shown = self.examples.setdefault(reason, [])
         if len(shown) < 20:
-            shown.append(example)
+            shown.append(example if len(example) <= 300 and example.isprintable() else quote(example)[1:-1])
 
     def to_notes(self) -> list[Note]:
         """Give a note for each reason."""
@@ -157,6 +157,26 @@ def clean_text(value: object) -> str | None:
     if text.casefold() in NOT_A_VALUE or not text.translate(JOINERS).isprintable():
         return None
     return text
+
+
+def is_utf8(text: str) -> bool:
+    """Tell whether a text can be written down; names of files and texts of JSON may hold half characters."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def quote(text: str) -> str:
+    r"""Show a text in a message: on one line, whatever it holds, and not all of a long one.
+
+    >>> quote("a\x1b[2Jb"), len(quote("x" * 5000))
+    ("'a\\x1b[2Jb'", 122)
+    """
+    shown = f"'{text}'" if text.isprintable() else ascii(text)
+    return shown if len(shown) <= 122 else f"{shown[:118]}...'"
+
+
+def describe(error: Exception) -> str:
+    """Give what a library says was wrong: one line, of which a terminal shows all, and not a page of it."""
+    return quote(next(iter(str(error).splitlines()), "") or type(error).__name__)[1:-1]
 
 
 def fold(text: str) -> str:

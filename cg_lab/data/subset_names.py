@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cg_lab.data.rows import quote
 from cg_lab.mat import Kind, Subset
 
 FORBIDDEN = frozenset("/\\,;=[]{}\"'<>`|& \t\r\n")
@@ -20,15 +21,10 @@ def find_name_fault(name: str) -> str | None:
     if not name:
         return "empty name"
     if FORBIDDEN & set(name) or not name.isprintable():
-        return f"name {_show(name)} has spaces or one of / , ; = [ ] {{ }} and quotes; use letters, digits, - _ ."
+        return f"name {quote(name)} has spaces or one of / , ; = [ ] {{ }} and quotes; use letters, digits, - _ ."
     if len(name) > LONGEST or name.startswith((".", "-")):
-        return f"name {_show(name)} begins with . or -, or has more than {LONGEST} characters"
+        return f"name {quote(name)} begins with . or -, or has more than {LONGEST} characters"
     return None
-
-
-def _show(name: str) -> str:
-    text = f"'{name}'" if name.isprintable() else ascii(name)
-    return text if len(text) < 80 else f"{text[:76]}...'"
 
 
 def name_subset(elements: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cg_lab.data.groups import fold_name
+from cg_lab.data.identifier_columns import fold_name
+from cg_lab.data.rows import describe, quote
 from cg_lab.errors import UserError, list_faults, suggest
 
 Cells = dict[str, str]
@@ -20,6 +22,10 @@ DELIMITERS = (",", ";", "\t", "|")
 ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 MAX_COLUMNS = 10_000
 """Wider tables are refused: they are no lists of images."""
+MAX_LINES = 20_000_000
+"""Longer ones are refused before they are read: few bytes of Parquet may stand for any number."""
+MAX_GROUP_BYTES = 4_000_000_000
+"""Of a row group of Parquet, unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +72,25 @@ def _read_text(path: Path, encoding: str) -> Iterator[tuple[int, Cells]]:
             start = file.readline(1 << 20)
             file.seek(0)
             delimiter = max(DELIMITERS, key=lambda one: (_count(start, one), -DELIMITERS.index(one)))
-            reader = csv.reader(file, delimiter=delimiter)
+            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
             header = [name.strip() for name in next(reader, [])]
             _check_header(path, header)
             yield 1, dict.fromkeys(header, "")
             for cells in reader:
-                if not cells:
+                if not any(cells):
                     continue
+                if reader.line_num > MAX_LINES:
+                    raise UserError(f"{path}: more than {MAX_LINES} lines; split it")
                 if len(cells) > len(header):
                     raise UserError(f"{path}, line {reader.line_num}: more cells than the {len(header)} columns")
                 yield reader.line_num, dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=True))
     except (UnicodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a CSV in UTF-8 ({error})") from None
+        raise UserError(f"{path}: not a CSV in UTF-8 ({error}); save it as UTF-8") from None
 
 
 def _count(line: str, delimiter: str) -> int:
     try:
-        return len(next(csv.reader([line], delimiter=delimiter), []))
+        return len(next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), []))
     except csv.Error:
         return 0
 
@@ -90,6 +98,9 @@ def _count(line: str, delimiter: str) -> int:
 def _check_header(path: Path, header: Sequence[str]) -> None:
     if len(header) > MAX_COLUMNS:
         raise UserError(f"{path}, line 1: {len(header)} columns, at most {MAX_COLUMNS} are read")
+    odd = [name for name in header if not name.isprintable()]
+    if odd:
+        raise UserError(f"{path}, line 1: no names of columns ({quote(odd[0])}); give a CSV in UTF-8, or Parquet")
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise list_faults(f"{path}, line 1", [f"column '{name}' is there twice" for name in twice])
@@ -97,9 +108,18 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 
 def _read_parquet_header(path: Path) -> tuple[str, ...]:
     try:
-        header = tuple(pq.read_schema(path).names)
+        with pq.ParquetFile(path) as file:
+            header, told = tuple(file.schema_arrow.names), file.metadata
+            most = max((told.row_group(group).total_byte_size for group in range(told.num_row_groups)), default=0)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a Parquet file ({_first_line(error)})") from None
+        raise UserError(f"{path}: not a Parquet file ({describe(error)})") from None
+    if told.num_rows > MAX_LINES:
+        raise UserError(f"{path}: {told.num_rows} lines, at most {MAX_LINES} are read; split it")
+    if most > MAX_GROUP_BYTES:
+        raise UserError(
+            f"{path}: a row group unpacks to {most} bytes, at most {MAX_GROUP_BYTES} are read; leave out what is no "
+            "cell of a list, or write smaller row groups"
+        )
     _check_header(path, header)
     return header
 
@@ -107,7 +127,8 @@ def _read_parquet_header(path: Path) -> tuple[str, ...]:
 def _read_parquet(path: Path, header: Sequence[str]) -> Iterator[tuple[int, Cells]]:
     line = 0
     try:
-        with pq.ParquetFile(path) as file:
+        plain = [field.name for field in pq.read_schema(path) if _holds_text(field.type)]
+        with pq.ParquetFile(path, read_dictionary=plain) as file:
             kinds = {field.name: field.type for field in file.schema_arrow}
             for batch in file.iter_batches(batch_size=8192):
                 columns = [_to_texts(path, name, batch.column(name), kinds[name], line) for name in header]
@@ -115,21 +136,26 @@ def _read_parquet(path: Path, header: Sequence[str]) -> Iterator[tuple[int, Cell
                     line += 1
                     yield line, dict(zip(header, cells, strict=True))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a Parquet file ({_first_line(error)})") from None
+        raise UserError(f"{path}: not a Parquet file ({describe(error)})") from None
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _holds_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_binary(kind)
 
 
 def _to_texts(path: Path, name: str, column: pa.Array, kind: pa.DataType, first: int) -> list[str]:
-    """Turn a column into texts: bytes are decoded, lists joined with commas; what has fields of its own is refused."""
-    if pa.types.is_struct(kind) or pa.types.is_map(kind) or pa.types.is_union(kind):
+    """Turn a column into texts: bytes are decoded, lists joined with commas, fields written as JSON."""
+    if (pa.types.is_struct(kind) and "binary" in str(kind)) or pa.types.is_map(kind) or pa.types.is_union(kind):
         return [f"<{kind}>"] * len(column)
     try:
+        if isinstance(column, pa.DictionaryArray):  # each text once, however often it stands there
+            texts = [_to_text(value) for value in column.dictionary.to_pylist()]
+            return ["" if place is None else texts[place] for place in column.indices.to_pylist()]
         return [_to_text(value) for value in column.to_pylist()]
     except UnicodeDecodeError:
         raise UserError(f"{path}, rows from {first + 1}: column '{name}' holds bytes that are no UTF-8 text") from None
+    except (ValueError, OverflowError, KeyError):  # times beyond all calendars, zones that nobody knows
+        return [f"<{kind}>"] * len(column)
 
 
 def _to_text(value: object) -> str:
@@ -137,6 +163,8 @@ def _to_text(value: object) -> str:
         return ""
     if isinstance(value, bytes):
         return value.decode()
+    if isinstance(value, dict):
+        return json.dumps(value, default=str, sort_keys=True)
     if isinstance(value, list):
         return ", ".join(filter(None, (_to_text(part) for part in cast("list[object]", value))))
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -187,12 +215,11 @@ def find_columns(
             else:
                 faults.append(f"data.columns.{role}: no column '{given[role]}'; {suggest(given[role], header)}")
             continue
-        found = [role] if role in header else by_name.get(fold_name(role), [])
         same = [column for column in by_name.get(fold_name(role), []) if column not in given.values()]
         if len(same) > 1:
             faults.append(f"columns {' and '.join(map(repr, same))} are one name in two spellings; drop one of them")
-        elif found:
-            columns[role] = found[0]
+        elif same:
+            columns[role] = same[0]
         elif role in needed:
             faults.append(f"no column '{role}'; {suggest(role, header)} Of another name: data.columns.{role}=NAME")
     if faults:

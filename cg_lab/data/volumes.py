@@ -17,8 +17,8 @@ from PIL import Image
 from cg_lab.data.pictures import MAX_BYTES, Folder, Picture, Stamp, UnreadableError, check_size, lead_below
 from cg_lab.errors import UserError
 
-MAX_VOXELS = 1_000_000_000
-"""Of a volume; larger ones are refused unread."""
+MAX_VOXELS = 500_000_000
+"""Of one volume, which is held in memory; larger ones are refused unread."""
 PERCENTILES = (0.5, 99.5)
 """Between which values are shown where no window is given."""
 
@@ -57,8 +57,17 @@ class Volumes:
         return Picture(image=Image.fromarray(np.round(shown * 255).astype(np.uint8)), digest=name, num_bytes=size)
 
 
-def read_shape(path: Path) -> tuple[int, int, int]:
-    """Give the size of a volume as it lies: right, front, up.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """What a file's header says of its volumes."""
+
+    shape: tuple[int, ...]
+    """Of one, as it lies: right, front, up."""
+    volumes: int
+
+
+def read_extent(path: Path) -> Extent:
+    """Read the size of a volume from the header alone.
 
     Raises
     ------
@@ -66,7 +75,23 @@ def read_shape(path: Path) -> tuple[int, int, int]:
         If it is no volume, or larger than is read.
 
     """
-    return _open(path).shape[:3]
+    image = _open(path)
+    places = [int(place) for place in _find_orientation(image)[:, 0]]
+    shape = tuple(image.shape[places.index(axis)] for axis in range(3))
+    return Extent(shape=shape, volumes=int(np.prod(image.shape[3:], dtype=object)))
+
+
+def _find_orientation(image: Any) -> NDArray[np.floating[Any]]:  # noqa: ANN401 - nibabel's own
+    """Say which way each axis runs, so that it can be turned right, front, up."""
+    from nibabel.orientations import io_orientation
+
+    try:
+        found = io_orientation(image.affine)
+    except np.linalg.LinAlgError:
+        raise UnreadableError("its affine matrix has no numbers") from None
+    if np.isnan(found).any():
+        raise UnreadableError("its affine matrix does not say where all axes lead")
+    return found
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401 - nibabel's own
@@ -80,11 +105,12 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - nibabel's own
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image: Any = nibabel.load(path)
-            if not 3 <= len(image.shape) <= 5 or 0 in image.shape or image.get_data_dtype().fields:
-                raise UnreadableError(f"shape {image.shape} is no volume of numbers")
-            if int(np.prod(image.shape, dtype=object)) > MAX_VOXELS:
+            kind = image.get_data_dtype().kind
+            if not 3 <= len(image.shape) <= 5 or 0 in image.shape or kind not in "iuf":
+                raise UnreadableError(f"{image.get_data_dtype()} of shape {image.shape} is no volume of numbers")
+            if int(np.prod(image.shape[:3], dtype=object)) > MAX_VOXELS:
                 raise UnreadableError(f"shape {image.shape}, at most {MAX_VOXELS} voxels are read")
-            return nibabel.as_closest_canonical(image)
+            return image
     except UnreadableError:
         raise
     except Exception as error:  # noqa: BLE001  (nibabel raises whatever it met)
@@ -93,10 +119,14 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - nibabel's own
 
 @lru_cache(maxsize=2)
 def _read_volume(path: Path) -> tuple[NDArray[np.float32], str, int]:
+    from nibabel.orientations import apply_orientation
+
     image = _open(path)
+    orientation = _find_orientation(image)
     try:
         index = (slice(None),) * 3 + (0,) * (len(image.shape) - 3)
         values = np.nan_to_num(np.asarray(image.dataobj[index], np.float32), posinf=0, neginf=0)
+        values = apply_orientation(values, orientation)
     except Exception as error:  # noqa: BLE001  (cut short, or packed otherwise than it says)
         raise UnreadableError(f"cut short or damaged ({type(error).__name__})") from None
     payload = path.read_bytes()

@@ -84,6 +84,7 @@ MISTAKES = {
     "plan finetune=lora finetune.lora.rnk=8": r"no key 'finetune\.lora\.rnk'\. Did you mean 'finetune\.lora\.rank'\?$",
     "plan data=manifest data.columns.imag=x": r"Did you mean 'data\.columns\.image'\?$",
     "plan design.sources=3": r"no key 'design\.sources'; there are design\.",
+    "plan data=manifest data.columns={imag:image}": r"columns\.imag'\. Did you mean 'data\.columns\.image'\?$",
     "plan arms=[zero_shoot]": r"arms\.0: no 'zero_shoot'; .*Did you mean 'zero_shot'\?$",
     "plan seeds=(0,1)": r"a list is written in brackets: seeds=\[0,1\]$",
     "plan seeds=0-3": r"seeds: should be a list, such as \[0,1,2,3\], not '0-3'$",

@@ -18,7 +18,7 @@ from cg_lab.config import read_study
 from cg_lab.data import film_headers, films
 from cg_lab.data.film_headers import read_tags
 from cg_lab.data.films import decode_film
-from cg_lab.data.pictures import UnreadableError, decode
+from cg_lab.data.pictures import Folder, UnreadableError, decode
 from cg_lab.data.samples import Split
 from cg_lab.data.sources import open_source, read_catalog
 from tests.data.making_films import make_film
@@ -200,17 +200,24 @@ def test_free_text_reaches_no_name_file_log_or_message(
     assert "erika" not in (repr(catalog) + "".join(capfd.readouterr())).lower()
 
 
-def test_dicom_named_in_a_manifest_is_read_and_grouped_by_its_patients(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["{}.dcm", "IM{}", "1.2.840.{}", "{}.001"])
+def test_dicom_named_in_a_manifest_is_read_and_grouped_by_its_patients(name: str, tmp_path: Path) -> None:
     lines = ["image,label,modality,area,task"]
     for number in range(16):
-        save(make_film(draw(number), patient=f"Erika{number // 2}"), tmp_path / f"{number}.dcm")
-        lines.append(f"{number}.dcm,{'ab'[number % 2]},CT,Lung,T")
+        save(make_film(draw(number), patient=f"Erika{number // 2}"), tmp_path / name.format(number))
+        lines.append(f"{name.format(number)},{'ab'[number % 2]},CT,Lung,T")
     (tmp_path / "m.csv").write_text("\n".join(lines))
     catalog = read_catalog(read_study(["data=manifest", f"data.path={tmp_path}/m.csv"]).data, tmp_path / "kept")
     assert catalog.subsets[0].num_train + catalog.subsets[0].num_test == 16
     assert catalog.subsets[0].has_groups
     written = b"".join(path.read_bytes() for path in (tmp_path / "kept").rglob("*") if path.is_file())
     assert b"Erika" not in written
+
+
+def test_dicom_that_is_called_an_image_is_not_read_without_its_patient(tmp_path: Path) -> None:
+    save(make_film(draw(0)), tmp_path / "a.PNG")
+    with pytest.raises(UnreadableError, match="call it .dcm"):
+        Folder(tmp_path).open("a.PNG")
 
 
 def test_a_deflated_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,40 @@ def test_a_column_that_may_name_patients_is_asked_about(tmp_path: Path) -> None:
     assert not read(tmp_path, rows, "data.group=none")[0].subsets[0].has_groups
 
 
+@pytest.mark.parametrize("column", ["Kennung", "Fall-Nr", "record_number", "ref"])
+@pytest.mark.parametrize("pattern", ["X{:04d}", "1{:05d}", "a{:031x}", "1{:05d}.0"])
+def test_a_column_whose_values_look_like_patients_is_asked_about(column: str, pattern: str, tmp_path: Path) -> None:
+    rows = [{**row, column: pattern.format(number // 3)} for number, row in enumerate(make_rows(tmp_path))]
+    with pytest.raises(UserError, match=rf"column '{column}' may name patients \(8 values for 24 images\)"):
+        read(tmp_path, rows)
+    assert read(tmp_path, rows, f"data.group={column}")[0].subsets[0].has_groups
+    known = [{**row, "patient": f"P{number // 3}"} for number, row in enumerate(rows)]
+    assert tell(read(tmp_path, known)[0], UNGROUPED)[0][1].endswith("(others by patient: 8 groups)")
+
+
+@pytest.mark.parametrize(
+    ("column", "pattern"), [("age", "{}"), ("KV", "{}.5"), ("day", "2020-01-0{}"), ("image_width", "20{:02d}")]
+)
+def test_measures_and_dates_are_not_asked_about(column: str, pattern: str, tmp_path: Path) -> None:
+    rows = [{**row, column: pattern.format(number // 3)} for number, row in enumerate(make_rows(tmp_path))]
+    assert tell(read(tmp_path, rows)[0], "column not used")[0][2] == (column,)
+
+
+def test_patients_by_shape_may_lack_some_values(tmp_path: Path) -> None:
+    rows = [{**row, "ref": "nan" if number < 2 else f"X{number // 2:03d}"} for number, row in
+            enumerate(make_rows(tmp_path))]  # fmt: skip
+    with pytest.raises(UserError, match=r"column 'ref' may name patients \(11 values for 24 images\)"):
+        read(tmp_path, rows)
+
+
+def test_subsets_that_are_called_as_sides_are_asked_about(tmp_path: Path) -> None:
+    rows = [{**row, "subset": ("train", "Test")[number % 4 > 1]} for number, row in enumerate(make_rows(tmp_path))]
+    with pytest.raises(UserError, match="subsets are called train, Test, as sides are"):
+        read(tmp_path, rows)
+    _, source = read(tmp_path, rows, "data.columns={split: subset}")
+    assert {row["image"] for row in rows if row["subset"] == "Test"} == {*list_images(source)["test"]}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import tarfile
 import time
 import zipfile
@@ -112,10 +113,14 @@ def test_archives_leave_nothing_outside_and_nothing_too_large(tmp_path: Path) ->
     assert not list(root.glob("*.png"))
 
 
-@pytest.mark.parametrize("payload", [b"", b"PK\3\4 no zip", bytes(1024), b"x" * 600])
+NAMELESS = b"PK\1\2" + bytes(42) + b"PK\5\6" + struct.pack("<4HIIH", 0, 0, 1, 1, 46, 0, 0)
+"""A zip file with one file that has no name."""
+
+
+@pytest.mark.parametrize("payload", [b"", b"PK\3\4 no zip", bytes(1024), b"x" * 600, NAMELESS])
 def test_damaged_archives_are_refused_in_words(payload: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(payload)
-    with pytest.raises(UserError, match="can't be unpacked|no image below"):
+    with pytest.raises(UserError, match="can't be unpacked|no image in"):
         read(tmp_path, "data=archive", f"data.path={tmp_path}/a.zip")
 
 

@@ -181,3 +181,17 @@ def test_the_order_of_lines_changes_no_id(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{name}.csv", HEADER, *lines) for name, lines in (("a", GOOD), ("b", GOOD[::-1]))]
     first, second = (read_catalog(read_study(["data=catalog", f"data.path={path}"]).data) for path in paths)
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("subsets:\n  - {name: {a: b}}\n", "line 2: 'name' is no text and no list of texts"),
+        ("subsets:\n  - &a {name: a}\n  - {<<: *a, name: b}\n", "line 3: '<<' is no text and no list of texts"),
+        ("subsets: []\nsubsets: []\n", "line 2: key 'subsets' is in line 1 already"),
+    ],
+)
+def test_what_a_cell_of_yaml_can_not_be_is_told(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_listing(str(tmp_path / "c.yaml"), Declarations(factors=("modality", "area", "task")))

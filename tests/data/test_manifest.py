@@ -212,7 +212,7 @@ def test_boxes_are_read_as_shares_and_masks_become_their_outline(tmp_path: Path)
         ("5 0 5 5", "", "or is empty"),
         ("0 0 1 1", "mask.png", "both a box and a mask"),
         ("", "none.png", r"mask 'none.png' can't be read \(missing"),
-        ("", "../mask.png", "lies outside the manifest's folder"),
+        ("", "../mask.png", "lies outside the folder of images"),
         ("", "black.png", "shows nothing"),
         ("", "small.png", "mask 'small.png' has 4 x 4 pixels and its image 40 x 20"),
     ],

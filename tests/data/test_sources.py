@@ -134,6 +134,21 @@ def test_a_finding_that_is_neither_there_nor_not_is_refused(value: str, tmp_path
         read(tmp_path, "data=findings", f"data.path={tmp_path}/t.csv", CHEST, "data.labels=[Edema,Mass]")
 
 
+@pytest.mark.parametrize("source", ["findings", "dicom_table"])
+def test_a_column_of_labels_that_is_not_there_is_told(source: str, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("image,dx\na,yes\n")
+    with pytest.raises(UserError, match=r"data.columns.label: no column 'diagnosis'; known: dx, image"):
+        read(tmp_path, f"data={source}", f"data.path={tmp_path}/m.csv", "data.columns={label: diagnosis}",
+             "data.elements={modality: CT, area: Lung, task: T}")  # fmt: skip
+
+
+def test_a_finding_that_no_line_has_is_told(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("image,label\na,Edema\nb,Mass | Edema\n")
+    with pytest.raises(UserError, match=r"data.finding: no 'Edma'; known: Edema, Mass. Did you mean 'Edema'"):
+        read(tmp_path, "data=findings", f"data.path={tmp_path}/m.csv", "data.finding=Edma",
+             "data.elements={modality: CT, area: Lung, task: T}")  # fmt: skip
+
+
 # DICOM with a table
 
 
@@ -337,3 +352,19 @@ def test_names_are_found_in_either_form_of_unicode(tmp_path: Path) -> None:
     catalog, source = read(tmp_path, "data=manifest", f"data.path={tmp_path}/m.tsv")
     samples = list_samples(catalog, source)
     assert len(source.read_images(tuple(samples))) == 12
+
+
+def test_boxes_of_images_that_are_not_there_are_counted_or_refused(tmp_path: Path) -> None:
+    lines = ["image,label,modality,area,task"]
+    boxes = ["image,label,x,y,width,height", "gone.png,a,1,1,4,4"]
+    for number in range(12):
+        Image.fromarray(draw(number)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{'ab'[number % 2]},CT,Lung,T")
+        boxes.append(f"{number}.png,{'ab'[number % 2]},1,1,4,4")
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    (tmp_path / "b.csv").write_text("\n".join(boxes))
+    overrides = ("data=manifest", f"data.path={tmp_path}/m.csv", f"data.boxes={tmp_path}/b.csv")
+    assert tell(read(tmp_path, *overrides)[0], "image of the boxes that is not among the images") == 1
+    (tmp_path / "b.csv").write_text("\n".join(boxes[:2]))
+    with pytest.raises(UserError, match="data.boxes: none of its 1 images is among those read, such as 'gone.png'"):
+        read(tmp_path, *overrides)

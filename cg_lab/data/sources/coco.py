@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from cg_lab.data.groups import fold_name
+from cg_lab.data.identifier_columns import fold_name
 from cg_lab.data.json_lists import read_json_object
 from cg_lab.data.named_files import NamedFiles
 from cg_lab.data.places import Place
 from cg_lab.data.records import RecordChecker
-from cg_lab.data.rows import Reading, RowError, clean_text
+from cg_lab.data.rows import Reading, RowError, clean_text, quote
 from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError
 
@@ -44,8 +44,11 @@ def read(settings: Settings, folder: Path | None) -> Reading:
     root = Path(settings.root).absolute() if settings.root else path.parent
     checker = RecordChecker(path.name, settings.factors, elements=settings.elements, group=settings.group)
     names = {entry.get("id"): clean_text(entry.get("name")) or "" for entry in _list(path, whole, "categories")}
-    found = _read_annotations(path, whole, names, settings, checker)
     images = list(_list(path, whole, "images"))
+    found = _read_annotations(path, whole, names, settings, checker)
+    unknown = sorted(map(str, found.keys() - {entry.get("id") for entry in images}))
+    if unknown:
+        checker.faults.append(f"no image has the id {quote(unknown[0])} of annotations ({len(unknown)} such ids)")
     roles = {fold_name(role): role for role in (*checker.needed, *checker.optional)}
     others = list(
         dict.fromkeys(name for image in images for name in image if name not in KNOWN and fold_name(name) not in roles)
@@ -82,10 +85,15 @@ def _list(path: Path, whole: Mapping[str, Any], name: str) -> Iterator[dict[str,
     entries = whole.get(name)
     if not isinstance(entries, list):
         raise UserError(f"{path}: no list '{name}'; COCO's files have images, annotations and categories")
+    first: dict[Any, int] = {}
     for number, entry in enumerate(cast("list[object]", entries), 1):
         if not isinstance(entry, dict) or isinstance(entry.get("id"), list | dict):
             raise UserError(f"{path}: {name} {number} is no object with an id")
-        yield cast("dict[str, Any]", entry)
+        fields = cast("dict[str, Any]", entry)
+        if name != "annotations" and first.setdefault(fields.get("id"), number) != number:
+            shown = quote(str(fields.get("id")))
+            raise UserError(f"{path}: {name} {first[fields.get('id')]} and {number} both have the id {shown}; one each")
+        yield fields
 
 
 def _read_annotations(

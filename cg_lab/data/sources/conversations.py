@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from cg_lab.data.groups import fold_name
-from cg_lab.data.json_lists import read_json_lines, read_json_list
+from cg_lab.data.identifier_columns import fold_name
+from cg_lab.data.json_lists import read_json_records
 from cg_lab.data.places import Place
 from cg_lab.data.records import RecordChecker
 from cg_lab.data.release import OPTION, read_question
-from cg_lab.data.rows import Reading, RowError, clean_text
+from cg_lab.data.rows import Reading, RowError, clean_text, fold
 from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError
 from cg_lab.questions import Question
 
 ASKS, ANSWERS = frozenset({"human", "user"}), frozenset({"gpt", "assistant", "model"})
+LETTERED = re.compile(r"\(?([A-Za-z])(?:[).:]+\s*|$)(.*)")
+"""`B`, `(B)`, `B.`, `B: no`: a letter, and perhaps its option."""
 MARKS = ("<image>", "<img>", "<|image|>")
 
 
@@ -43,13 +46,16 @@ def read(settings: Settings, folder: Path | None) -> Reading:
         raise UserError(f"data.path: no file '{path}'; give a JSON list of conversations, or JSON Lines")
     root = Path(settings.root).absolute() if settings.root else path.parent
     checker = RecordChecker(path.name, settings.factors, elements=settings.elements, group=settings.group)
-    records = list(read_json_lines(path) if path.suffix.lower() == ".jsonl" else read_json_list(path))
+    records = list(read_json_records(path))
     roles = {fold_name(role): role for role in (*checker.needed, *checker.optional, "label")}
     others = list(
         dict.fromkeys(name for record in records for name in _list_fields(record) if fold_name(name) not in roles)
     )
     checker.open_columns(others)
     for number, record in enumerate(records, 1):
+        if isinstance(record, dict) and (reason := _find_reason(cast("dict[str, Any]", record))):
+            checker.tally.count(f"record {reason}, left out", f"{path.name}, {number}")
+            continue
         try:
             _take(checker, settings, number, record, roles)
         except RowError as error:
@@ -97,14 +103,22 @@ def _to_text(value: object) -> str:
     return clean_text(value) or "" if isinstance(value, str | int) else ""
 
 
+def _find_reason(fields: Mapping[str, Any]) -> str:
+    """Say why a record is about no single image; sets for training mix in some that are texts alone."""
+    images = fields.get("image", fields.get("images"))
+    if images in (None, "", []):
+        return "without an image"
+    return "with several images" if isinstance(images, list) and len(images) > 1 else ""
+
+
 def _read_image(fields: Mapping[str, Any]) -> str:
     image = fields.get("image", fields.get("images"))
-    if isinstance(image, list) and len(image) == 1:
+    if isinstance(image, list):
         image = image[0]
     if isinstance(image, Mapping):
         image = image.get("path")
     if not isinstance(image, str) or not image.strip():
-        raise RowError("no image, or several; records with one are read")
+        raise RowError("'image' is no path")
     return image.strip().removeprefix("./")
 
 
@@ -127,10 +141,12 @@ def _read_turns(fields: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _read_label(text: str, answered: str) -> str:
-    """Give the answer in words: a letter stands for its option."""
-    letter = answered.strip().rstrip(".:)").upper()
+    """Give the answer in words: a letter stands for its option, alone or in front of it."""
     options = {match[1]: clean_text(match[2]) or "" for match in OPTION.finditer(text)}
-    return options.get(letter) or clean_text(answered.strip().rstrip(".")) or ""
+    plain = clean_text(answered.strip().rstrip(".")) or ""
+    match = LETTERED.fullmatch(plain)
+    option = options.get(match[1].upper(), "") if match else ""
+    return option if match and fold(match[2]) in {"", fold(option)} and option else plain
 
 
 def _find_letter(text: str, label: str) -> str:

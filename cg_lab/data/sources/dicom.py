@@ -42,7 +42,7 @@ def list_films(root: Path, tally: Tally) -> Iterator[tuple[str, Tags]]:
 
     """
     count = 0
-    for path in walk(root, None):
+    for path in walk(root, None, lambda reason, path: tally.count(reason, hash_path(path))):
         try:
             if not lead_below(root / path, root):
                 raise UnreadableError("lies outside the data folder")
@@ -102,7 +102,7 @@ def read_films(root: Path, levels: Levels) -> Reading:
         faults=collector.faults,
         notes=collector.tally.to_notes(),
         is_own=True,
-        columns=collector.columns,
+        columns=collector.columns.values,
         hides_origins=True,
         hides_groups=True,
     )

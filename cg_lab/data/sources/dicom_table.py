@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from cg_lab.data.box_tables import BoxTable, read_boxes
 from cg_lab.data.dicom_terms import name_area, name_modality
 from cg_lab.data.film_headers import IDS, KEYS, Tags, hash_path
 from cg_lab.data.label_columns import LabelColumns, LabelSettings
+from cg_lab.data.named_files import FileNames
 from cg_lab.data.places import Place
 from cg_lab.data.records import RecordChecker
 from cg_lab.data.rows import Reading, Tally, clean_text
@@ -61,7 +62,8 @@ def read(settings: Settings, folder: Path | None) -> Reading:
     tally = Tally("dicom")
     films = [_Film(path=name, tags=tags) for name, tags in list_films(root, tally)]
     names = [cells[header.columns["image"]].strip() for _, cells in lines]
-    found = _match(films, names, settings.by)
+    match = _match(films, names, settings.by)
+    found = match.films
     by_origin = {
         f"{hash_path(film.path)}#{frame}": name
         for name, matched in found.items()
@@ -84,6 +86,9 @@ def read(settings: Settings, folder: Path | None) -> Reading:
         if label is None or name not in found:
             reason = reason if label is None else "line names no DICOM image that is there"
             tally.count(f"{reason}, left out", f"{path.name}, {line}")
+            continue
+        if len(found[name]) > 1 and match.is_by_name:
+            checker.faults.append(f"line {line}: its image is the name of {len(found[name])} files; give the path")
             continue
         for film in found[name]:
             elements = dict(
@@ -120,10 +125,25 @@ def _check(
 def _rename(boxes: BoxTable, by_origin: Mapping[str, str]) -> BoxTable:
     """Give boxes by the origins that images have here."""
     renamed = {origin: found for origin, name in by_origin.items() if (found := boxes.find(name)) is not None}
+    if (fault := boxes.find_fault()) is not None:
+        raise UserError(fault)
     return BoxTable(boxes=renamed, tally=boxes.tally, unused=boxes.unused)
 
 
-def _match(films: Sequence[_Film], names: Iterable[str], by: By | None) -> dict[str, list[_Film]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Match:
+    """The films that each name of a table stands for."""
+
+    films: dict[str, list[_Film]]
+    is_by_name: bool = False
+    """Whether it names files, so that it may stand for one alone."""
+
+    def count(self) -> int:
+        """Count the names that say what is meant."""
+        return sum(len(found) == 1 or not self.is_by_name for found in self.films.values())
+
+
+def _match(films: Sequence[_Film], names: Iterable[str], by: By | None) -> _Match:
     """Find the films that each name of the table stands for.
 
     Raises
@@ -133,17 +153,12 @@ def _match(films: Sequence[_Film], names: Iterable[str], by: By | None) -> dict[
 
     """
     wanted = dict.fromkeys(name for name in names if name)
-    kinds: list[str] = [by] if by else ["path", "name", *reversed(KEYS)]
-    best: dict[str, list[_Film]] = {}
-    for kind in kinds:
-        index: dict[str, list[_Film]] = defaultdict(list)
-        for film in films:
-            for key in _list_keys(film, kind):
-                index[key].append(film)
-        found = {name: index[name] for name in wanted if name in index}
-        if len(found) > len(best):
-            best = found
-    if wanted and not best:
+    kinds: list[str] = [by] if by else ["path", *reversed(KEYS)]
+    matches = [
+        _match_names(films, wanted) if kind in {"path", "name"} else _match_tags(films, wanted, kind) for kind in kinds
+    ]
+    best = max(matches, key=lambda match: (match.count(), len(match.films)))
+    if wanted and not best.films:
         raise UserError(
             f"data.by: what the table's column of images names is neither a path, a file name, nor {', '.join(KEYS)} "
             f"of any of {len(films)} DICOM images; give data.columns.image=COLUMN or data.root=FOLDER"
@@ -151,13 +166,19 @@ def _match(films: Sequence[_Film], names: Iterable[str], by: By | None) -> dict[
     return best
 
 
-def _list_keys(film: _Film, kind: str) -> set[str]:
-    name = PurePosixPath(film.path)
-    if kind == "path":
-        return {film.path, str(name.with_suffix(""))}
-    if kind == "name":
-        return {name.name, name.stem}
-    return {film.tags.ids[kind]} if kind in film.tags.ids else set()
+def _match_names(films: Sequence[_Film], wanted: Iterable[str]) -> _Match:
+    by_path = {film.path: film for film in films}
+    files = FileNames(by_path)
+    found = {name: [by_path[path] for path in paths] for name in wanted if (paths := files.find(name))}
+    return _Match(films=found, is_by_name=True)
+
+
+def _match_tags(films: Sequence[_Film], wanted: Iterable[str], tag: str) -> _Match:
+    index: dict[str, list[_Film]] = defaultdict(list)
+    for film in films:
+        if tag in film.tags.ids:
+            index[film.tags.ids[tag]].append(film)
+    return _Match(films={name: index[name] for name in wanted if name in index})
 
 
 def list_watched(settings: Settings) -> list[str]:

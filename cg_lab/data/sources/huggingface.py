@@ -12,10 +12,10 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt
 
 from cg_lab.data.folder_levels import Collector, Levels, find_levels
-from cg_lab.data.groups import may_group
+from cg_lab.data.identifier_columns import is_unclear, may_group
 from cg_lab.data.pictures import MAX_BYTES, lead_below
 from cg_lab.data.places import Place
-from cg_lab.data.rows import Reading
+from cg_lab.data.rows import Reading, describe
 from cg_lab.data.signing import list_folders
 from cg_lab.data_settings import ImageSettings, NonEmptyText
 from cg_lab.errors import UserError, suggest
@@ -141,7 +141,11 @@ def _copy_split(wanted: HubSet, split: str, target: Path, tell: Tell | None) -> 
     rows, features = _open_split(wanted, split)
     names = {role: features[column] for role, column in wanted.columns.items()}
     used = set(wanted.columns.values())
-    kept = [column for column in features if column not in used and may_group(column, wanted.group)]
+    kept = [
+        column
+        for column, feature in features.items()
+        if column not in used and may_group(column, wanted.group) and (not is_unclear(column) or _may_be_code(feature))
+    ]
     write_text(target / UNUSED, json.dumps([column for column in features if column not in used]))
     (target / split).mkdir(parents=True, exist_ok=True)
     for number, row in enumerate(rows):
@@ -160,6 +164,10 @@ def _copy_split(wanted: HubSet, split: str, target: Path, tell: Tell | None) -> 
         if tell is not None and number % 1000 == 999:
             tell(number + 1)
         yield {"image": path, "split": split, **told, **{f"column {name}": text for name, text in others.items()}}
+
+
+def _may_be_code(feature: object) -> bool:
+    return str(getattr(feature, "dtype", "")).startswith(("string", "int", "uint"))
 
 
 def _read_named(wanted: HubSet, path: str) -> bytes | None:
@@ -184,7 +192,7 @@ def _open_split(wanted: HubSet, split: str) -> tuple[Any, Mapping[str, Any]]:
             wanted.path, wanted.config, split=split, revision=wanted.revision, streaming=wanted.streaming
         )
     except Exception as error:  # noqa: BLE001  (its formats raise whatever they meet in a damaged file)
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = describe(error)
         raise UserError(
             f"data.path: set '{wanted.path}', split '{split}' can't be opened ({reason}); "
             "without a network it must stand in the library's cache, or data.path be a folder"
@@ -249,6 +257,6 @@ def read_hub_set(wanted: HubSet, folder: Path, levels: Levels, tell: Tell | None
         faults=collector.faults,
         notes=collector.tally.to_notes(),
         is_own=False,
-        columns=collector.columns,
+        columns=collector.columns.values,
         unused=unused,
     )

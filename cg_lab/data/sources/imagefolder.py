@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from cg_lab.data.folder_levels import Collector, FolderSettings, Levels, find_levels, walk
+from cg_lab.data.json_lists import read_json_lines
+from cg_lab.data.mask_names import part_masks
 from cg_lab.data.pictures import SUFFIXES
 from cg_lab.data.places import Place
-from cg_lab.data.rows import Reading
-from cg_lab.data.tabular import find_columns, read_lines
+from cg_lab.data.rows import Reading, Tally, quote
+from cg_lab.data.tabular import Lines, find_columns, read_lines, to_text
 from cg_lab.errors import UserError
 
-METADATA = ("metadata.csv", "metadata.parquet")
-MASK = re.compile(r"(?P<image>.+?)[ _-](?:mask|segmentation|seg)(?:[ _-]?\d+)?", re.IGNORECASE)
-"""Name of a mask, without its ending, beside the image that it belongs to."""
+METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +64,21 @@ def read_folders(
     """
     levels.check()
     told_more = _read_metadata(root)
-    paths = list(walk(root, SUFFIXES))
+    tally = Tally(root.name)
+    paths = list(walk(root, SUFFIXES, tally.count))
     if not paths:
-        raise UserError(f"data.path: no image below '{root}'; known endings: {', '.join(sorted(SUFFIXES))}")
-    return collect(paths, levels, Place(kind="files", root=str(root)), told_more, masks=masks, group=group)
+        reasons = "".join(f"; {count} x {reason}" for reason, count in tally.counts.items())
+        raise UserError(f"data.path: no image below '{root}'; known endings: {', '.join(sorted(SUFFIXES))}{reasons}")
+    reading = collect(paths, levels, Place(kind="files", root=str(root)), told_more, masks=masks, group=group)
+    reading.notes += tally.to_notes()
+    return reading
 
 
 @dataclass(slots=True)
 class Metadata:
     """What a table tells of images by their path."""
 
+    name: str = ""
     roles: dict[str, dict[str, str]] = field(default_factory=dict)
     others: dict[str, dict[str, str]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
@@ -90,22 +95,33 @@ def collect(
 ) -> Reading:
     """Turn paths into rows by the folders that they name, wherever the files lie."""
     more = metadata or Metadata()
-    images, masks_of = _part_masks(list(paths))
+    parted = part_masks(list(paths))
+    images, masks_of = parted.images, parted.masks
     collector = Collector(levels, Path(place.root).name, group)
     collector.open_columns(more.unused)
+    absent = sorted(more.roles.keys() - {_fold_path(path) for one in (images, *masks_of.values()) for path in one})
+    if absent and len(absent) == len(more.roles):
+        shown = f"none of its {len(absent)} lines names an image that is there, such as {quote(absent[0])}"
+        collector.faults.append(f"{more.name}: {shown}; file_name is a path below the folder")
+    for name in absent:
+        collector.tally.count(f"line of {more.name} names no image that is there", name)
     for line, path in enumerate(images, 1):
         folders = path.split("/")[:-1]
         if len(folders) < len(levels.names):
             collector.tally.count(f"lies in fewer than {len(levels.names)} folders, left out", path)
             continue
-        told = {**levels.elements, **dict(zip(levels.names, folders, strict=False)), **more.roles.get(path, {})}
+        told = {
+            **levels.elements,
+            **dict(zip(levels.names, folders, strict=False)),
+            **more.roles.get(_fold_path(path), {}),
+        }
         told.pop("_", None)
         found = masks_of.get(path, ())
         if masks == "boxes" and not found:
             collector.tally.count("image without a mask, left out", path)
             continue
         boxes = "; ".join(f"mask {mask}" for mask in found) if masks == "boxes" else ""
-        collector.add(line, path, told, path, more.others.get(path), boxes)
+        collector.add(line, path, told, path, more.others.get(_fold_path(path)), boxes)
     if masks == "left_out":
         for found in masks_of.values():
             for mask in found:
@@ -118,26 +134,9 @@ def collect(
         faults=collector.faults,
         notes=collector.tally.to_notes(),
         is_own=True,
-        columns=collector.columns,
+        columns=collector.columns.values,
         unused=more.unused,
     )
-
-
-def _part_masks(paths: list[str]) -> tuple[list[str], Mapping[str, tuple[str, ...]]]:
-    """Part masks from the images beside which they lie; a mask without its image is an image."""
-    by_stem = {path.rpartition(".")[0]: path for path in paths}
-    masks: dict[str, tuple[str, ...]] = {}
-    images: list[str] = []
-    for path in paths:
-        stem = path.rpartition(".")[0]
-        head, _, name = stem.rpartition("/")
-        match = MASK.fullmatch(name)
-        image = by_stem.get(f"{head}/{match['image']}" if head else match["image"]) if match else None
-        if image is None:
-            images.append(path)
-        else:
-            masks[image] = (*masks.get(image, ()), path)
-    return images, masks
 
 
 def _read_metadata(root: Path) -> Metadata:
@@ -145,12 +144,26 @@ def _read_metadata(root: Path) -> Metadata:
     path = next((root / name for name in METADATA if (root / name).is_file()), None)
     if path is None:
         return Metadata()
-    lines = read_lines(path, setting="data.path")
+    lines = _read_json_table(path) if path.suffix == ".jsonl" else read_lines(path, setting="data.path")
     header = find_columns(path, lines.header, ("file_name",), ("group", "split", "label", "subset"))
-    found = Metadata(unused=header.unused)
-    for _, cells in lines.cells:
+    found = Metadata(name=path.name, unused=header.unused)
+    for line, cells in lines.cells:
         roles = header.take(cells)
-        name = roles.pop("file_name").strip()
+        name = _fold_path(roles.pop("file_name").strip())
+        if name in found.roles:
+            raise UserError(f"{path}, line {line}: file_name {quote(name)} is there already")
         found.roles[name] = {role: text for role, text in roles.items() if text.strip()}
         found.others[name] = {column: cells[column] for column in header.unused}
     return found
+
+
+def _read_json_table(path: Path) -> Lines:
+    """Read JSON Lines as a table."""
+    records = [cast("dict[str, object]", line) for line in read_json_lines(path) if isinstance(line, dict)]
+    header = tuple(dict.fromkeys(name for record in records for name in record))
+    cells = ({name: to_text(record.get(name)) for name in header} for record in records)
+    return Lines(header, enumerate(cells, 1))
+
+
+def _fold_path(path: str) -> str:
+    return unicodedata.normalize("NFC", path.replace("\\", "/").removeprefix("./"))

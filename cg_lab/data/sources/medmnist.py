@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from cg_lab.catalog import Note
-from cg_lab.data.arrays import DAMAGED, check_member
+from cg_lab.data.arrays import check_member
 from cg_lab.data.places import Place
-from cg_lab.data.rows import SIDES, Reading, Rows, clean_text
+from cg_lab.data.rows import SIDES, Reading, Rows, clean_text, describe
 from cg_lab.data.subset_names import make_subset
 from cg_lab.data.tabular import read_cells
 from cg_lab.data_settings import ImageSettings, NonEmptyText
@@ -69,6 +70,8 @@ def list_sets(root: Path, facts: Path | None, size: int, names: tuple[str, ...] 
 
     """
     known = [fact.name for fact in _read_facts(facts)]
+    if not known:
+        raise UserError(f"data.facts: no line below the header of '{facts}'; a line names a set and its labels")
     for name in names or ():
         if name not in known:
             raise UserError(f"data.sets: no set '{name}'; {suggest(name, known)}")
@@ -125,8 +128,8 @@ def read_medmnist(
             notes.append(Note(subject=file.name, reason="no published MD5 to compare with", count=1))
         try:
             _read_set(file, fact, rows)
-        except DAMAGED as error:
-            faults.append(f"{file.name}: damaged, or no MedMNIST file ({error})")
+        except Exception as error:  # noqa: BLE001  (numpy raises whatever it meets in a damaged header)
+            faults.append(f"{file.name}: damaged, or no MedMNIST file ({describe(error)})")
         else:
             subsets[fact.name] = make_subset(fact.name, fact.elements)
     if faults:
@@ -180,20 +183,35 @@ def _read_set(file: Path, fact: _Fact, rows: Rows) -> None:
                     f"{told.filename} unpacks to {told.file_size} bytes, at most {MAX_LABEL_BYTES} are read"
                 )
     with np.load(file, allow_pickle=False) as arrays:
+        if not any(f"{side}_labels" in arrays for side in SIDES):
+            raise ValueError("no train_labels, val_labels or test_labels")
         for side in SIDES:
             if f"{side}_labels" not in arrays:
                 continue
             labels = np.asarray(arrays[f"{side}_labels"])
             labels = labels[:, None] if labels.ndim == 1 else labels
+            if labels.ndim != 2 or labels.dtype.fields:
+                raise ValueError(f"{side}_labels is {labels.dtype} of shape {labels.shape}, not a number an image")
             groups = arrays.get(f"{side}_groups")
-            if groups is not None and len(groups) != len(labels):
-                raise ValueError(f"{len(groups)} groups for {len(labels)} labels of side {side}")
+            counts = {"images": _count_images(file, side), "groups": len(labels) if groups is None else groups.size}
+            for kind, count in counts.items():
+                if count != len(labels):
+                    raise ValueError(f"{count} {kind} for {len(labels)} labels of side {side}")
+            groups = groups if groups is None else groups.reshape(-1)
             for number, values in enumerate(labels):
                 group = clean_text(str(groups[number])) or "" if groups is not None else ""
                 rows.add(
                     number + 1, f"{file.name}/{side}/{number}", fact.name, _name_label(fact, values),
                     group=group, side=side,
                 )  # fmt: skip
+
+
+def _count_images(file: Path, side: str) -> int:
+    """Count the images of a side by what is written in front of them."""
+    with zipfile.ZipFile(file) as archive, archive.open(f"{side}_images.npy") as member:
+        is_first = npy_format.read_magic(member) == (1, 0)
+        read_header = npy_format.read_array_header_1_0 if is_first else npy_format.read_array_header_2_0
+        return read_header(member)[0][0]
 
 
 def _name_label(fact: _Fact, values: NDArray[np.generic]) -> str:

@@ -9,10 +9,11 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from cg_lab.data.folder_levels import Collector, FolderSettings, find_levels, walk
+from cg_lab.data.mask_names import part_masks
 from cg_lab.data.pictures import UnreadableError
 from cg_lab.data.places import Place
 from cg_lab.data.rows import Reading
-from cg_lab.data.volumes import read_shape
+from cg_lab.data.volumes import read_extent
 from cg_lab.errors import UserError
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -37,11 +38,16 @@ def read(settings: Settings, folder: Path | None) -> Reading:
     levels.check()
     collector = Collector(levels, root.name)
     axis = AXES[settings.plane]
+    if settings.window is not None and not settings.window[0] < settings.window[1]:
+        raise UserError(f"data.window: {list(settings.window)} shows nothing; the lower value comes first")
     window = "".join(f"/{value:g}" for value in settings.window or ())
-    paths = [path for path in walk(root, None) if path.lower().endswith((".nii", ".nii.gz"))]
+    paths = [path for path in walk(root, None, collector.tally.count) if path.lower().endswith((".nii", ".nii.gz"))]
     if not paths:
         raise UserError(f"data.path: no NIfTI file (.nii, .nii.gz) below '{root}'")
-    for line, path in enumerate(paths, 1):
+    parted = part_masks(paths)
+    for mask in (mask for found in parted.masks.values() for mask in found):
+        collector.tally.count("mask of the volume beside it, left out", mask)
+    for line, path in enumerate(parted.images, 1):
         folders = path.split("/")[:-1]
         if len(folders) < len(levels.names):
             collector.tally.count(f"lies in fewer than {len(levels.names)} folders, left out", path)
@@ -49,11 +55,13 @@ def read(settings: Settings, folder: Path | None) -> Reading:
         told = {**levels.elements, **dict(zip(levels.names, folders, strict=False))}
         told.pop("_", None)
         try:
-            depth = read_shape(root / path)[axis]
+            extent = read_extent(root / path)
         except UnreadableError as error:
             collector.tally.count(f"no volume, left out ({error})", path)
             continue
-        for number in choose_slices(depth, settings.slices):
+        if extent.volumes > 1:
+            collector.tally.count("file has several volumes, the first is used", path)
+        for number in choose_slices(extent.shape[axis], settings.slices):
             collector.add(line, f"{path}#{axis}/{number}{window}", told, path)
     return Reading(
         rows=collector.rows,

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from cg_lab.data.folder_levels import walk
 from cg_lab.data.named_files import NamedFiles
+from cg_lab.data.pictures import lead_below
 from cg_lab.data.places import Place
 from cg_lab.data.records import RecordChecker
 from cg_lab.data.rows import Reading, RowError, clean_text
@@ -41,11 +42,14 @@ def read(settings: Settings, folder: Path | None) -> Reading:
     checker = RecordChecker(path.name, settings.factors, elements=settings.elements, group=settings.group)
     files = NamedFiles(root)
     count = 0
-    for number, name in enumerate(walk(path, frozenset({".xml"})), 1):
+    for number, name in enumerate(walk(path, frozenset({".xml"}), checker.tally.count), 1):
         count += 1
+        if not lead_below(path / name, path):
+            checker.tally.count("lies outside the data folder, left out", name)
+            continue
         try:
             image, boxes = _read_file(path / name)
-            image = files.find(image or name)
+            image = files.find(image or name.rpartition(".")[0])
         except RowError as error:
             checker.faults.append(f"{name}: {error}")
             continue
@@ -64,15 +68,22 @@ def list_watched(settings: Settings) -> list[str]:
     return list_folders(Path(settings.path))
 
 
+class _Builder(ElementTree.TreeBuilder):
+    """Refuses declarations, in whatever encoding they stand."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:  # noqa: ARG002  (the parser's signature)
+        """Stop before anything is declared."""
+        raise RowError("declares entities, which are not read")
+
+
 def _read_file(path: Path) -> tuple[str, dict[str, list[str]]]:
     """Give the image that a file names, and its boxes by label."""
     if path.stat().st_size > MAX_BYTES:
         raise RowError(f"more than {MAX_BYTES} bytes")
     payload = path.read_bytes()
-    if b"<!DOCTYPE" in payload or b"<!ENTITY" in payload:
-        raise RowError("declares entities, which are not read")
     try:
-        whole = ElementTree.fromstring(payload)  # noqa: S314  (without declarations there are no entities to unfold)
+        parser = ElementTree.XMLParser(target=_Builder())  # noqa: S314  (without declarations no entities unfold)
+        whole = ElementTree.fromstring(payload, parser)  # noqa: S314
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise RowError(f"no XML ({error})") from None
     boxes: dict[str, list[str]] = defaultdict(list)

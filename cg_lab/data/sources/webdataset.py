@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cg_lab.data.archives import unpack
-from cg_lab.data.groups import fold_name
+from cg_lab.data.identifier_columns import fold_name
 from cg_lab.data.pictures import SUFFIXES
 from cg_lab.data.places import Place
 from cg_lab.data.records import RecordChecker
@@ -20,6 +21,10 @@ from cg_lab.errors import UserError
 
 TEXTS = frozenset({".cls", ".txt", ".json"})
 MAX_TEXT = 1_000_000
+"""Bytes of one of them."""
+SHARDS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MASK = re.compile(r".*\b(mask|seg|segmentation|label|gt)\b.*")
+"""What stands between a sample's name and the ending of an image that is none of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ def read(settings: Settings, folder: Path | None) -> Reading:
     copies = folder / "copies"
     samples: list[tuple[str, str, dict[str, str]]] = []
     for shard in _list_shards(settings):
-        root = unpack(shard.absolute(), copies, lambda name: PurePosixPath(name).suffix.lower() in SUFFIXES | TEXTS)
+        root = unpack(shard.absolute(), copies, _is_wanted, tally=checker.tally)
         samples += _read_shard(shard, root, copies, settings, checker)
     roles = {fold_name(role): role for role in (*checker.needed, *checker.optional, "label")}
     others = list(dict.fromkeys(name for *_, told in samples for name in told if fold_name(name) not in roles))
@@ -60,11 +65,16 @@ def list_watched(settings: Settings) -> list[str]:
     return list_folders(Path(settings.path)) if Path(settings.path).is_dir() else [settings.path]
 
 
+def _is_wanted(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.name.startswith(".") and path.suffix.lower() in SUFFIXES | TEXTS
+
+
 def _list_shards(settings: Settings) -> list[Path]:
     path = Path(settings.path)
-    found = [path] if path.is_file() else sorted([*path.glob("*.tar"), *path.glob("*.tar.gz"), *path.glob("*.tgz")])
+    found = [path] if path.is_file() else sorted(one for one in path.glob("*") if one.name.lower().endswith(SHARDS))
     if not found:
-        raise UserError(f"data.path: no tar file in '{path}'")
+        raise UserError(f"data.path: no tar file in '{path}'; known endings: {', '.join(SHARDS)}")
     return found
 
 
@@ -73,16 +83,19 @@ def _read_shard(
 ) -> list[tuple[str, str, dict[str, str]]]:
     """Give image, label and other fields of each sample of an unpacked shard."""
     files: dict[str, dict[str, Path]] = defaultdict(dict)
-    for path in sorted(path for path in root.rglob("*.*") if path.is_file()):
+    for path in sorted(path for path in root.rglob("*.*") if path.is_file() and _is_wanted(path.name)):
         head, _, ending = path.name.partition(".")
         files[str(path.parent / head)][f".{ending.lower()}"] = path
     found: list[tuple[str, str, dict[str, str]]] = []
     for name, members in files.items():
-        image = next((path for ending, path in members.items() if PurePosixPath(f"a{ending}").suffix in SUFFIXES), None)
+        shown = {ending: path for ending, path in members.items() if PurePosixPath(f"a{ending}").suffix in SUFFIXES}
+        images = [path for ending, path in shown.items() if not MASK.fullmatch(ending)] or [*shown.values()]
         where = f"{shard.name}, {Path(name).name}"
-        if image is None:
-            checker.tally.count("sample without an image, left out", where)
+        if len(images) != 1:
+            checker.tally.count(f"sample {'with several images' if images else 'without an image'}, left out", where)
             continue
+        if len(shown) > 1:
+            checker.tally.count("mask of a sample, left out", where)
         told = _read_json(members[".json"], where, checker) if ".json" in members else {}
         text = next((_read_text(members[ending]) for ending in (".cls", ".txt") if ending in members), "")
         if ".cls" in members and settings.labels is not None:
@@ -90,7 +103,7 @@ def _read_shard(
                 checker.faults.append(f"{where}: class '{text}', and {len(settings.labels)} names of classes")
                 continue
             text = settings.labels[int(text)]
-        found.append((str(image.relative_to(copies)), text, told))
+        found.append((str(images[0].relative_to(copies)), text, told))
     return found
 
 
