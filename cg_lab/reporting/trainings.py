@@ -69,9 +69,9 @@ def plot_training(plan: Plan, layout: Layout) -> StyledFigure | None:
             axes.set_title(arm.traits.words, loc="left", fontsize=9, fontweight="bold")
             axes.set_xlim(0, 1)
             axes.set_xticks([0, 0.5, 1], ["0", "50", "100 %"])
-            axes.set_ylim(bottom=0)
         for axes in list(panels):
             axes.set_axis_off()
+        figure.axes[0].set_ylim(bottom=0)  # which all share
         figure.supxlabel("share of the training", fontsize=9)
         figure.supylabel("loss", fontsize=9)
         return entitle(figure, "Losses along fine-tunes, by arm")

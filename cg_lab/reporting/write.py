@@ -242,7 +242,8 @@ def _escape_cell(text: str) -> str:
 
 
 def _keep_together(text: str) -> str:
-    """Let no line end within an interval or a p-value."""
+    """Let no line end within an interval or a p-value, or before a percent sign."""
+    text = re.sub(r"(?<=\d) (?=%)", "\u00a0", text)
     return re.sub(
         r"(?<=\bp) ([=<]) |(?<=\d,) (?=[+-]?\d+(?:\.\d+)?\])",
         lambda gap: f"\u00a0{gap[1]}\u00a0" if gap[1] else "\u00a0",

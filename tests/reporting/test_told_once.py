@@ -74,7 +74,7 @@ def test_no_line_of_the_page_ends_within_an_interval_or_a_p_value(files: ReportF
     shown = page[page.index('class="answer"') : page.index("What this does not show")]
     assert re.search(r"\[[+-]\d+,\u00a0[+-]\d+\]", shown)
     assert re.search(r"p\u00a0=\u00a00", shown)
-    assert not re.search(r"\[[^\]]* [^\]]*\]|\bp [=<]", re.sub(r"<svg.*?</svg>", "", shown, flags=re.DOTALL))
+    assert not re.search(r"\[[^\]]* [^\]]*\]|\bp [=<]|\d %", re.sub(r"<svg.*?</svg>", "", shown, flags=re.DOTALL))
 
 
 def test_gains_that_a_reason_names_are_left_to_it(files: ReportFiles) -> None:

@@ -70,6 +70,8 @@ def test_losses_are_drawn_along_each_fine_tune_as_its_last_attempt_logged_them(t
     assert np.all(np.diff(np.asarray(whole.get_ydata())) < 0)
     assert set(resumed.get_ydata()) == {1.0, 0.5}  # type: ignore[arg-type] - no mean of both attempts
     assert first.id in str(whole.get_gid())
+    low, high = panels[0].get_ylim()
+    assert (low, high > max(whole.get_ydata())) == (0, True)  # type: ignore[arg-type]
 
 
 def test_of_many_fine_tunes_some_are_drawn(tmp_path: Path) -> None:
@@ -80,6 +82,7 @@ def test_of_many_fine_tunes_some_are_drawn(tmp_path: Path) -> None:
     figure = plot_training(plan, layout)
     assert figure is not None
     assert max(len(axes.lines) for axes in figure.axes) == MOST_LINES
+    assert len({axes.get_ylim() for axes in figure.axes if axes.lines}) == 1
 
 
 def _list_jobs(plan: Plan, arm: Arm) -> set[str]:
