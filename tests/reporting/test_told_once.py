@@ -69,12 +69,13 @@ def test_what_would_decide_a_question_stands_beside_its_word_and_in_its_reason(f
     assert all(page.count(f">{label}<") == count for label, count in labels.items())
 
 
-def test_no_line_of_the_page_ends_within_an_interval_or_a_p_value(files: ReportFiles) -> None:
+def test_no_line_of_the_page_ends_within_an_interval_a_p_value_or_a_share(files: ReportFiles) -> None:
     page = unescape(files.html.read_text(encoding="utf-8"))
     shown = page[page.index('class="answer"') : page.index("What this does not show")]
     assert re.search(r"\[[+-]\d+,\u00a0[+-]\d+\]", shown)
     assert re.search(r"p\u00a0=\u00a00", shown)
-    assert not re.search(r"\[[^\]]* [^\]]*\]|\bp [=<]|\d %", re.sub(r"<svg.*?</svg>", "", shown, flags=re.DOTALL))
+    told = re.sub(r"<(svg|figcaption).*?</\1>", "", shown, flags=re.DOTALL)
+    assert not re.search(r"\[[^\]]* [^\]]*\]|\bp [=<]|\d %", told)
 
 
 def test_gains_that_a_reason_names_are_left_to_it(files: ReportFiles) -> None:
