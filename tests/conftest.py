@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,19 @@ if TYPE_CHECKING:
 # A shell's background job ignores these, and so would every process that a test starts and then interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what needs a Slurm where none answers; one that is down is slow to say so, so it is asked late."""
+    if item.get_closest_marker("slurm") and not _has_slurm():
+        pytest.skip("no Slurm answers here; `make slurm` installs and starts one")
+
+
+@functools.cache
+def _has_slurm() -> bool:
+    from cg_lab.execution.slurm_commands import list_tasks
+
+    return list_tasks("none") is not None
 
 
 @pytest.fixture(scope="session")

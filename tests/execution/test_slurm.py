@@ -29,12 +29,7 @@ from cg_lab.journal import read_events
 from cg_lab.locks import find_holder
 from cg_lab.results import Layout, read_failure, read_plan
 
-pytestmark = [
-    pytest.mark.slurm,
-    pytest.mark.skipif(
-        list_tasks("none") is None, reason="no Slurm answers here; `make slurm` installs and starts one"
-    ),
-]
+pytestmark = pytest.mark.slurm
 STUDY = (
     "targets=[ct-brain-side]", "seeds=[0]", "data.train_per_subset=64", "data.test_per_subset=24",
     "design.max_samples=64", "finetune.batch_size=16", "finetune.epochs=15", "rule.resamples=200", "tracking=none",
