@@ -42,9 +42,14 @@ def open_all(overrides: list[str], kept: Path) -> tuple[Catalog, DataSource]:
     return catalog, open_source(plan.catalogs[0], kept)
 
 
-def test_real_images_are_planned_asked_about_and_kept_apart_by_group(tmp_path: Path) -> None:
-    overrides = ["data=manifest", f"data.path={MANIFEST}", "design=all_related", "seeds=[0]"]
-    catalog, source = open_all(overrides, tmp_path)
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, DataSource]:
+    """Open the whole pack once."""
+    return open_all(["data=manifest", f"data.path={MANIFEST}", "design=all_related"], tmp_path_factory.mktemp("pack"))
+
+
+def test_real_images_are_planned_asked_about_and_kept_apart_by_group(opened: tuple[Catalog, DataSource]) -> None:
+    catalog, source = opened
     tested: set[str] = set()
     trained: set[str] = set()
     assert len(catalog.subsets) == 8
@@ -57,9 +62,8 @@ def test_real_images_are_planned_asked_about_and_kept_apart_by_group(tmp_path: P
     assert not tested & trained
 
 
-def test_shortcuts_and_look_alikes_of_real_images_are_told(tmp_path: Path) -> None:
-    catalog, _ = open_all(["data=manifest", f"data.path={MANIFEST}", "design=all_related"], tmp_path)
-    told = {(note.subject, "look" in note.reason) for note in catalog.notes}
+def test_shortcuts_and_look_alikes_of_real_images_are_told(opened: tuple[Catalog, DataSource]) -> None:
+    told = {(note.subject, "look" in note.reason) for note in opened[0].notes}
     assert ("mri-brain-cancer", False) in told  # its classes come from two places
     assert ("us-breast-cancer", True) in told  # two films of one patient, a frame apart
 
