@@ -210,7 +210,7 @@ class Composer:
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:
-            self._groups[key] = bool(self._loader.get_group_options(key.replace(".", "/")))
+            self._groups[key] = bool(self._repository.get_group_options(key.replace(".", "/")))
         return self._groups[key]
 
     def _find_shape(self, shaping: tuple[str, ...]) -> _Shape:
