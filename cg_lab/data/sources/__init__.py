@@ -208,12 +208,6 @@ def _read_listed(parts: Mapping[str, ImageSettings]) -> Catalog:
 
 def _read_parts(parts: Mapping[str, ImageSettings], folder: Path) -> Catalog | list[Part]:
     """Let each part's own module read; what is then done with its rows is the same for all."""
-    from cg_lab.data.film_headers import read_ids
-    from cg_lab.data.gathering import Part
-    from cg_lab.data.groups import group_rows
-    from cg_lab.data.splitting import Rules
-    from cg_lab.data.subset_names import find_name_fault
-
     made: list[Part] = []
     for name, part in parts.items():
         reading = load_source(part.source).read(part, folder.absolute())
@@ -221,28 +215,36 @@ def _read_parts(parts: Mapping[str, ImageSettings], folder: Path) -> Catalog | l
             if len(parts) > 1:
                 raise UserError(f"data.parts.{name}: a part needs images, and this one has none")
             return reading
-        read_ids(reading)
-        group_rows(reading, part.group)
-        reading.faults += [
-            f"subset '{subset}': {fault}" for subset in reading.subsets if (fault := find_name_fault(subset))
-        ]
-        rules = Rules(
-            seed=part.seed,
-            test_share=part.test_share,
-            max_train=part.max_train,
-            max_test=part.max_test,
-            keeps_own=part.split == "own",
-        )
-        made.append(
-            Part(
-                name=name,
-                reading=reading,
-                rules=rules,
-                instructions=part.instructions or {},
-                least=part.min_per_label,
-            )
-        )
+        made.append(_make_part(name, part, reading))
     return made
+
+
+def _make_part(name: str, part: ImageSettings, reading: Reading) -> Part:
+    from cg_lab.data.film_headers import read_ids  # what lists no images needs none of these
+    from cg_lab.data.gathering import Part
+    from cg_lab.data.groups import group_rows
+    from cg_lab.data.splitting import Rules
+    from cg_lab.data.subset_names import find_name_fault
+
+    read_ids(reading)
+    group_rows(reading, part.group)
+    reading.faults += [
+        f"subset '{subset}': {fault}" for subset in reading.subsets if (fault := find_name_fault(subset))
+    ]
+    rules = Rules(
+        seed=part.seed,
+        test_share=part.test_share,
+        max_train=part.max_train,
+        max_test=part.max_test,
+        keeps_own=part.split == "own",
+    )
+    return Part(
+        name=name,
+        reading=reading,
+        rules=rules,
+        instructions=part.instructions or {},
+        least=part.min_per_label,
+    )
 
 
 def _build(parts: list[Part], folder: Path, tell: Tell | None, look_alikes: Set[LookAlikes]) -> About:
