@@ -1,4 +1,4 @@
-"""Training on each subset to each target: the transfer matrix."""
+"""What training on each subset does to each target: the transfer matrix."""
 
 from __future__ import annotations
 

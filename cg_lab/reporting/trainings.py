@@ -51,7 +51,11 @@ def plot_training(plan: Plan, layout: Layout) -> StyledFigure | None:
     """Plot losses along fine-tunes, a panel for each arm that is the first to ask them; None where none were logged."""
     seeds = {job.id: job.seed for job in plan.finetunes}
     drawn = {
-        arm: {job: points for job in spread(jobs, MOST_LINES) if (points := _read_losses(layout, job))}
+        arm: {
+            job: points
+            for job in spread([job for job in jobs if layout.journal(job).exists()], MOST_LINES)
+            if (points := _read_losses(layout, job))
+        }
         for arm, jobs in _group_jobs(plan).items()
     }
     shown = {arm: lines for arm, lines in drawn.items() if lines}
@@ -92,15 +96,13 @@ def _group_jobs(plan: Plan) -> dict[Arm, list[str]]:
 
 def _read_losses(layout: Layout, job: str) -> list[tuple[float, float]]:
     """Read the losses of a fine-tune, as means over equal parts of it: at which share of it, and the loss."""
-    logged = [event for event in list_logged(read_events(layout.journal(job))) if event.get("loss") is not None]
+    events = list_logged(read_events(layout.journal(job)))
+    logged = [(event["step"], event["loss"]) for event in events if isinstance(event.get("loss"), (int, float))]
+    last = max((step for step, _ in logged), default=0) or 1
     parts: dict[int, list[tuple[int, float]]] = {}
-    for event in logged:
-        part = min(MOST_POINTS - 1, event["step"] * MOST_POINTS // logged[-1]["step"])
-        parts.setdefault(part, []).append((event["step"], event["loss"]))
-    return [
-        (fmean(step for step, _ in points) / logged[-1]["step"], fmean(loss for _, loss in points))
-        for points in parts.values()
-    ]
+    for step, loss in logged:
+        parts.setdefault(min(MOST_POINTS - 1, step * MOST_POINTS // last), []).append((step, loss))
+    return [(fmean(step for step, _ in part) / last, fmean(loss for _, loss in part)) for part in parts.values()]
 
 
 def _tell(arm: Arm, results: Sequence[Mapping[str, Any]]) -> Trained:

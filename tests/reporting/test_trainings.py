@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from cg_lab.arms import Arm
 from cg_lab.journal import append_event
 from cg_lab.planning.plan import Plan
+from cg_lab.reporting.svg import to_svg
 from cg_lab.reporting.trainings import MOST_LINES, MOST_POINTS, list_trained, plot_training
 from cg_lab.results import FinetuneResult, Layout, write_result
 from tests.reporting.answering import STARTED, plan_study
@@ -72,6 +74,17 @@ def test_losses_are_drawn_along_each_fine_tune_as_its_last_attempt_logged_them(t
     assert first.id in str(whole.get_gid())
     low, high = panels[0].get_ylim()
     assert (low, high > max(whole.get_ydata())) == (0, True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("step", "loss", "is_drawn"), [(0, 0.5, True), (3, float("nan"), True), (3, "low", False)])
+def test_what_a_trainer_logs_oddly_spoils_no_report(tmp_path: Path, step: int, loss: object, is_drawn: bool) -> None:
+    layout = Layout(tmp_path)
+    plan = plan_study(layout, ARMS, "targets=[ct-brain-mass]")
+    append_event(layout.journal(plan.finetunes[-1].id), "log", step=step, loss=loss)
+    figure = plot_training(plan, layout)
+    assert (figure is not None) == is_drawn
+    if figure is not None:
+        assert to_svg(figure).startswith("<svg")
 
 
 def test_of_many_fine_tunes_some_are_drawn(tmp_path: Path) -> None:
