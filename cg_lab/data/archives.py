@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 from cg_lab.data.pictures import MAX_BYTES
 from cg_lab.data.rows import Tally, describe, lies_below
-from cg_lab.errors import UserError
+from cg_lab.errors import UserError, is_denied, is_disk_trouble
 from cg_lab.locks import holding
 from cg_lab.serialize import content_id, parse_json, replacing, write_json
 
@@ -103,21 +103,7 @@ def unpack(
     with holding(folder / f"{target.name}.lock", wait=True):
         done = parse_json(_Unpacked, target / DONE)
         if done is None:
-            left_out, seen = Tally(archive.name), set[int]()
-            try:
-                for member in _read_members(archive, wanted, most_bytes or MAX_BYTES):
-                    if member.fault:
-                        left_out.count(member.fault, member.name)
-                        continue
-                    if hash(member.name) in seen:
-                        left_out.count("name is in the archive again, the last file counts", member.name)
-                    seen.add(hash(member.name))
-                    with replacing(target / member.name) as beside:
-                        _copy(archive, member, beside)
-            except UserError:
-                raise
-            except Exception as error:  # noqa: BLE001  (what zipfile and tarfile raise at a damaged file is no short list)
-                raise UserError(f"{archive}: can't be unpacked ({describe(error)})") from None
+            left_out = _write_members(archive, target, wanted, most_bytes or MAX_BYTES)
             examples = {reason: tuple(shown) for reason, shown in left_out.examples.items()}
             done = _Unpacked(archive=archive.name, counts=left_out.counts, examples=examples)
             write_json(target / DONE, done)
@@ -126,6 +112,28 @@ def unpack(
             tally.counts[reason] = tally.counts.get(reason, 0) + count
             tally.examples.setdefault(reason, []).extend(done.examples[reason])
     return target
+
+
+def _write_members(archive: Path, target: Path, wanted: Callable[[str], bool], most_bytes: int) -> Tally:
+    """Write the wanted files, and count those that are left out."""
+    left_out, seen = Tally(archive.name), set[int]()
+    try:
+        for member in _read_members(archive, wanted, most_bytes):
+            if member.fault:
+                left_out.count(member.fault, member.name)
+                continue
+            if hash(member.name) in seen:
+                left_out.count("name is in the archive again, the last file counts", member.name)
+            seen.add(hash(member.name))
+            with replacing(target / member.name) as beside:
+                _copy(archive, member, beside)
+    except UserError:
+        raise
+    except Exception as error:  # what zipfile and tarfile raise at a damaged file is no short list
+        if isinstance(error, OSError) and (is_disk_trouble(error) or is_denied(error)):
+            raise  # not the archive's fault
+        raise UserError(f"{archive}: can't be unpacked ({describe(error)})") from None
+    return left_out
 
 
 def _copy(archive: Path, member: Member, path: Path) -> None:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import tarfile
 import time
 import tracemalloc
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 
 from cg_lab.catalog import Catalog
+from cg_lab.cli import main
 from cg_lab.config import read_study
 from cg_lab.data import archives
 from cg_lab.data.rows import Tally
@@ -88,6 +90,31 @@ def test_a_name_that_is_twice_in_an_archive_is_told(tmp_path: Path) -> None:
     root = archives.unpack(tmp_path / "a.zip", tmp_path / "copies", lambda name: True, tally=tally)
     assert (root / "a.png").read_bytes() == b"last"
     assert tally.counts == {"name is in the archive again, the last file counts": 1}
+
+
+@pytest.mark.parametrize(("number", "status", "said"), [(28, 1, "make room"), (13, 2, "can't be written")])
+def test_a_disk_that_takes_no_more_is_not_the_archives_fault(
+    number: int,
+    status: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_tar(tmp_path / "films.tar", make_members())
+    call = ["data", "check", "data=archive", f"data.path={tmp_path / 'films.tar'}", ELEMENTS,
+            "data.levels=[label]", f"results_dir={tmp_path / 'results'}"]  # fmt: skip
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "kept")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archives, "_copy", fail)
+        assert main(call) == status
+    told = capsys.readouterr().err
+    assert said in told
+    assert "can't be unpacked" not in told
+    assert main(call) == 0
 
 
 def test_an_archive_without_images_says_what_it_may_hold(tmp_path: Path) -> None:
