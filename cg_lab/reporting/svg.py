@@ -20,6 +20,8 @@ POINT = re.compile(r"\s*M[^a-zA-Z]*")
 RULE = re.compile(r"\.s[0-9a-f]{6}\{[^}]*\}")
 SHEET = re.compile(rf"<style>((?:{RULE.pattern})*)</style>\n")
 MARK = re.compile(r'<defs><path id="(m[0-9a-f]{6})"[^>]*/>\n</defs>\n')
+NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that names may hold and no XML can."""
 NOT_TURNED = re.compile(r"rotate\(-?0 .*")
 
 
@@ -46,6 +48,7 @@ def shorten(text: str, tip: str) -> str:
         How the ids of groups begin whose rest becomes their title: what marks say when they are pointed at.
 
     """
+    text = NOT_XML.sub("\ufffd", text)
     root = ET.fromstring(re.sub(r"xlink:(?=href)|xmlns(:xlink)?=\S+(?=[ >])", "", text))  # noqa: S314 - ours
     classes: dict[str, str] = {}
     _shorten_children(root, tip, classes)

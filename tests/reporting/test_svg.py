@@ -63,3 +63,10 @@ def test_figures_of_a_page_share_classes_and_marks_of_the_first(drawn: str) -> N
     assert page.count("<style>") == 1
     assert {page.count(f'id="{name}"') for name in re.findall(r' id="(m\w+)"', drawn)} == {1}
     assert page.count("<use") == 2 * drawn.count("<use")
+
+
+def test_characters_that_no_xml_can_hold_spoil_no_figure() -> None:
+    with styled():
+        figure = StyledFigure()
+        figure.add_subplot().plot([1, 2], gid=tip('a\x01b\ufffe <&"]]>'))
+    assert '<title>a\ufffdb\ufffd &lt;&amp;"]]&gt;</title>' in to_svg(figure)
